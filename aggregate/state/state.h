@@ -1,0 +1,157 @@
+/* The deterministic state machine of one partition: state is a function of the log up to an offset, of the ticks up to
+ * a minute in their places, and of the configuration. Pure: no I/O, no clock of its own, no thread.
+ *
+ * @locality: one thread, the lane that owns the partition.
+ *
+ * Use for each input record, in order:
+ *     upt_state_begin(st, offset, ts)            runs the ticks that the record's clock passes, then moves the clock
+ *     upt_state_forget(st, key)                  null value, or
+ *     upt_state_judge(st, &ev, ts) for each event, then upt_state_apply(st, key, &ev) for those that pass
+ * At the end of the log, by the wall: upt_state_wall_tick(st, k).
+ *
+ * What changed is found with upt_state_next_dirty_*; a checkpoint is taken with upt_state_snapshot_*. */
+#ifndef UPT_STATE_H
+#define UPT_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "uptake/event.h"
+#include "uptake/metrics.h"
+#include "uptake/position.h"
+#include "uptake/row.h"
+#include "uptake/status.h"
+#include "uptake/str.h"
+
+struct upt_state;
+struct upt_account;
+
+/* What scores and rules see of the state, called synchronously on the state's thread. ext is ext_size bytes kept
+ * with each account (8-byte aligned, zeroed at birth). Every hook may be NULL. */
+struct upt_observer {
+    size_t ext_size;
+    /* An event was counted (not a duplicate). at = its event time. */
+    void (*on_event)(void *ctx, struct upt_state *st, struct upt_account *acct, const struct upt_event *ev, int64_t at);
+    /* Once a day at minute xxh3_64(account) mod 60 after 00:00 UTC. tick = that minute, Unix ms. */
+    void (*on_daily)(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick);
+    /* At the tick asked for with upt_account_set_timer. Runs before on_daily of the same tick. */
+    void (*on_timer)(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick);
+    /* The account is about to be forgotten (open alerts → EXPIRE, health → null). */
+    void (*on_forget)(void *ctx, struct upt_state *st, struct upt_account *acct);
+    /* Fills the score fields of the row. */
+    void (*fill_row)(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_row *row);
+    /* Checkpoint codec of ext: append to out; read all of in. Own version byte inside. False: damaged. */
+    void (*encode)(void *ctx, const void *ext, struct upt_buf *out);
+    bool (*decode)(void *ctx, void *ext, struct upt_str in);
+};
+
+struct upt_state_config {
+    int32_t partition;
+    int64_t max_future_ms;
+    int64_t dedup_window_ms;
+    int64_t retention_ms;
+    unsigned adopted_days;               /* active days of the last 28 that make an adopted user */
+    const struct upt_observer *observer; /* borrowed; may be NULL */
+    void *observer_ctx;
+    struct upt_metrics *metrics; /* borrowed; must not be NULL */
+};
+
+UPT_NODISCARD upt_status upt_state_create(const struct upt_state_config *config, struct upt_state **ret,
+                                          struct upt_error *reterr);
+void upt_state_destroy(struct upt_state **st_p);
+
+/* ---- time and records ---- */
+
+int32_t upt_state_partition(const struct upt_state *st);
+int64_t upt_state_clock(const struct upt_state *st); /* UPT_NO_CLOCK before the first record or wall tick */
+struct upt_pos upt_state_pos(const struct upt_state *st);
+void upt_state_begin(struct upt_state *st, int64_t offset, int64_t ts);
+/* Runs every whole minute after the clock up to k, in order, and raises the clock to k. k: a whole minute. */
+void upt_state_wall_tick(struct upt_state *st, int64_t k);
+/* bad_feature, bad_quantity, too_late, in_future or none. (bad_account_id is the caller's: it concerns the record.) */
+upt_reason upt_state_judge(const struct upt_state *st, const struct upt_event *ev, int64_t ts);
+/* Counts an event that passed. False: it was a duplicate, without effect. key: 1..256 bytes, UTF-8. */
+bool upt_state_apply(struct upt_state *st, struct upt_str key, const struct upt_event *ev);
+void upt_state_forget(struct upt_state *st, struct upt_str key);
+
+/* ---- accounts ---- */
+
+struct upt_account *upt_state_find(struct upt_state *st, struct upt_str key);
+/* Walks all accounts, in no particular order; *cursor starts at 0. NULL at the end. The state must not change
+ * meanwhile. */
+struct upt_account *upt_state_next(struct upt_state *st, size_t *cursor);
+struct upt_str upt_account_id(const struct upt_account *acct);
+void *upt_account_ext(struct upt_account *acct);
+int64_t upt_account_first_seen(const struct upt_account *acct);
+int64_t upt_account_last_seen(const struct upt_account *acct);
+/* For the observer: ask for on_timer at this tick (a whole minute after the clock); UPT_NO_CLOCK: none. One at a time.
+ */
+void upt_account_set_timer(struct upt_state *st, struct upt_account *acct, int64_t tick);
+int64_t upt_account_timer(const struct upt_account *acct);
+/* For the observer: scores or alerts of the row changed. delta: change of the number of open alerts. */
+void upt_account_touch(struct upt_state *st, struct upt_account *acct, int32_t open_alerts_delta);
+/* A profile value, "" never: null if unknown. Includes segment, tier, plan, contract_start, renewal_date, traits. */
+struct upt_str upt_account_trait(const struct upt_account *acct, struct upt_str name);
+bool upt_account_seats(const struct upt_account *acct, int64_t *ret_micro);
+/* USAGE events and LOGINs on a UTC day of the 30-day window; zeros outside it. */
+struct upt_usage upt_account_day(const struct upt_account *acct, int64_t day);
+/* Features ever used (until forgotten): bit i of *ret_days = used on UTC day (today − i), i = 0..29, today = the
+ * clock's. */
+size_t upt_account_features_n(const struct upt_account *acct);
+void upt_account_feature(const struct upt_state *st, const struct upt_account *acct, size_t i, struct upt_str *ret_name,
+                         uint32_t *ret_days);
+/* Users: counts at the clock. */
+struct upt_account_users {
+    uint64_t d1, d7, d30, total, adopted; /* 24h, 7d, 30d, users_total, adopted users */
+};
+struct upt_account_users upt_account_users(const struct upt_state *st, const struct upt_account *acct);
+
+/* ---- rows (what changed since last asked) ---- */
+
+/* The next account whose row changed, at the present position; false: none. Clears its mark. features: up to cap
+ * entries of the account's feature hash; *ret_features_n may exceed cap, then the caller asks upt_state_row again. */
+bool upt_state_next_dirty(struct upt_state *st, struct upt_account **ret);
+void upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *ret);
+/* Entries of the feature hash: all with days > 0, and with days 0 those that were > 0 when last asked. */
+size_t upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct upt_feature_days *ret, size_t cap);
+/* The next account that was forgotten since last asked (its row is to be deleted); false: none. The id is valid until
+ * the next call into the state. */
+bool upt_state_next_forgotten(struct upt_state *st, struct upt_str *ret_account);
+bool upt_state_next_dirty_feature(struct upt_state *st, struct upt_feature_row *ret);
+bool upt_state_dirty_totals(struct upt_state *st, struct upt_totals_row *ret);
+/* Marks everything dirty (repair, takeover). */
+void upt_state_mark_all_dirty(struct upt_state *st);
+void upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct);
+void upt_state_mark_totals_dirty(struct upt_state *st);
+size_t upt_state_dirty_count(const struct upt_state *st);
+
+/* ---- checkpoint: a consistent snapshot at one position, taken in steps while the state goes on ---- */
+
+/* Begins a snapshot of what changed since the last one (all: of everything). The position and clock to be stored
+ * with it are those of this moment. */
+void upt_state_snapshot_begin(struct upt_state *st, bool all);
+/* Appends the next record to key and value (cleared first). value.len == 0: a tombstone. False: no more now; then
+ * upt_state_snapshot_active says whether it is complete (false) — it always is once this returned false. Accounts that
+ * change before their turn are serialised by the state at the moment before the change (copy on write). */
+bool upt_state_snapshot_next(struct upt_state *st, struct upt_buf *key, struct upt_buf *value);
+bool upt_state_snapshot_active(const struct upt_state *st);
+/* The snapshot is stored; what was kept in case it would fail is freed. */
+void upt_state_snapshot_stored(struct upt_state *st);
+/* The snapshot was not stored: its records count as changed again. */
+void upt_state_snapshot_failed(struct upt_state *st);
+
+/* Restore into an empty state: records in the order of the log, where a later one of the same key replaces the former
+ * and an empty value removes it (a log not yet compacted has both), then done with position and clock of the
+ * checkpoint. UPT_EDATA: damaged (CRC, version, length), named in reterr. */
+UPT_NODISCARD upt_status upt_state_load(struct upt_state *st, struct upt_str key, struct upt_str value,
+                                        struct upt_error *reterr);
+UPT_NODISCARD upt_status upt_state_load_done(struct upt_state *st, struct upt_pos pos, int64_t clock,
+                                             struct upt_error *reterr);
+
+/* ---- size ---- */
+
+size_t upt_state_accounts_n(const struct upt_state *st);
+size_t upt_state_bytes(const struct upt_state *st); /* memory held, allocator overhead estimated */
+
+#endif

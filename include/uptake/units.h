@@ -1,0 +1,25 @@
+/* Exact decimal quantities: integers of a millionth, 128 bits wide (contract §3). */
+#ifndef UPT_UNITS_H
+#define UPT_UNITS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+__extension__ typedef __int128 upt_i128;
+__extension__ typedef unsigned __int128 upt_u128;
+
+#define UPT_MICRO 1000000
+
+/* The IEEE product q × 1e6 rounded to the nearest integer, ties to even. q must be finite and |q| ≤ 1e12. */
+int64_t upt_micro_from_double(double q);
+
+/* "12.5", "0", "-3": millionths as a plain decimal without trailing zeros. buf ≥ 48 bytes. Returns the length. */
+size_t upt_micro_format(upt_i128 micro, char *buf);
+
+/* num / den in [0, 1], rounded to millionths (half up); den > 0. Above 1 is 1. */
+uint32_t upt_share(uint64_t num, uint64_t den);
+
+/* Rounds to a multiple of 1e-6, so that decisions do not hang on the last bits of libm. Keeps NaN out: asserts. */
+double upt_round6(double v);
+
+#endif
