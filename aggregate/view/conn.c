@@ -1,0 +1,286 @@
+/* Connection, RESP writer, keys.
+ *
+ * hiredis speaks the protocol; commands are written into one buffer of our own and handed over at once: its argument
+ * functions allocate for each command, which costs three times as much as the bytes themselves. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "aggregate/view/internal.h"
+#include "uptake/log.h"
+#include "uptake/time.h"
+
+#define DEFAULT_PORT 6379
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 2000
+
+/* ---- commands ---- */
+
+void
+upt_cmd_begin(struct upt_view *view)
+{
+    upt_buf_clear(&view->args);
+    view->args_n = 0;
+}
+
+void
+upt_cmd_arg(struct upt_view *view, const char *p, size_t len)
+{
+    upt_buf_put(&view->args, "$", 1);
+    upt_buf_put_u64(&view->args, len);
+    upt_buf_put(&view->args, "\r\n", 2);
+    upt_buf_put(&view->args, p, len);
+    upt_buf_put(&view->args, "\r\n", 2);
+    view->args_n++;
+}
+
+void
+upt_cmd_text(struct upt_view *view, const char *text)
+{
+    upt_cmd_arg(view, text, strlen(text));
+}
+
+void
+upt_cmd_i64(struct upt_view *view, int64_t v)
+{
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%lld", (long long)v);
+    upt_cmd_arg(view, text, (size_t)n);
+}
+
+void
+upt_cmd_u64(struct upt_view *view, uint64_t v)
+{
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+    upt_cmd_arg(view, text, (size_t)n);
+}
+
+void
+upt_cmd_buf(struct upt_view *view, const struct upt_buf *buf)
+{
+    upt_cmd_arg(view, buf->p, buf->len);
+}
+
+void
+upt_cmd_end(struct upt_view *view)
+{
+    upt_buf_put(&view->out, "*", 1);
+    upt_buf_put_u64(&view->out, view->args_n);
+    upt_buf_put(&view->out, "\r\n", 2);
+    upt_buf_put(&view->out, view->args.p, view->args.len);
+    view->out_n++;
+}
+
+void
+upt_view_disconnect(struct upt_view *view, const char *why)
+{
+    if (view->redis != NULL) {
+        upt_log_limited(UPT_LOG_WARNING, "view", "Redis: %s; trying again", why);
+        redisFree(view->redis);
+        view->redis = NULL;
+    }
+    atomic_store(&view->connected, false);
+    upt_metric_set(view->config.metrics, UPT_M_REDIS_UP, 0);
+    view->backoff_ms = view->backoff_ms < BACKOFF_MIN_MS ? BACKOFF_MIN_MS : view->backoff_ms * 2;
+    view->backoff_ms = view->backoff_ms > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : view->backoff_ms;
+    view->retry_ms = upt_mono_ms() + view->backoff_ms;
+}
+
+bool
+upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
+{
+    unsigned n = view->out_n;
+    view->out_n = 0;
+    if (view->redis == NULL) {
+        upt_buf_clear(&view->out);
+        return false;
+    }
+    bool ok = n == 0 || redisAppendFormattedCommand(view->redis, view->out.p, view->out.len) == REDIS_OK;
+    upt_buf_clear(&view->out);
+    for (unsigned i = 0; i < n && ok; i++) {
+        void *reply = NULL;
+        ok = redisGetReply(view->redis, &reply) == REDIS_OK && reply != NULL;
+        if (ok && on_reply != NULL) {
+            on_reply(ctx, i, reply);
+        }
+        if (reply != NULL) {
+            freeReplyObject(reply);
+        }
+    }
+    if (!ok) {
+        upt_view_disconnect(view, view->redis->errstr[0] != '\0' ? view->redis->errstr : "no answer");
+    }
+    return ok;
+}
+
+/* ---- connecting ---- */
+
+struct address {
+    char host[256], user[128], password[256];
+    int port, db;
+};
+
+static void
+copy_part(char *to, size_t cap, const char *from, size_t len)
+{
+    len = len < cap ? len : cap - 1;
+    memcpy(to, from, len);
+    to[len] = '\0';
+}
+
+/* redis://[user:password@]host[:port][/db] */
+static upt_status
+parse_url(const char *url, struct address *ret, struct upt_error *reterr)
+{
+    static const char scheme[] = "redis://";
+    memset(ret, 0, sizeof(*ret));
+    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0) {
+        return upt_fail(reterr, UPT_EINVAL, "redis.url: must begin with redis:// (this build has no TLS)");
+    }
+    const char *p = url + sizeof(scheme) - 1;
+    const char *at = strrchr(p, '@');
+    if (at != NULL) {
+        const char *colon = memchr(p, ':', (size_t)(at - p));
+        copy_part(ret->user, sizeof(ret->user), p, (size_t)((colon != NULL ? colon : at) - p));
+        if (colon != NULL) {
+            copy_part(ret->password, sizeof(ret->password), colon + 1, (size_t)(at - colon - 1));
+        }
+        p = at + 1;
+    }
+    const char *slash = strchr(p, '/');
+    size_t len = slash != NULL ? (size_t)(slash - p) : strlen(p);
+    ret->db = slash != NULL ? (int)strtol(slash + 1, NULL, 10) : 0;
+    ret->port = DEFAULT_PORT;
+    const char *colon = memchr(p, ':', len);
+    if (*p == '[') { /* [::1]:6379 */
+        const char *close = memchr(p, ']', len);
+        colon = close != NULL ? memchr(close, ':', len - (size_t)(close - p)) : NULL;
+        copy_part(ret->host, sizeof(ret->host), p + 1, close != NULL ? (size_t)(close - p - 1) : 0);
+    } else {
+        copy_part(ret->host, sizeof(ret->host), p, colon != NULL ? (size_t)(colon - p) : len);
+    }
+    if (colon != NULL) {
+        ret->port = (int)strtol(colon + 1, NULL, 10);
+    }
+    if (ret->host[0] == '\0' || ret->port < 1 || ret->port > 65535 || ret->db < 0) {
+        return upt_fail(reterr, UPT_EINVAL, "redis.url: redis://[user:password@]host:port[/db] is wanted");
+    }
+    return UPT_OK;
+}
+
+static upt_status
+command(redisContext *redis, int argc, const char **argv, const char *what, struct upt_error *reterr)
+{
+    redisReply *reply = redisCommandArgv(redis, argc, argv, NULL);
+    upt_status status = UPT_OK;
+    if (reply == NULL) {
+        status = upt_fail(reterr, UPT_EUNAVAIL, "Redis: %s: %s", what, redis->errstr);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        bool auth = strncmp(reply->str, "WRONGPASS", 9) == 0 || strncmp(reply->str, "NOAUTH", 6) == 0 ||
+                    strncmp(reply->str, "NOPERM", 6) == 0;
+        status = upt_fail(reterr, auth ? UPT_EAUTH : UPT_EUNAVAIL, "Redis: %s: %s", what, reply->str);
+    }
+    if (reply != NULL) {
+        freeReplyObject(reply);
+    }
+    return status;
+}
+
+upt_status
+upt_redis_connect(const struct upt_view_config *config, struct redisContext **ret, struct upt_error *reterr)
+{
+    struct address to;
+    upt_status status = parse_url(config->url, &to, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    if (config->user != NULL && config->user[0] != '\0') {
+        copy_part(to.user, sizeof(to.user), config->user, strlen(config->user));
+    }
+    if (config->password != NULL && config->password[0] != '\0') {
+        copy_part(to.password, sizeof(to.password), config->password, strlen(config->password));
+    }
+    const struct timeval timeout = {.tv_sec = config->timeout_ms / 1000, .tv_usec = (config->timeout_ms % 1000) * 1000};
+    redisContext *redis = redisConnectWithTimeout(to.host, to.port, timeout);
+    if (redis == NULL || redis->err != 0 || redisSetTimeout(redis, timeout) != REDIS_OK) {
+        status = upt_fail(reterr, UPT_EUNAVAIL, "Redis at %s:%d: %s", to.host, to.port,
+                          redis != NULL ? redis->errstr : "out of memory");
+        goto fail;
+    }
+    redis->reader->maxbuf = 0; /* keep the buffer: it would be freed and made anew for every pipeline */
+    if (to.password[0] != '\0') {
+        const char *with_user[] = {"AUTH", to.user, to.password};
+        const char *without[] = {"AUTH", to.password};
+        status = to.user[0] != '\0' ? command(redis, 3, with_user, "AUTH", reterr)
+                                    : command(redis, 2, without, "AUTH", reterr);
+    }
+    char db[16];
+    snprintf(db, sizeof(db), "%d", to.db);
+    const char *select[] = {"SELECT", db};
+    if (status == UPT_OK && to.db != 0) {
+        status = command(redis, 2, select, "SELECT", reterr);
+    }
+    const char *name[] = {"CLIENT", "SETNAME", "uptake"};
+    if (status == UPT_OK) {
+        (void)command(redis, 3, name, "CLIENT SETNAME", NULL); /* an ACL may forbid it */
+        *ret = redis;
+        return UPT_OK;
+    }
+fail:
+    if (redis != NULL) {
+        redisFree(redis);
+    }
+    return status;
+}
+
+bool
+upt_view_connect(struct upt_view *view)
+{
+    struct upt_error err;
+    if (view->redis != NULL) {
+        return true;
+    }
+    if (upt_mono_ms() < view->retry_ms) {
+        return false;
+    }
+    if (upt_redis_connect(&view->config, &view->redis, &err) != UPT_OK) {
+        upt_log_limited(UPT_LOG_WARNING, "view", "%s", err.msg);
+        upt_view_disconnect(view, err.msg);
+        return false;
+    }
+    view->backoff_ms = 0;
+    view->checked_ms = 0; /* what Redis holds may have changed: look at the markers first */
+    atomic_store(&view->connected, true);
+    upt_metric_set(view->config.metrics, UPT_M_REDIS_UP, 1);
+    upt_metric_add(view->config.metrics, UPT_M_REDIS_RECONNECTS, 1);
+    return true;
+}
+
+/* ---- keys ---- */
+
+void
+upt_view_key(struct upt_buf *out, const char *prefix, const char *family, struct upt_str name, const char *suffix)
+{
+    upt_buf_puts(out, prefix);
+    upt_buf_puts(out, family);
+    upt_buf_puts(out, "{");
+    for (uint32_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        if (c <= 0x20 || c == 0x7F || c == '{' || c == '}' || c == '%') {
+            upt_buf_printf(out, "%%%02X", c);
+        } else {
+            upt_buf_put(out, &name.p[i], 1);
+        }
+    }
+    upt_buf_puts(out, "}");
+    upt_buf_puts(out, suffix);
+}
+
+void
+upt_key(struct upt_view *view, const char *family, struct upt_str name, const char *suffix)
+{
+    upt_buf_clear(&view->key);
+    upt_view_key(&view->key, view->prefix, family, name, suffix);
+}

@@ -1,0 +1,658 @@
+/* Guarded writes of a batch.
+ *
+ * Why no row ever goes back. All rows of a partition are written under its marker key: WATCH it, read it, compare, then
+ * rows and a new marker in one MULTI/EXEC. A process writes only if the marker is byte for byte the one it wrote last,
+ * so:
+ *   - a stalled owner that comes back after another has taken the marker: its comparison fails, or, if it was stopped
+ *     between the comparison and EXEC, the WATCH does. It does not take the marker again unless it is gone or older.
+ *   - a marker that is gone or older (FLUSHALL, an older AOF): rows are gone or older alike, since they live on the
+ * same node and were written in the same transactions. Whoever takes it first may write; a taker with a lower epoch is
+ *     refused by one with a higher, and its rows, being older, are overwritten by newer ones, never the reverse.
+ *   - a new owner begins above the stored position (the floor); a marker carries the highest position of any row.
+ * An EXEC whose reply was lost is recognised by the marker that it was to write. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "aggregate/view/internal.h"
+#include "uptake/assert.h"
+#include "uptake/log.h"
+#include "uptake/time.h"
+
+#define TRIES 8
+
+extern const unsigned char upt_view_sums_lua[], upt_view_shares_lua[];
+extern const size_t upt_view_sums_lua_len, upt_view_shares_lua_len;
+
+/* What a round trip found. */
+struct outcome {
+    char got[UPT_MARKER_MAX]; /* GET's answer, "" for none */
+    bool error, aborted, noscript;
+    char text[200];
+};
+
+static void
+note_error(struct outcome *out, const char *text)
+{
+    out->error = true;
+    out->noscript = out->noscript || strncmp(text, "NOSCRIPT", 8) == 0;
+    snprintf(out->text, sizeof(out->text), "%s", text);
+}
+
+static void
+on_reply(void *ctx, unsigned i, redisReply *reply)
+{
+    struct outcome *out = ctx;
+    (void)i;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        note_error(out, reply->str);
+    } else if (reply->type == REDIS_REPLY_STRING) {
+        snprintf(out->got, sizeof(out->got), "%s", reply->str);
+    } else if (reply->type == REDIS_REPLY_NIL) {
+        out->aborted = true; /* of EXEC; of GET it means that there is none */
+    }
+    for (size_t k = 0; reply->type == REDIS_REPLY_ARRAY && k < reply->elements; k++) {
+        if (reply->element[k]->type == REDIS_REPLY_ERROR) {
+            note_error(out, reply->element[k]->str);
+        }
+    }
+}
+
+static bool
+round_trip(struct upt_view *view, struct outcome *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (!upt_cmd_send(view, on_reply, out)) {
+        return false;
+    }
+    if (out->error && !out->noscript) {
+        upt_log_limited(UPT_LOG_ERROR, "view", "Redis refuses: %s", out->text);
+        upt_view_disconnect(view, out->text);
+        return false;
+    }
+    return true;
+}
+
+/* ---- markers ---- */
+
+static void
+simple(struct upt_view *view, const char *name)
+{
+    upt_cmd_begin(view);
+    upt_cmd_text(view, name);
+    upt_cmd_end(view);
+}
+
+static void
+marker_key(struct upt_view *view, int32_t partition)
+{
+    upt_buf_clear(&view->key);
+    upt_buf_printf(&view->key, "%s_m:{%d}", view->prefix, partition);
+}
+
+static void
+marker_command(struct upt_view *view, const char *name, int32_t partition, const char *value)
+{
+    marker_key(view, partition);
+    upt_cmd_begin(view);
+    upt_cmd_text(view, name);
+    upt_cmd_buf(view, &view->key);
+    if (value != NULL) {
+        upt_cmd_text(view, value);
+    }
+    upt_cmd_end(view);
+}
+
+static void
+make_marker(const struct upt_view *view, const struct upt_view_part *part, uint64_t seq, struct upt_pos pos, char *ret)
+{
+    snprintf(ret, UPT_MARKER_MAX, "%lld %.256s %llu %lld %lld", (long long)part->epoch, view->owner,
+             (unsigned long long)seq, (long long)pos.offset, (long long)pos.tick);
+}
+
+static bool
+parse_marker(const char *text, long long *epoch, struct upt_pos *pos)
+{
+    char owner[300];
+    unsigned long long seq;
+    long long offset, tick;
+    if (sscanf(text, "%lld %299s %llu %lld %lld", epoch, owner, &seq, &offset, &tick) != 5) {
+        return false;
+    }
+    *pos = (struct upt_pos){.offset = offset, .tick = tick};
+    return true;
+}
+
+static void
+publish_part(struct upt_view *view, const struct upt_view_part *mine, bool repair)
+{
+    pthread_mutex_lock(&view->lock);
+    struct upt_view_part *part = upt_view_find(view, mine->partition);
+    if (part != NULL && part->gen == mine->gen) {
+        memcpy(part->marker, mine->marker, sizeof(part->marker));
+        part->seq = mine->seq;
+        part->highest = mine->highest;
+        part->take = mine->take;
+        part->refused = mine->refused;
+        part->floor_known = mine->floor_known;
+        part->floor = mine->floor;
+        part->published = upt_pos_cmp(mine->published, part->published) > 0 ? mine->published : part->published;
+    }
+    for (size_t i = 0; repair && i < view->parts_n; i++) {
+        view->parts[i].repair = true;
+    }
+    pthread_mutex_unlock(&view->lock);
+}
+
+/* Takes the marker; part->refused if another with a higher epoch has it. False: the connection is gone. */
+static bool
+take(struct upt_view *view, struct upt_view_part *part)
+{
+    for (int i = 0; i < TRIES; i++) {
+        struct outcome out;
+        long long epoch = 0;
+        struct upt_pos stored = UPT_POS_NONE;
+        marker_command(view, "WATCH", part->partition, NULL);
+        marker_command(view, "GET", part->partition, NULL);
+        if (!round_trip(view, &out)) {
+            return false;
+        }
+        bool there = parse_marker(out.got, &epoch, &stored);
+        if (there && epoch > part->epoch) {
+            simple(view, "UNWATCH");
+            part->refused = true;
+            upt_metric_add(view->config.metrics, UPT_M_REDIS_GUARD_REFUSALS, 1);
+            return round_trip(view, &out);
+        }
+        char marker[UPT_MARKER_MAX];
+        struct upt_pos highest = upt_pos_cmp(stored, part->highest) > 0 ? stored : part->highest;
+        make_marker(view, part, part->seq + 1, highest, marker);
+        simple(view, "MULTI");
+        marker_command(view, "SET", part->partition, marker);
+        simple(view, "EXEC");
+        if (!round_trip(view, &out)) {
+            return false;
+        }
+        if (out.aborted) {
+            continue;
+        }
+        memcpy(part->marker, marker, sizeof(marker));
+        part->seq++;
+        part->highest = highest;
+        if (part->take) {
+            part->floor = stored;
+            part->floor_known = true;
+            part->take = false;
+            view->scan_wanted = true;
+        }
+        return true;
+    }
+    return true;
+}
+
+/* The marker is not what was written last: another owner, or Redis lost writes. */
+static bool
+marker_differs(struct upt_view *view, struct upt_view_part *part, const char *got)
+{
+    long long epoch = 0;
+    struct upt_pos stored;
+    if (parse_marker(got, &epoch, &stored) && epoch > part->epoch) {
+        part->refused = true;
+        upt_metric_add(view->config.metrics, UPT_M_REDIS_GUARD_REFUSALS, 1);
+        upt_log(UPT_LOG_WARNING, "view",
+                "partition %d belongs to another process now; its rows are not written any more", part->partition);
+        publish_part(view, part, false);
+        return true;
+    }
+    upt_log(UPT_LOG_WARNING, "view", "Redis lost writes of partition %d; publishing all rows again", part->partition);
+    upt_metric_add(view->config.metrics, UPT_M_REDIS_REPAIRS, 1);
+    if (!take(view, part)) {
+        return false;
+    }
+    view->scan_wanted = true;
+    view->shares_of[0] = '\0';
+    publish_part(view, part, true);
+    return true;
+}
+
+/* ---- batch ---- */
+
+static const struct upt_view_frame *
+frame_at(const struct upt_view *view, size_t at)
+{
+    return (const void *)(view->batch.p + at);
+}
+
+/* Restores the pointers of a row frame; features: up to cap. */
+static size_t
+unpack_row(const struct upt_view_frame *frame, struct upt_row *row, struct upt_feature_days *features)
+{
+    const char *p = (const char *)(frame + 1);
+    memcpy(row, p, sizeof(*row));
+    p += sizeof(*row);
+    row->account.p = p;
+    p += row->account.len;
+    if (row->segment.p != NULL) {
+        row->segment.p = p;
+        p += row->segment.len;
+    }
+    if (row->tier.p != NULL) {
+        row->tier.p = p;
+        p += row->tier.len;
+    }
+    for (uint32_t i = 0; i < frame->features_n; i++) {
+        uint32_t head[2];
+        memcpy(head, p, sizeof(head));
+        p += sizeof(head);
+        features[i] = (struct upt_feature_days){.feature = {.p = p, .len = head[0]}, .days = head[1]};
+        p += head[0];
+    }
+    return frame->features_n;
+}
+
+static struct upt_str
+forgotten_of(const struct upt_view_frame *frame)
+{
+    return (struct upt_str){.p = (const char *)(frame + 1), .len = frame->features_n};
+}
+
+/* Rows and forgotten accounts of one partition into out; *ret_highest: their highest position. */
+static unsigned
+format_partition_rows(struct upt_view *view, const struct upt_view_part *part, struct upt_pos *ret_highest)
+{
+    unsigned rows = 0;
+    for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
+        const struct upt_view_frame *frame = frame_at(view, at);
+        if (frame->partition != part->partition || frame->gen != part->gen) {
+            continue;
+        }
+        if (frame->type == UPT_FRAME_ROW) {
+            struct upt_row row;
+            struct upt_feature_days *features = calloc((size_t)frame->features_n + 1, sizeof(*features));
+            upt_assert(features != NULL);
+            size_t n = unpack_row(frame, &row, features);
+            upt_format_row(view, &row, features, n);
+            free(features);
+            rows++;
+        } else if (frame->type == UPT_FRAME_FORGOTTEN) {
+            upt_format_forgotten(view, forgotten_of(frame));
+            rows++;
+        } else {
+            continue;
+        }
+        *ret_highest = upt_pos_cmp(frame->pos, *ret_highest) > 0 ? frame->pos : *ret_highest;
+    }
+    return rows;
+}
+
+/* One partition's rows under its marker. False: the connection is gone. */
+static bool
+write_rows(struct upt_view *view, struct upt_view_part *part)
+{
+    char attempt[UPT_MARKER_MAX] = "";
+    for (int i = 0; i < TRIES && !part->refused; i++) {
+        struct outcome out;
+        marker_command(view, "WATCH", part->partition, NULL);
+        marker_command(view, "GET", part->partition, NULL);
+        if (!round_trip(view, &out)) {
+            return false;
+        }
+        if (attempt[0] != '\0' && strcmp(out.got, attempt) == 0) {
+            memcpy(part->marker, attempt, sizeof(attempt));
+        }
+        if (strcmp(out.got, part->marker) != 0) {
+            if (!marker_differs(view, part, out.got)) {
+                return false;
+            }
+            continue;
+        }
+        struct upt_pos highest = part->highest;
+        simple(view, "MULTI");
+        unsigned rows = format_partition_rows(view, part, &highest);
+        make_marker(view, part, part->seq + 1, highest, attempt);
+        marker_command(view, "SET", part->partition, attempt);
+        simple(view, "EXEC");
+        if (!round_trip(view, &out)) {
+            return false;
+        }
+        if (!out.aborted) {
+            memcpy(part->marker, attempt, sizeof(attempt));
+            part->seq++;
+            part->highest = highest;
+            upt_metric_add(view->config.metrics, UPT_M_REDIS_ROWS, rows);
+            return true;
+        }
+    }
+    return true;
+}
+
+/* ---- sums ---- */
+
+static bool
+load_script(struct upt_view *view, const unsigned char *text, size_t len, char *ret_sha)
+{
+    struct outcome out;
+    upt_cmd_begin(view);
+    upt_cmd_text(view, "SCRIPT");
+    upt_cmd_text(view, "LOAD");
+    upt_cmd_arg(view, (const char *)text, len);
+    upt_cmd_end(view);
+    if (!round_trip(view, &out)) {
+        return false;
+    }
+    snprintf(ret_sha, 48, "%.47s", out.got);
+    return true;
+}
+
+static void
+sum_head(struct upt_view *view, const struct upt_view_part *part, struct upt_pos pos, int64_t as_of, const char *kind)
+{
+    upt_cmd_i64(view, part->partition);
+    upt_cmd_i64(view, part->epoch);
+    upt_cmd_i64(view, pos.offset);
+    upt_cmd_i64(view, pos.tick);
+    upt_cmd_i64(view, as_of);
+    upt_cmd_text(view, kind);
+}
+
+static void
+sum_usage(struct upt_view *view, const struct upt_usage usage[UPT_WINDOWS], bool logins)
+{
+    for (int w = 0; w < UPT_WINDOWS; w++) {
+        char text[64];
+        upt_cmd_u64(view, usage[w].events);
+        /* As an integer of millionths: format v × 10^6 without a point. */
+        upt_cmd_arg(view, text, upt_micro_format(usage[w].micro_units * UPT_MICRO, text));
+        if (logins) {
+            upt_cmd_u64(view, usage[w].logins);
+        }
+    }
+}
+
+static void
+sum_keys(struct upt_view *view, const char *sha, const char *public_family, const char *private_family,
+         struct upt_str name)
+{
+    upt_cmd_begin(view);
+    upt_cmd_text(view, "EVALSHA");
+    upt_cmd_text(view, sha);
+    upt_cmd_text(view, "2");
+    upt_key(view, public_family, name, "");
+    upt_cmd_buf(view, &view->key);
+    upt_key(view, private_family, name, "");
+    upt_cmd_buf(view, &view->key);
+}
+
+static void
+remember_feature(struct upt_view *view, struct upt_str name)
+{
+    for (size_t i = 0; i < view->features_n; i++) {
+        if (upt_str_eq(upt_str_of(view->features[i]), name)) {
+            return;
+        }
+    }
+    if (view->features_n == view->features_cap) {
+        view->features_cap = view->features_cap == 0 ? 64 : view->features_cap * 2;
+        char **grown = realloc(view->features, view->features_cap * sizeof(char *));
+        upt_assert(grown != NULL);
+        view->features = grown;
+    }
+    char *copy = malloc((size_t)name.len + 1);
+    upt_assert(copy != NULL);
+    memcpy(copy, name.p, name.len);
+    copy[name.len] = '\0';
+    view->features[view->features_n++] = copy;
+}
+
+static void
+format_feature(struct upt_view *view, const struct upt_view_part *part, const struct upt_view_frame *frame)
+{
+    struct upt_feature_row row;
+    memcpy(&row, frame + 1, sizeof(row));
+    row.feature.p = (const char *)(frame + 1) + sizeof(row);
+    remember_feature(view, row.feature);
+    sum_keys(view, view->sum_sha, "feature:", "_f:", row.feature);
+    sum_head(view, part, row.pos, row.as_of, "f");
+    sum_usage(view, row.usage, false);
+    upt_cmd_u64(view, row.accounts_30d);
+    upt_cmd_u64(view, row.users_30d);
+    /* "users_total users_30d accounts_30d" of the totals as last read */
+    char totals[3][48] = {"", "", ""};
+    (void)sscanf(view->shares_of, "%47s %47s %47s", totals[0], totals[1], totals[2]);
+    for (int i = 0; i < 3; i++) {
+        upt_cmd_text(view, totals[i]);
+    }
+    upt_cmd_end(view);
+}
+
+static void
+format_totals(struct upt_view *view, const struct upt_view_part *part, const struct upt_view_frame *frame)
+{
+    struct upt_totals_row row;
+    memcpy(&row, frame + 1, sizeof(row));
+    upt_cmd_begin(view);
+    upt_cmd_text(view, "EVALSHA");
+    upt_cmd_text(view, view->sum_sha);
+    upt_cmd_text(view, "2");
+    upt_buf_clear(&view->key);
+    upt_buf_printf(&view->key, "%stotals", view->prefix);
+    upt_cmd_buf(view, &view->key);
+    upt_buf_clear(&view->key);
+    upt_buf_printf(&view->key, "%s_t:{%stotals}", view->prefix, view->prefix); /* in the slot of the public key */
+    upt_cmd_buf(view, &view->key);
+    sum_head(view, part, row.pos, row.as_of, "t");
+    sum_usage(view, row.usage, true);
+    upt_cmd_u64(view, row.accounts_30d);
+    upt_cmd_u64(view, row.users_30d);
+    upt_cmd_u64(view, row.users_total);
+    upt_cmd_u64(view, row.accounts_total);
+    upt_cmd_u64(view, row.open_alerts);
+    upt_cmd_end(view);
+}
+
+/* Everything of the batch that is not under a marker. */
+static bool
+write_plain(struct upt_view *view, const struct upt_view_part *parts, size_t parts_n)
+{
+    for (int tries = 0; tries < 2; tries++) {
+        struct outcome out;
+        if (view->sum_sha[0] == '\0' &&
+            (!load_script(view, upt_view_sums_lua, upt_view_sums_lua_len, view->sum_sha) ||
+             !load_script(view, upt_view_shares_lua, upt_view_shares_lua_len, view->share_sha))) {
+            return false;
+        }
+        for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
+            const struct upt_view_frame *frame = frame_at(view, at);
+            const struct upt_view_part *part = NULL;
+            for (size_t i = 0; i < parts_n; i++) {
+                part = parts[i].partition == frame->partition ? &parts[i] : part;
+            }
+            if (part == NULL || part->gen != frame->gen || part->refused) {
+                continue;
+            }
+            struct upt_row row;
+            struct upt_view_flush flush;
+            switch (frame->type) {
+            case UPT_FRAME_ROW:
+                memcpy(&row, frame + 1, sizeof(row));
+                row.account.p = (const char *)(frame + 1) + sizeof(row);
+                upt_format_ranks(view, &row);
+                break;
+            case UPT_FRAME_FORGOTTEN:
+                upt_format_unranked(view, forgotten_of(frame));
+                break;
+            case UPT_FRAME_FEATURE:
+                format_feature(view, part, frame);
+                break;
+            case UPT_FRAME_TOTALS:
+                format_totals(view, part, frame);
+                break;
+            default:
+                memcpy(&flush, frame + 1, sizeof(flush));
+                upt_format_partition(view, &flush);
+                break;
+            }
+        }
+        if (!round_trip(view, &out)) {
+            return false;
+        }
+        if (!out.noscript) {
+            return true;
+        }
+        view->sum_sha[0] = '\0';
+    }
+    return true;
+}
+
+/* Partitions owned now, as a copy. */
+static size_t
+copy_parts(struct upt_view *view, struct upt_view_part **ret)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&view->lock);
+    *ret = calloc(view->parts_n + 1, sizeof(**ret));
+    upt_assert(*ret != NULL);
+    for (size_t i = 0; i < view->parts_n; i++) {
+        if (view->parts[i].owned && !view->parts[i].refused) {
+            (*ret)[n] = view->parts[i];
+            n++;
+        }
+    }
+    pthread_mutex_unlock(&view->lock);
+    return n;
+}
+
+static bool
+has_rows(const struct upt_view *view, const struct upt_view_part *part)
+{
+    for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
+        const struct upt_view_frame *frame = frame_at(view, at);
+        if (frame->partition == part->partition && frame->gen == part->gen &&
+            (frame->type == UPT_FRAME_ROW || frame->type == UPT_FRAME_FORGOTTEN)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+note_flushes(struct upt_view *view, struct upt_view_part *part)
+{
+    for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
+        const struct upt_view_frame *frame = frame_at(view, at);
+        if (frame->type == UPT_FRAME_FLUSH && frame->partition == part->partition && frame->gen == part->gen) {
+            part->published = frame->pos;
+        }
+    }
+}
+
+bool
+upt_flush_batch(struct upt_view *view)
+{
+    struct upt_view_part *parts = NULL;
+    size_t n = copy_parts(view, &parts);
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++) {
+        struct upt_view_part *part = &parts[i];
+        if (part->take) {
+            ok = take(view, part);
+            publish_part(view, part, false);
+        }
+        if (ok && !part->refused && !part->take && has_rows(view, part)) {
+            ok = write_rows(view, part);
+            publish_part(view, part, false);
+        }
+    }
+    ok = ok && (view->batch.len == 0 || write_plain(view, parts, n));
+    for (size_t i = 0; i < n && ok; i++) {
+        if (!parts[i].refused) {
+            note_flushes(view, &parts[i]);
+            publish_part(view, &parts[i], false);
+        }
+    }
+    if (ok) {
+        upt_buf_clear(&view->batch);
+    }
+    free(parts);
+    return ok;
+}
+
+/* Looks at every marker, so that lost writes are noticed while nothing changes. */
+bool
+upt_check_markers(struct upt_view *view)
+{
+    struct upt_view_part *parts = NULL;
+    size_t n = copy_parts(view, &parts);
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++) {
+        struct outcome out;
+        if (parts[i].take) {
+            continue;
+        }
+        marker_command(view, "GET", parts[i].partition, NULL);
+        ok = round_trip(view, &out);
+        if (ok && strcmp(out.got, parts[i].marker) != 0) {
+            ok = marker_differs(view, &parts[i], out.got);
+        }
+    }
+    free(parts);
+    return ok;
+}
+
+static void
+on_totals(void *ctx, unsigned i, redisReply *reply)
+{
+    (void)i;
+    char *text = ctx;
+    size_t n = 0;
+    for (size_t k = 0; reply->type == REDIS_REPLY_ARRAY && k < reply->elements; k++) {
+        const redisReply *v = reply->element[k];
+        n += (size_t)snprintf(text + n, 160 - n, "%s ", v->type == REDIS_REPLY_STRING && v->len < 40 ? v->str : "0");
+    }
+}
+
+/* Shares are quotients by the totals, which change elsewhere: made anew when they did. Converges, whoever writes last.
+ */
+bool
+upt_refresh_shares(struct upt_view *view)
+{
+    char now[160] = "", totals[3][48] = {"", "", ""};
+    upt_cmd_begin(view);
+    upt_cmd_text(view, "HMGET");
+    upt_buf_clear(&view->key);
+    upt_buf_printf(&view->key, "%stotals", view->prefix);
+    upt_cmd_buf(view, &view->key);
+    upt_cmd_text(view, "users_total");
+    upt_cmd_text(view, "users_30d");
+    upt_cmd_text(view, "accounts_30d");
+    upt_cmd_end(view);
+    if (!upt_cmd_send(view, on_totals, now)) {
+        return false;
+    }
+    if (strcmp(now, view->shares_of) == 0 || view->share_sha[0] == '\0') {
+        return true;
+    }
+    (void)sscanf(now, "%47s %47s %47s", totals[0], totals[1], totals[2]);
+    for (size_t i = 0; i < view->features_n; i++) {
+        upt_cmd_begin(view);
+        upt_cmd_text(view, "EVALSHA");
+        upt_cmd_text(view, view->share_sha);
+        upt_cmd_text(view, "1");
+        upt_key(view, "feature:", upt_str_of(view->features[i]), "");
+        upt_cmd_buf(view, &view->key);
+        for (int k = 0; k < 3; k++) {
+            upt_cmd_text(view, totals[k]);
+        }
+        upt_cmd_end(view);
+    }
+    struct outcome out;
+    if (!round_trip(view, &out)) {
+        return false;
+    }
+    if (out.noscript) {
+        view->sum_sha[0] = view->share_sha[0] = '\0';
+    } else {
+        memcpy(view->shares_of, now, sizeof(view->shares_of));
+    }
+    return true;
+}

@@ -1,0 +1,116 @@
+/* Inside the view. view.c: the lane's side and the table of partitions; conn.c: connection, RESP, keys; format.c: rows
+ * to commands; flush.c: guarded writes; sweep.c: strays; thread.c: the loop. */
+#ifndef UPT_VIEW_INTERNAL_H
+#define UPT_VIEW_INTERNAL_H
+
+#include <hiredis/hiredis.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "aggregate/view/view.h"
+#include "uptake/ring.h"
+
+#define UPT_STRAYS_MAX 4096
+#define UPT_MARKER_MAX 512
+
+typedef enum upt_frame_type {
+    UPT_FRAME_ROW,
+    UPT_FRAME_FORGOTTEN,
+    UPT_FRAME_FEATURE,
+    UPT_FRAME_TOTALS,
+    UPT_FRAME_FLUSH
+} upt_frame_type;
+
+/* A frame in the ring and in the batch: this head, then the struct of its type, then its strings. */
+struct upt_view_frame {
+    uint32_t type;
+    int32_t partition;
+    uint64_t gen;        /* of the ownership under which it was pushed */
+    uint32_t len;        /* of all, a multiple of 8 */
+    uint32_t features_n; /* of a forgotten account: the length of its id */
+    struct upt_pos pos;
+};
+
+/* One partition. Under the view's lock, but for what only the thread uses. */
+struct upt_view_part {
+    int32_t partition;
+    bool owned, take, refused, floor_known, repair;
+    uint64_t gen;
+    int64_t epoch;
+    struct upt_pos floor, published;
+    /* @locality view thread */
+    char marker[UPT_MARKER_MAX]; /* as written last; "": not taken */
+    uint64_t seq;
+    struct upt_pos highest;
+};
+
+struct upt_stray {
+    int32_t partition;
+    struct upt_buf account;
+};
+
+struct upt_view {
+    struct upt_view_config config;
+    char *url, *user, *password, *prefix, *owner;
+    struct upt_ring *ring;
+    int doorbell;
+    pthread_t thread;
+    bool started;
+    atomic_bool stop, connected;
+    pthread_mutex_t lock;
+    struct upt_view_part *parts;
+    size_t parts_n, parts_cap;
+    struct upt_stray strays[UPT_STRAYS_MAX];
+    size_t strays_n;
+
+    /* @locality view thread */
+    redisContext *redis;
+    int64_t retry_ms, backoff_ms, checked_ms, shares_ms, scan_ms;
+    struct upt_buf batch; /* frames not yet in Redis */
+    struct upt_buf out;   /* commands */
+    unsigned out_n;
+    struct upt_buf key, args;
+    unsigned args_n;
+    char sum_sha[48], share_sha[48];
+    char **features; /* names whose shares this view refreshes */
+    size_t features_n, features_cap;
+    char shares_of[160]; /* the totals that the shares were made of */
+    bool scan_wanted;
+    unsigned long long scan_cursor;
+};
+
+/* conn.c: commands are appended as whole RESP arrays. */
+void upt_cmd_begin(struct upt_view *view);
+void upt_cmd_arg(struct upt_view *view, const char *p, size_t len);
+void upt_cmd_text(struct upt_view *view, const char *text);
+void upt_cmd_u64(struct upt_view *view, uint64_t v);
+void upt_cmd_i64(struct upt_view *view, int64_t v);
+void upt_cmd_buf(struct upt_view *view, const struct upt_buf *buf);
+void upt_cmd_end(struct upt_view *view);
+/* Sends what was appended and reads as many replies; each goes to on_reply (may be NULL). False: the connection is
+ * gone. */
+typedef void (*upt_reply_fn)(void *ctx, unsigned i, redisReply *reply);
+bool upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx);
+void upt_view_disconnect(struct upt_view *view, const char *why);
+bool upt_view_connect(struct upt_view *view);
+
+/* format.c */
+void upt_format_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features,
+                    size_t n);
+void upt_format_ranks(struct upt_view *view, const struct upt_row *row);
+void upt_format_forgotten(struct upt_view *view, struct upt_str account);
+void upt_format_unranked(struct upt_view *view, struct upt_str account);
+void upt_format_partition(struct upt_view *view, const struct upt_view_flush *flush);
+size_t upt_format_fraction(double v, char *buf); /* up to 6 decimals, no trailing zeros */
+void upt_key(struct upt_view *view, const char *family, struct upt_str name, const char *suffix); /* into view->key */
+
+/* flush.c */
+bool upt_flush_batch(struct upt_view *view); /* false: try again later */
+bool upt_check_markers(struct upt_view *view);
+bool upt_refresh_shares(struct upt_view *view);
+/* sweep.c */
+bool upt_scan_step(struct upt_view *view);
+
+struct upt_view_part *upt_view_find(struct upt_view *view, int32_t partition); /* under the lock */
+
+#endif
