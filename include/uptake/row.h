@@ -33,11 +33,9 @@ struct upt_row {
     uint64_t users_24h, users_7d, users_30d, users_total;
     uint64_t features_30d;
     int64_t first_seen, last_seen;
-    struct upt_str segment, tier; /* null: absent */
+    struct upt_str segment, tier, renewal_date; /* as last given; null: absent */
     bool has_seats;
     int64_t micro_seats;
-    bool has_renewal;
-    int64_t renewal_day;     /* UTC day number */
     uint32_t seat_utilisation, adoption_rate; /* millionths or UPT_SHARE_ABSENT */
     /* From the scores; absent until first evaluated. */
     bool has_scores;

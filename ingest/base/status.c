@@ -1,0 +1,73 @@
+/* Status codes to messages and exit codes.
+ *
+ * The message is formatted into a local buffer first: callers wrap an inner error by passing its own text as an
+ * argument, and formatting in place would read what it is writing.
+ * Any thread; the error belongs to the caller. */
+#include "uptake/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+/* Cuts a character that truncation split, so that the message stays UTF-8. */
+static void
+trim_partial(char *msg, size_t len)
+{
+    size_t i = len;
+    while (i > 0 && len - i < 3 && ((unsigned char)msg[i - 1] & 0xC0U) == 0x80U) {
+        i--;
+    }
+    if (i == 0) {
+        return;
+    }
+    unsigned char lead = (unsigned char)msg[i - 1];
+    size_t want = lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
+    if (len - (i - 1) < want) {
+        msg[i - 1] = '\0';
+    }
+}
+
+upt_status
+upt_fail(struct upt_error *err, upt_status code, const char *fmt, ...)
+{
+    if (err == NULL) {
+        return code;
+    }
+    struct upt_error made = {.code = code, .retriable = code == UPT_EAGAIN || code == UPT_EUNAVAIL};
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(made.msg, sizeof(made.msg), fmt, args);
+    va_end(args);
+    if (n >= (int)sizeof(made.msg)) {
+        trim_partial(made.msg, sizeof(made.msg) - 1);
+    }
+    *err = made;
+    return code;
+}
+
+int
+upt_exit_code(upt_status code)
+{
+    switch (code) {
+    case UPT_OK:
+        return EX_OK;
+    case UPT_EINVAL:
+        return EX_CONFIG;
+    case UPT_ENOMEM:
+        return EX_OSERR;
+    case UPT_EIO:
+        return EX_IOERR;
+    case UPT_EAGAIN:
+        return EX_TEMPFAIL;
+    case UPT_EDATA:
+        return EX_DATAERR;
+    case UPT_EAUTH:
+        return EX_NOPERM;
+    case UPT_ENOTFOUND:
+    case UPT_EUNAVAIL:
+    case UPT_EFENCED:
+        return EX_UNAVAILABLE;
+    }
+    return EX_SOFTWARE;
+}

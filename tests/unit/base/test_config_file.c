@@ -1,0 +1,425 @@
+/* The configuration file: its syntax, its lines, ${…}. */
+#include "testing.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "uptake/config.h"
+#include "uptake/str.h"
+
+static char dir[] = "/tmp/uptake-test-XXXXXX";
+static char path[64];
+static char secret_path[64];
+
+#define BASE "kafka: {bootstrap.servers: 'b:1'}\nregistry.url: http://r\n"
+
+static int
+setup(void **state)
+{
+    (void)state;
+    if (mkdtemp(dir) == NULL) {
+        return 1;
+    }
+    snprintf(path, sizeof(path), "%s/u.yaml", dir);
+    snprintf(secret_path, sizeof(secret_path), "%s/secret", dir);
+    return setenv("UPT_TEST_NAME", "from-env", 1) | setenv("UPT_TEST_SECRET_FILE", secret_path, 1) |
+           setenv("UPT_TEST_DOLLAR", "a${UPT_TEST_NAME}b", 1) | setenv("UPT_TEST_LATIN1", "\xe4", 1);
+}
+
+static int
+teardown(void **state)
+{
+    (void)state;
+    (void)unlink(path);
+    (void)unlink(secret_path);
+    return rmdir(dir);
+}
+
+static void
+write_file(const char *where, const char *text, size_t len, mode_t mode)
+{
+    FILE *file = fopen(where, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(where, mode), 0);
+}
+
+static upt_status
+load_bytes(const char *text, size_t len, struct upt_config **ret, struct upt_error *reterr)
+{
+    write_file(path, text, len, 0600);
+    return upt_config_load(path, ret, reterr);
+}
+
+static struct upt_config *
+load(const char *text)
+{
+    struct upt_config *config = NULL;
+    struct upt_error err = {0};
+    if (load_bytes(text, strlen(text), &config, &err) != UPT_OK) {
+        fail_msg("%s\n%s", err.msg, text);
+    }
+    return config;
+}
+
+/* The text is refused with a message that begins "FILE:LINE: " (line 0: anything) and holds part. */
+static void
+refused(const char *text, size_t len, int line, const char *part)
+{
+    struct upt_config *config = NULL;
+    struct upt_error err = {0};
+    upt_status status = load_bytes(text, len, &config, &err);
+    char begin[96] = "";
+    if (line > 0) {
+        snprintf(begin, sizeof(begin), "%s:%d: ", path, line);
+    }
+    if (status != UPT_EINVAL || strncmp(err.msg, begin, strlen(begin)) != 0 || strstr(err.msg, part) == NULL ||
+        strchr(err.msg, '\n') != NULL) {
+        fail_msg("status %d \"%s\", expected line %d \"%s\" for:\n%s", status, err.msg, line, part, text);
+    }
+    assert_null(config);
+}
+
+static void
+least_file(void **state)
+{
+    (void)state;
+    struct upt_config *config = load("kafka: {bootstrap.servers: \"127.0.0.1:9092\"}\n"
+                                     "redis: {url: \"redis://127.0.0.1:6379\"}     # comment\n"
+                                     "registry: {url: \"http://127.0.0.1:8081\"}\n");
+    assert_int_equal(config->kafka_n, 1);
+    assert_string_equal(config->kafka[0].name, "bootstrap.servers");
+    assert_string_equal(config->kafka[0].value, "127.0.0.1:9092");
+    assert_int_equal(config->kafka[0].line, 1);
+    assert_string_equal(config->registry_url, "http://127.0.0.1:8081");
+    assert_string_equal(config->path, path);
+    assert_false(config->embedded_broker);
+    upt_config_destroy(&config);
+}
+
+static void
+nested_and_dotted_alike(void **state)
+{
+    (void)state;
+    struct upt_config *config =
+        load("%YAML 1.1\n---\n"
+             "kafka.bootstrap.servers: a:1\n"
+             "kafka:\n  security.protocol: sasl_ssl\n  sasl:\n    username: u\n    password: p\n"
+             "registry.url: http://r\n"
+             "registry: {timeout: 1s, negative_ttl: 2m}\n"
+             "redis:\n"
+             "input: {topic: in, framing: confluent}\n"
+             "output.dead_topic: 'dead'\n"
+             "threads: 3\nmemory_limit: 1GiB\ntrust_timestamps: true\n"
+             "max_record_bytes: 2MiB\n...\n");
+    assert_int_equal(config->kafka_n, 4);
+    assert_string_equal(config->kafka[2].name, "sasl.username");
+    assert_int_equal(config->kafka[3].line, 8);
+    assert_string_equal(config->input_topic, "in");
+    assert_string_equal(config->dead_topic, "dead");
+    assert_int_equal(config->registry_timeout_ms, 1000);
+    assert_int_equal(config->registry_negative_ttl_ms, 120000);
+    assert_int_equal(config->threads, 3);
+    assert_int_equal(config->memory_limit, 1073741824);
+    assert_int_equal(config->max_record_bytes, 2097152);
+    assert_true(config->trust_timestamps);
+    upt_config_destroy(&config);
+}
+
+static void
+faults_have_their_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int line;
+        const char *part;
+    } cases[] = {
+        {BASE "grup: x\n", 3, "grup: there is no such key; did you mean group?"},
+        {BASE "redis:\n  url: redis://a\n  pasword: x\n", 5,
+         "redis.pasword: there is no such key; did you mean redis.password?"},
+        {BASE "zzz: {a: 1}\n", 3, "zzz: there is no such key"},
+        {BASE "redis: {nope: {x: 1}}\n", 3, "redis.nope: there is no such key"},
+        {BASE "flush_interval: 1\n", 3, "flush_interval: \"1\" is not a duration"},
+        {BASE "group: a\ngroup: b\n", 4, "group: is given twice, first on line 3"},
+        {BASE "redis: {url: 'redis://a'}\nredis.url: redis://b\n", 4, "redis.url: is given twice, first on line 3"},
+        {BASE "redis: {url: 'redis://a'}\nredis: {prefix: b}\n", 4, "redis: is given twice, first on line 3"},
+        {"kafka: {bootstrap.servers: a, bootstrap.servers: b}\n", 1, "kafka.bootstrap.servers: is given twice"},
+        {BASE "group: &x a\n", 3, "group: an anchor (&name) is not allowed"},
+        {BASE "redis: &x {url: 'redis://a'}\n", 3, "redis: an anchor (&name) is not allowed"},
+        {BASE "group: *x\n", 3, "group: an alias (*name) is not allowed"},
+        {BASE "<<: *x\n", 3, "an alias (*name) is not allowed"},
+        {BASE "group: !!str a\n", 3, "group: a tag (!name) is not allowed"},
+        {BASE "group: ! a\n", 3, "group: a tag (!name) is not allowed"},
+        {BASE "redis: !!map {url: 'redis://a'}\n", 3, "redis: a tag (!name) is not allowed"},
+        {BASE "redis.url: [a, b]\n", 3, "redis.url: a list is not allowed"},
+        {BASE "kafka.debug: [a]\n", 3, "kafka.debug: a list is not allowed"},
+        {"- a\n", 1, "a list is not allowed"},
+        {"just text\n", 1, "expected keys with values"},
+        {BASE "? {a: b}\n: c\n", 3, "a key must be a name"},
+        {BASE "? [a]\n: c\n", 3, "a list is not allowed"},
+        {BASE "'': c\n", 3, "a key must be a name"},
+        {BASE "'a b': c\n", 3, "a key has a blank"},
+        {BASE "gr\xc3\xb6\x75p: c\n", 3, "not ASCII"},
+        {BASE "group: ~\n", 3, "group: null is no value"},
+        {BASE "group: null\n", 3, "group: null is no value"},
+        {BASE "group: {a: b}\n", 3, "group: takes a value, not further keys"},
+        {BASE "redis: x\n", 3, "redis: is a section"},
+        {BASE "---\ngroup: x\n", 3, "a second document begins"},
+        {BASE "group: [\n", 3, "a list is not allowed"},
+        {BASE "group: \"x\n", 3, "not valid YAML: "},
+        {BASE "group: b: c\n", 3, "not valid YAML: "},
+        {BASE "\tgroup: x\n", 3, "not valid YAML: "},
+        {BASE "x: \xff\n", 3, "not valid YAML: "},
+        {BASE "x: \x01\n", 3, "not valid YAML: "},
+        {BASE "group: \"a\\0b\"\n", 3, "group: holds a NUL character"},
+        {BASE "group: \"a\\nb\"\n", 3, "group: holds a control character"},
+        {BASE "kafka.group.id: x\n", 3, "kafka.group.id: uptake owns this property: set `group`"},
+        {"kafka:\n  bootstrap.servers: a\n  enable.auto.commit: true\n", 3,
+         "kafka.enable.auto.commit: uptake owns this property"},
+        {BASE "kafka.test.mock.num.brokers: 3\n", 3, "kafka.test.mock.num.brokers: uptake owns this property"},
+        {BASE "kafka.metadata.broker.list: x\n", 3, "is another name of kafka.bootstrap.servers"},
+        {BASE "\n\nstate_topic: usage-events\n", 5, "state_topic: is the same topic as input.topic"},
+        {BASE "input: {framing: none}\n", 3, "input.framing: none needs input.schema_file"},
+        {"kafka: {bootstrap.servers: a}\n", 0, "registry.url: is needed"},
+        {"registry.url: http://r\n", 0, "kafka.bootstrap.servers: is needed"},
+        {"", 0, "kafka.bootstrap.servers: is needed"},
+        {"# nothing\n", 0, "kafka.bootstrap.servers: is needed"},
+        {"---\n", 0, "kafka.bootstrap.servers: is needed"},
+        {BASE "kafka: {a: {b: {c: {d: {e: {f: {g: {h: 1}}}}}}}}\n", 3, "is given twice"},
+        {"kafka: {a: {b: {c: {d: {e: {f: {g: {h: 1}}}}}}}}\n", 1, "keys are nested deeper than 8"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        refused(cases[i].text, strlen(cases[i].text), cases[i].line, cases[i].part);
+    }
+    refused("group: a\0b\n", 11, 1, "not valid YAML");
+}
+
+static void
+quoted_null_is_text(void **state)
+{
+    (void)state;
+    struct upt_config *config = load(BASE "group: 'null'\ninstance: \"\"\nredis.user:\n");
+    assert_string_equal(config->group, "null");
+    assert_string_equal(config->redis_user, "");
+    upt_config_destroy(&config);
+}
+
+static void
+size_is_bounded(void **state)
+{
+    (void)state;
+    struct upt_buf text = {0};
+    upt_buf_puts(&text, BASE);
+    while (text.len < (size_t)300 * 1024) {
+        upt_buf_puts(&text, "# filling filling filling filling filling\n");
+    }
+    refused(text.p, text.len, 0, "is longer than the 256 KiB allowed");
+    upt_buf_clear(&text);
+    upt_buf_puts(&text, "kafka:\n");
+    for (int i = 0; i < 600; i++) {
+        upt_buf_printf(&text, "  p%d: v\n", i);
+    }
+    refused(text.p, text.len, 514, "there are more than 512 properties");
+    upt_buf_fini(&text);
+    struct upt_config *config = NULL;
+    struct upt_error err = {0};
+    assert_int_equal(upt_config_load("/nonexistent/u.yaml", &config, &err), UPT_EINVAL);
+    assert_string_equal(err.msg, "/nonexistent/u.yaml: cannot be opened: No such file or directory");
+    assert_int_equal(upt_config_load(dir, &config, &err), UPT_EINVAL);
+    assert_non_null(strstr(err.msg, "cannot be read: Is a directory"));
+}
+
+static void
+variables(void **state)
+{
+    (void)state;
+    struct upt_config *config = load(BASE "group: ${UPT_TEST_NAME}\ninstance: x-${UPT_TEST_NAME}-${UPT_TEST_NAME}.y\n"
+                                          "kafka.a: ${UPT_TEST_DOLLAR}\n"
+                                          "kafka.b: $${UPT_TEST_NAME} $$ $ $x $$${UPT_TEST_NAME}\n"
+                                          "kafka.c: '$${${UPT_TEST_NAME}}'\n");
+    assert_string_equal(config->group, "from-env");
+    assert_string_equal(config->instance, "x-from-env-from-env.y");
+    assert_string_equal(config->kafka[1].value, "a${UPT_TEST_NAME}b"); /* once only */
+    assert_string_equal(config->kafka[2].value, "${UPT_TEST_NAME} $$ $ $x $${UPT_TEST_NAME}");
+    assert_string_equal(config->kafka[3].value, "${from-env}");
+    upt_config_destroy(&config);
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {BASE "group: ${UPT_TEST_UNSET}\n", "group: the environment variable UPT_TEST_UNSET is not set"},
+        {BASE "group: ${}\n", "is neither ${NAME} of a variable nor ${file:PATH}"},
+        {BASE "group: ${A-B}\n", "is neither"},
+        {BASE "group: ${1A}\n", "is neither"},
+        {BASE "group: ${A:-b}\n", "is neither"},
+        {BASE "group: 'x${UPT_TEST_NAME'\n", "${ without a } after it"},
+        {BASE "group: ${UPT_TEST_LATIN1}\n", "group: the value is not text (UTF-8)"},
+        {BASE "group: ${file:}\n", "cannot be opened"},
+        {BASE "group: ${file:/nonexistent}\n", "/nonexistent cannot be opened"},
+        {BASE "group: ${file:/}\n", "/ is not a plain file"},
+        {BASE "group: ${file:/dev/null}\n", "/dev/null is not a plain file"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        refused(cases[i].text, strlen(cases[i].text), 3, cases[i].part);
+    }
+}
+
+/* A file that takes redis.password (secret) or group (not) from the secret's file. */
+static const char *
+text_with(const char *key)
+{
+    static char text[512];
+    snprintf(text, sizeof(text), BASE "%s: ${file:%s}\n", key, secret_path);
+    return text;
+}
+
+static void
+secret_files(void **state)
+{
+    (void)state;
+    write_file(secret_path, "s3cret$x\r\nsecond line\n", 22, 0600);
+    struct upt_config *config = load(text_with("redis.password"));
+    assert_string_equal(config->redis_password, "s3cret$x");
+    upt_config_destroy(&config);
+
+    write_file(secret_path, "no newline", 10, 0400);
+    config = load(text_with("kafka.sasl.password"));
+    assert_string_equal(config->kafka[1].value, "no newline");
+    upt_config_destroy(&config);
+
+    static const mode_t open_modes[] = {0640, 0604, 0660, 0606, 0601, 0610};
+    for (size_t i = 0; i < sizeof(open_modes) / sizeof(open_modes[0]); i++) {
+        static const char *const keys[] = {"redis.password", "redis.url", "kafka.sasl.password", "registry.token"};
+        write_file(secret_path, "s3cret\n", 7, open_modes[i]);
+        char part[128];
+        snprintf(part, sizeof(part), "run: chmod 600 %s", secret_path);
+        const char *text = text_with(keys[i % 4]);
+        refused(text, strlen(text), 3, part);
+    }
+    write_file(secret_path, "plain\n", 6, 0644);
+    config = load(text_with("group")); /* no secret, so anybody may read it */
+    assert_string_equal(config->group, "plain");
+    upt_config_destroy(&config);
+
+    static const struct {
+        const char *bytes;
+        size_t len;
+        const char *part;
+    } bad[] = {{"", 0, "is empty"},
+               {"\nx", 2, "is empty"},
+               {"\r\n", 2, "is empty"},
+               {"a\0b\n", 4, "is not text"},
+               {"\xff\n", 2, "is not text"}};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        write_file(secret_path, bad[i].bytes, bad[i].len, 0600);
+        const char *text = text_with("redis.password");
+        refused(text, strlen(text), 3, bad[i].part);
+    }
+    struct upt_buf long_line = {0};
+    for (int i = 0; i < 70000; i++) {
+        upt_buf_puts(&long_line, "a");
+    }
+    write_file(secret_path, long_line.p, long_line.len, 0600);
+    const char *text = text_with("redis.password");
+    refused(text, strlen(text), 3, "is longer than 64 KiB");
+    upt_buf_fini(&long_line);
+}
+
+/* Sets a secret from the file as a process without privileges, in a child. */
+static bool
+allowed_for_nobody(void)
+{
+    (void)fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct upt_config *config = NULL;
+        char value[96];
+        snprintf(value, sizeof(value), "${file:%s}", secret_path);
+        bool ok = setegid(65534) == 0 && seteuid(65534) == 0 && upt_config_default(&config, NULL) == UPT_OK &&
+                  upt_config_set(config, "redis.password", value, NULL) == UPT_OK;
+        upt_config_destroy(&config);
+        _exit(ok ? 0 : 1);
+    }
+    int status = 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static void
+roots_files_may_be_shared_with_a_group(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        skip(); /* only root can make such a file */
+    }
+    write_file(secret_path, "s3cret\n", 7, 0440);
+    assert_int_equal(chown(secret_path, 0, 65534), 0);
+    assert_int_equal(chmod(dir, 0711), 0);
+    assert_true(allowed_for_nobody());
+    assert_int_equal(chmod(secret_path, 0444), 0);
+    assert_false(allowed_for_nobody());
+    assert_int_equal(chmod(secret_path, 0460), 0);
+    assert_false(allowed_for_nobody());
+    assert_int_equal(unlink(secret_path), 0);
+}
+
+static void
+printout_reads_back(void **state)
+{
+    (void)state;
+    struct upt_config *config =
+        load(BASE "group: g-1\nkafka.a: \"q\\\"\\\\ \\t\\u00e4 $${X} $$ $\"\nkafka.b: '# : {}'\nstart: 2026-01-31\n"
+                  "publish_interval: 1500ms\nclock: log\nmax_depth: 7\nkafka.c: \"two\\nlines\\n\"\n");
+    struct upt_buf printed = {0};
+    upt_config_print(config, &printed);
+    upt_buf_put(&printed, "", 1);
+    struct upt_config *again = load(printed.p);
+    struct upt_buf twice = {0};
+    upt_config_print(again, &twice);
+    upt_buf_put(&twice, "", 1);
+    assert_string_equal(printed.p, twice.p);
+    assert_string_equal(again->kafka[1].value, "q\"\\ \t\xc3\xa4 ${X} $$ $");
+    assert_string_equal(again->kafka[3].value, "two\nlines\n");
+    assert_int_equal(again->publish_interval_ms, 1500);
+    upt_buf_fini(&printed);
+    upt_buf_fini(&twice);
+    upt_config_destroy(&config);
+    upt_config_destroy(&again);
+}
+
+static void
+set_overrides_the_file(void **state)
+{
+    (void)state;
+    struct upt_config *config = load(BASE "group: g-1\nstate_topic: s\n");
+    struct upt_error err = {0};
+    assert_int_equal(upt_config_set(config, "group", "g-2", NULL), UPT_OK);
+    assert_int_equal(upt_config_set(config, "kafka.bootstrap.servers", "c:3", NULL), UPT_OK);
+    assert_string_equal(config->group, "g-2");
+    assert_string_equal(config->kafka[0].value, "c:3");
+    assert_int_equal(upt_config_set(config, "state_topic", "usage-events", NULL), UPT_OK);
+    assert_int_equal(upt_config_validate(config, &err), UPT_EINVAL);
+    assert_memory_equal(err.msg, "state_topic: is the same", 24); /* not the file's line any more */
+    /* A refused value leaves the old one. */
+    assert_int_equal(upt_config_set(config, "threads", "999", NULL), UPT_EINVAL);
+    assert_int_equal(config->threads, 0);
+    upt_config_destroy(&config);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(least_file),
+        cmocka_unit_test(nested_and_dotted_alike),
+        cmocka_unit_test(faults_have_their_lines),
+        cmocka_unit_test(quoted_null_is_text),
+        cmocka_unit_test(size_is_bounded),
+        cmocka_unit_test(variables),
+        cmocka_unit_test(secret_files),
+        cmocka_unit_test(roots_files_may_be_shared_with_a_group),
+        cmocka_unit_test(printout_reads_back),
+        cmocka_unit_test(set_overrides_the_file),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
