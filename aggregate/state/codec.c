@@ -1,7 +1,7 @@
 /* Checkpoint records: 'a' + account id (further pages of users: + 0x00 + page), 'f' + feature, 't'.
  *
  * A value is: format version, payload, low 32 bits of XXH3. Numbers are varints, times and days differences to a near
- * one; features go by name, so that a record stands alone. Users and their pairs are paged at about 192 KiB. */
+ * one; features go by name, so that a record stands alone. Users and their pairs are paged, 1,024 users each. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,7 @@
 #include "uptake/assert.h"
 
 #define FORMAT 1
-#define PAGE_USERS 4096 /* and the pairs of these users */
+#define PAGE_USERS 1024 /* and the pairs of these users */
 
 static struct upt_str
 str_of(const struct upt_buf *buf)

@@ -69,12 +69,6 @@ upt_profile_set_trait(struct upt_state *st, struct upt_account *acct, struct upt
     acct->traits[i].value = upt_intern_text(&st->strings, value);
 }
 
-static bool
-is_date(struct upt_str name)
-{
-    return upt_str_eq(name, UPT_STR("renewal_date")) || upt_str_eq(name, UPT_STR("contract_start"));
-}
-
 void
 upt_profile_apply(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev)
 {
@@ -85,7 +79,6 @@ upt_profile_apply(struct upt_state *st, struct upt_account *acct, const struct u
     struct upt_str name, value;
     struct upt_props_cur cur = upt_props_begin(ev->properties);
     while (upt_props_next(&cur, &name, &value)) {
-        int64_t day;
         double seats;
         if (upt_str_eq(name, UPT_STR("seats"))) {
             if (value.len == 0) {
@@ -97,7 +90,7 @@ upt_profile_apply(struct upt_state *st, struct upt_account *acct, const struct u
             }
         } else if (name.len == 0 || name.len > NAME_MAX_LEN || value.len > VALUE_MAX_LEN) {
             continue;
-        } else if (value.len == 0 || !is_date(name) || upt_parse_day(value.p, value.len, &day)) {
+        } else {
             upt_profile_set_trait(st, acct, name, value);
         }
     }

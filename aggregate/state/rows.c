@@ -251,8 +251,7 @@ upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *re
     ret->tier = upt_account_trait(acct, UPT_STR("tier"));
     ret->has_seats = acct->has_seats;
     ret->micro_seats = acct->micro_seats;
-    struct upt_str renewal = upt_account_trait(acct, UPT_STR("renewal_date"));
-    ret->has_renewal = renewal.p != NULL && upt_parse_day(renewal.p, renewal.len, &ret->renewal_day);
+    ret->renewal_date = upt_account_trait(acct, UPT_STR("renewal_date"));
     ret->seat_utilisation = UPT_SHARE_ABSENT;
     if (acct->has_seats && acct->micro_seats > 0) {
         upt_u128 share = ((upt_u128)users.d30 * UPT_MICRO * UPT_MICRO * 2 + (uint64_t)acct->micro_seats) /

@@ -240,6 +240,10 @@ unpack_row(const struct upt_view_frame *frame, struct upt_row *row, struct upt_f
         row->tier.p = p;
         p += row->tier.len;
     }
+    if (row->renewal_date.p != NULL) {
+        row->renewal_date.p = p;
+        p += row->renewal_date.len;
+    }
     for (uint32_t i = 0; i < frame->features_n; i++) {
         uint32_t head[2];
         memcpy(head, p, sizeof(head));

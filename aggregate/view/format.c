@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "aggregate/view/internal.h"
-#include "uptake/time.h"
 
 size_t
 upt_format_fraction(double v, char *buf)
@@ -92,15 +91,11 @@ micro_of(double v)
 static void
 fields_optional(struct upt_view *view, const struct upt_row *row, struct absent *gone)
 {
-    char day[16];
     optional(view, gone, "next_change", row->next_change != UPT_NO_CLOCK, (upt_i128)row->next_change * UPT_MICRO);
     optional_str(view, gone, "segment", row->segment);
     optional_str(view, gone, "tier", row->tier);
     optional(view, gone, "seats", row->has_seats, row->micro_seats);
-    if (row->has_renewal) {
-        upt_format_day(row->renewal_day, day);
-    }
-    optional_str(view, gone, "renewal_date", row->has_renewal ? upt_str_of(day) : UPT_STR_NULL);
+    optional_str(view, gone, "renewal_date", row->renewal_date);
     optional(view, gone, "seat_utilisation", row->seat_utilisation != UPT_SHARE_ABSENT, row->seat_utilisation);
     optional(view, gone, "adoption_rate", row->adoption_rate != UPT_SHARE_ABSENT, row->adoption_rate);
     optional(view, gone, "health", row->has_scores && !isnan(row->health), micro_of(row->health));

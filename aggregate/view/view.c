@@ -169,7 +169,7 @@ begin(struct upt_view *view, upt_frame_type type, int32_t partition, struct upt_
 bool
 upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features, size_t n)
 {
-    size_t len = sizeof(*row) + row->account.len + row->segment.len + row->tier.len;
+    size_t len = sizeof(*row) + row->account.len + row->segment.len + row->tier.len + row->renewal_date.len;
     for (size_t i = 0; i < n; i++) {
         len += 2 * sizeof(uint32_t) + features[i].feature.len;
     }
@@ -181,6 +181,7 @@ upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct
     at = put(at, row->account.p, row->account.len);
     at = put(at, row->segment.p, row->segment.len);
     at = put(at, row->tier.p, row->tier.len);
+    at = put(at, row->renewal_date.p, row->renewal_date.len);
     for (size_t i = 0; i < n; i++) {
         const uint32_t head[2] = {features[i].feature.len, features[i].days};
         at = put(put(at, head, sizeof(head)), features[i].feature.p, features[i].feature.len);

@@ -51,7 +51,7 @@ static const char *const users[] = {"u1", "u2", "u3", "u4", "", "ü5"};
 static const char *const features[] = {"search", "export", "api", "_hidden", "", "reports"};
 static const char *const traits[][2] = {{"segment", "smb"},    {"segment", "ent"},         {"tier", "1"},
                                         {"tier", ""},          {"seats", "25"},            {"seats", "12.5"},
-                                        {"seats", "many"},     {"renewal_date", "2026-05-01"}, {"seats", "0"},
+                                        {"seats", "many"},     {"renewal_date", "2026-05-01"}, {"renewal_date", "soon"}, {"seats", "0"},
                                         {"plan", "pro"},       {"renewal_date", ""}};
 
 static struct upt_str
@@ -371,7 +371,6 @@ print_usage(const struct upt_usage usage[UPT_WINDOWS], bool logins)
 static void
 print_row(const struct upt_row *row)
 {
-    char day[16];
     printf("\"%.*s\": {", (int)row->account.len, row->account.p);
     print_usage(row->usage, true);
     printf("\"users_24h\": \"%" PRIu64 "\", \"users_7d\": \"%" PRIu64 "\", \"users_30d\": \"%" PRIu64
@@ -389,9 +388,8 @@ print_row(const struct upt_row *row)
     if (row->has_seats) {
         printf("\"seats\": \"%s\", ", micro(row->micro_seats));
     }
-    if (row->has_renewal) {
-        upt_format_day(row->renewal_day, day);
-        printf("\"renewal_date\": \"%s\", ", day);
+    if (row->renewal_date.p != NULL) {
+        printf("\"renewal_date\": \"%.*s\", ", (int)row->renewal_date.len, row->renewal_date.p);
     }
     if (row->seat_utilisation != UPT_SHARE_ABSENT) {
         printf("\"seat_utilisation\": \"%s\", ", micro(row->seat_utilisation));
