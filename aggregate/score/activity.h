@@ -1,0 +1,42 @@
+/* Key-active days of an account: when, in which cadence, with which gaps. Private to the room.
+ *
+ * A key event is a USAGE or a VALUE event. LOGIN is none: looking in is not using. */
+#ifndef UPT_SCORE_ACTIVITY_H
+#define UPT_SCORE_ACTIVITY_H
+
+#include "ext.h"
+#include "model.h"
+
+struct upt_activity {
+    int64_t day;         /* reference: the last day that counts as observed */
+    int64_t first, last; /* key-active days within the 256 kept */
+    int days_n;          /* how many */
+    int cadence;
+    int x, tx, n;        /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
+    double frequency_10, frequency_21;
+    double gap_mean, gap_sd; /* of the log of the gap in days, shrunk */
+};
+
+/* Marks a day; true if it was not marked. Days 256 or more before the last are left out. */
+bool upt_activity_mark(struct upt_score_ext *ext, int64_t day);
+bool upt_activity_on(const struct upt_score_ext *ext, int64_t day);
+/* The account must have a key event. today: the UTC day of the clock. */
+void upt_activity_read(const struct upt_model *model, const struct upt_score_ext *ext, int64_t today,
+                       struct upt_activity *ret);
+
+/* log(1 + e^((log(days) − gap_mean) / s)), s the logistic scale of gap_sd: how surprising a silence is to the account. */
+double upt_own_silence(const struct upt_activity *act, double days);
+/* P(gone for good | silent for so many minutes), rounded; rises with minutes. */
+double upt_silence_risk(const struct upt_model *model, const struct upt_activity *act, int64_t minutes);
+/* Least number of minutes at which upt_silence_risk reaches level; −1: not within the limit. */
+int64_t upt_silence_minutes(const struct upt_model *model, const struct upt_activity *act, double level);
+/* The account's own 99th percentile of gaps, days. */
+double upt_gap_p99(const struct upt_activity *act);
+
+/* BG/BB: log-odds that the account is gone for good by m more periods, within ±20; and P(no active period in the next m). */
+double upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m);
+double upt_bgbb_none(const struct upt_bgbb *par, const struct upt_activity *act, int m);
+/* Days as own periods, to the nearest, at least 1. */
+int upt_periods(int cadence, int days);
+
+#endif

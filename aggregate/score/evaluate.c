@@ -1,0 +1,198 @@
+/* Health score and churn risk of an account.
+ *
+ * The score is a sum of whole numbers: weights are thousandths, sub-scores hundred-thousandths, so that points are
+ * millionths and add up to score − cohort mean without any rounding, whoever adds them and in whatever order. In doubles
+ * the published points would miss the published score by the rounding of one or the other.
+ * The risk is linear in log-odds for the same reason: its parts can be shown, and they add up.
+ *
+ * Pure: reads the state, writes *ret. The lane's thread. */
+#include "evaluate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "uptake/assert.h"
+#include "uptake/time.h"
+#include "uptake/units.h"
+
+const int upt_horizon_days[UPT_HORIZONS] = {30, 60, 90};
+
+/* Weight of one day in a feature's decayed use, so that daily use for ever is 1. */
+#define DAY_WEIGHT 0.032468221 /* 1 − 2^(−1/21) to 9 decimals */
+#define USE_LEAST 0.05
+
+double
+upt_percentile(const struct upt_model *model, int part, double v)
+{
+    size_t n = model->quantiles_n;
+    size_t below = 0; /* rows with a value below v */
+    while (below < n && model->quantile[below][part] < v) {
+        below++;
+    }
+    size_t upto = below; /* rows with a value of at most v */
+    while (upto < n && model->quantile[upto][part] == v) {
+        upto++;
+    }
+    if (upto > below) {
+        return (model->share_of[below] + model->share_of[upto - 1]) / 2;
+    }
+    if (below == 0 || below == n) {
+        return below == 0 ? 0.0 : 1.0;
+    }
+    double low = model->quantile[below - 1][part];
+    double high = model->quantile[below][part];
+    double share = model->share_of[below] - model->share_of[below - 1];
+    return model->share_of[below - 1] + share * (v - low) / (high - low);
+}
+
+/* Number of features in use in the last 30 days, plus half the sum of their decayed uses (0 to 1 each). */
+static double
+breadth_of(const struct upt_model *model, struct upt_state *st, const struct upt_account *acct, struct upt_eval *eval)
+{
+    double in_use = 0;
+    double sum = 0;
+    int64_t shift = eval->today - eval->act.day; /* bit i is day today − i, of age i − shift */
+    for (size_t i = 0; i < eval->features_n; i++) {
+        struct upt_str name;
+        uint32_t days = 0;
+        upt_account_feature(st, acct, i, &name, &days);
+        double use = 0;
+        for (int64_t bit = shift > 0 ? shift : 0; bit < 30; bit++) {
+            use += (days >> bit & 1) != 0 ? model->half_21[bit - shift] : 0.0;
+        }
+        use = upt_round6(use * DAY_WEIGHT);
+        in_use += use > USE_LEAST ? 1 : 0;
+        sum += use;
+    }
+    return upt_round6(in_use + sum / 2);
+}
+
+static void
+read_values(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
+            const struct upt_score_ext *ext, struct upt_eval *eval)
+{
+    const struct upt_activity *act = &eval->act;
+    eval->features_n = upt_account_features_n(acct);
+    int64_t age = act->day - ext->last_day;
+    double volume = ext->volume * (age <= UPT_ACTIVE_DAYS ? model->half_21[age] : exp2((double)-age / 21.0));
+    eval->volume = upt_round6(log1p(volume));
+    eval->value[UPT_C_FREQUENCY_10D] = act->frequency_10;
+    eval->value[UPT_C_FREQUENCY_21D] = act->frequency_21;
+    eval->value[UPT_C_VOLUME_21D] = eval->volume;
+    if (eval->features_n > 0) {
+        eval->breadth = breadth_of(model, st, acct, eval);
+        eval->value[UPT_C_BREADTH] = eval->breadth;
+        eval->value[UPT_C_FEATURES_EVER] = (double)eval->features_n;
+    }
+    int m = upt_periods(act->cadence, (int)model->return_days);
+    eval->value[UPT_C_RETURN] = upt_round6(1 - upt_bgbb_none(&model->bgbb[act->cadence], act, m));
+}
+
+/* The weights of missing parts go to the others in proportion; thousandths that are left over by rounding down go one
+ * each to the largest remainders, the earlier part first where they are equal. */
+static void
+redistribute(const struct upt_model *model, struct upt_eval *eval, int32_t *ret_available)
+{
+    int32_t available = 0;
+    for (int i = 0; i < UPT_C_COUNT; i++) {
+        available += isnan(eval->value[i]) ? 0 : model->weight_milli[i];
+    }
+    *ret_available = available;
+    int32_t remainder[UPT_C_COUNT] = {0};
+    int32_t left = available > 0 ? 1000 : 0;
+    for (int i = 0; i < UPT_C_COUNT; i++) {
+        eval->weight_milli[i] = 0;
+        if (available > 0 && !isnan(eval->value[i])) {
+            eval->weight_milli[i] = model->weight_milli[i] * 1000 / available;
+            remainder[i] = model->weight_milli[i] * 1000 % available;
+            left -= eval->weight_milli[i];
+        }
+    }
+    for (; left > 0; left--) {
+        int best = 0;
+        for (int i = 1; i < UPT_C_COUNT; i++) {
+            best = remainder[i] > remainder[best] ? i : best;
+        }
+        eval->weight_milli[best]++;
+        remainder[best] = 0;
+    }
+}
+
+static void
+score(const struct upt_model *model, struct upt_eval *eval)
+{
+    int32_t available = 0;
+    redistribute(model, eval, &available);
+    for (int i = 0; i < UPT_C_COUNT; i++) {
+        if (eval->weight_milli[i] == 0) {
+            continue;
+        }
+        double share = i < UPT_C_PEERS ? upt_percentile(model, i, eval->value[i]) : eval->value[i];
+        eval->sub_e5[i] = (int32_t)lround(upt_round6(share) * 1e5);
+        eval->points_micro[i] = (int64_t)eval->weight_milli[i] * (eval->sub_e5[i] - model->mean_e5[i]);
+        eval->score_micro += (int64_t)eval->weight_milli[i] * eval->sub_e5[i];
+        eval->mean_micro += (int64_t)eval->weight_milli[i] * model->mean_e5[i];
+    }
+    double evidence = eval->has_key ? eval->act.n + 1 : 0;
+    double confidence = available / 1e3 * evidence / (evidence + model->confidence_half);
+    eval->confidence_micro = (uint32_t)lround(upt_round6(confidence) * 1e6);
+    eval->has_score = available > 0 && eval->confidence_micro / 1e6 >= model->confidence_floor;
+}
+
+static double
+within(double v, double least, double most)
+{
+    return fmax(least, fmin(most, v));
+}
+
+static void
+risk(const struct upt_model *model, struct upt_eval *eval)
+{
+    const struct upt_activity *act = &eval->act;
+    double silent = (double)(act->day - act->last);
+    double x[UPT_R_COUNT] = {
+        [UPT_R_SILENCE] = log1p(silent),
+        [UPT_R_OWN_SILENCE] = upt_own_silence(act, fmax(silent, 0.5)),
+        [UPT_R_FREQUENCY] = log(0.1 + act->frequency_10),
+        [UPT_R_VOLUME] = eval->volume,
+        [UPT_R_BREADTH] = eval->features_n > 0 ? eval->breadth : model->risk[UPT_R_BREADTH].mean,
+    };
+    for (int h = 0; h < UPT_HORIZONS; h++) {
+        int m = upt_periods(act->cadence, upt_horizon_days[h]);
+        x[UPT_R_GONE_ODDS] = upt_bgbb_gone_odds(&model->bgbb[act->cadence], act, m);
+        eval->base[h] = model->intercept[h];
+        for (int i = 0; i < UPT_R_COUNT; i++) {
+            eval->base[h] += model->risk[i].weight * model->risk[i].mean;
+        }
+        eval->logit[h] = eval->base[h];
+        for (int i = 0; i < UPT_R_COUNT; i++) {
+            double v = upt_round6(within(x[i], model->risk[i].least, model->risk[i].most));
+            if (h == 0) {
+                eval->risk_value[i] = v;
+            }
+            eval->factor[h][i] = model->risk[i].weight * (v - model->risk[i].mean);
+            eval->logit[h] += eval->factor[h][i];
+        }
+        eval->risk_micro[h] = (uint32_t)lround(upt_round6(1.0 / (1.0 + exp(-eval->logit[h]))) * 1e6);
+        upt_assert(h == 0 || eval->risk_micro[h] >= eval->risk_micro[h - 1]);
+    }
+}
+
+void
+upt_evaluate(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
+             const struct upt_score_ext *ext, struct upt_eval *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->today = upt_floor_div(upt_state_clock(st), UPT_DAY_MS);
+    ret->has_key = ext->has_key;
+    for (int i = 0; i < UPT_C_COUNT; i++) {
+        ret->value[i] = (double)NAN;
+    }
+    if (ret->has_key) {
+        upt_activity_read(model, ext, ret->today, &ret->act);
+        read_values(model, st, acct, ext, ret);
+        risk(model, ret);
+    }
+    score(model, ret);
+    ret->phase = upt_phase_of(model, st, acct, ext, ret);
+}

@@ -1,0 +1,48 @@
+/* Health, risk and phase of an account, from the state as it is: no side effects. Private to the room. */
+#ifndef UPT_SCORE_EVALUATE_H
+#define UPT_SCORE_EVALUATE_H
+
+#include "activity.h"
+#include "aggregate/state/state.h"
+#include "ext.h"
+#include "model.h"
+
+extern const char *const upt_part_names[UPT_C_COUNT];
+extern const char *const upt_risk_names[UPT_R_COUNT];
+extern const int upt_horizon_days[UPT_HORIZONS];
+
+struct upt_eval {
+    int64_t today; /* UTC day of the clock */
+    bool has_key;
+    struct upt_activity act; /* valid if has_key */
+    double volume;           /* log(1 + decayed key events) */
+    double breadth;
+    size_t features_n;
+
+    /* Health: value NaN = missing. Weights in thousandths, sub-scores in hundred-thousandths, points in millionths. */
+    double value[UPT_C_COUNT];
+    int32_t sub_e5[UPT_C_COUNT];
+    int32_t weight_milli[UPT_C_COUNT];
+    int64_t points_micro[UPT_C_COUNT];
+    int64_t score_micro, mean_micro;
+    uint32_t confidence_micro;
+    bool has_score; /* confidence reaches the floor: score and risks are published */
+
+    /* Risk: logit of horizon h = base[h] + Σ factor[h][i]. */
+    double risk_value[UPT_R_COUNT];             /* of the first horizon for gone_odds */
+    double base[UPT_HORIZONS], factor[UPT_HORIZONS][UPT_R_COUNT], logit[UPT_HORIZONS];
+    uint32_t risk_micro[UPT_HORIZONS];
+
+    upt_phase phase;
+};
+
+void upt_evaluate(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
+                  const struct upt_score_ext *ext, struct upt_eval *ret);
+upt_phase upt_phase_of(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
+                       const struct upt_score_ext *ext, const struct upt_eval *eval);
+/* Share of the cohort below v, ties by half, between rows in proportion. */
+double upt_percentile(const struct upt_model *model, int part, double v);
+/* A UTC day in a trait; false: absent or no date. */
+bool upt_trait_day(struct upt_account *acct, const char *name, int64_t *ret_day);
+
+#endif

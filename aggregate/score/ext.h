@@ -1,0 +1,80 @@
+/* What the scores keep with each account (the observer's ext), and its checkpoint codec. Private to the room.
+ *
+ * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
+ * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 400 bytes at
+ * most, of the 2 KiB that an account may take. */
+#ifndef UPT_SCORE_EXT_H
+#define UPT_SCORE_EXT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "uptake/output.h"
+#include "uptake/str.h"
+
+#define UPT_ACTIVE_DAYS 256
+#define UPT_HISTORY_DAYS 29
+#define UPT_STEPS_MAX 16
+#define UPT_NULL_U16 UINT16_MAX
+#define UPT_NULL_U32 UINT32_MAX
+
+enum { UPT_RULE_HEALTH_BAND, UPT_RULE_SILENCE, UPT_RULE_USAGE_DROP, UPT_RULES };
+
+enum { UPT_SLOT_NEVER, UPT_SLOT_OPEN, UPT_SLOT_CLOSED };
+
+/* One rule's alert of the account. */
+struct upt_slot {
+    uint32_t opened_min;  /* minute of OPEN: also names the episode */
+    uint32_t since_min;   /* minute since which the condition has held */
+    uint32_t changed_min; /* minute of the last transition; closed: of its end, from which the cool-down counts */
+    uint16_t revision;    /* of the next record */
+    uint16_t risk_e4;     /* of the last record, for UPDATE; UPT_NULL_U16: none */
+    uint16_t health_e2;
+    uint8_t state, severity;
+    uint8_t on_n, off_n; /* evaluations (periods) in a row for opening and closing */
+};
+
+/* The own baseline of usage and the test for a drop. */
+struct upt_drop {
+    double cusum;
+    float profile[7];          /* expected USAGE events: of each weekday (0 = Monday); weekly, monthly: [0], of a period */
+    float dispersion;          /* 1 / size of the negative binomial */
+    float observed, expected;  /* since the CUSUM last left 0 */
+    float held;                /* weekly, monthly: the last period, not yet learned */
+    int32_t since_day;         /* first day in observed */
+    int32_t periods_n;         /* learned */
+    uint8_t cadence, other_n;  /* in use; evaluations in a row in which the account's was another */
+    bool has_held;
+};
+
+struct upt_score_ext {
+    uint64_t active[UPT_ACTIVE_DAYS / 64]; /* day d at bit d mod 256; valid for last_day − 255 … last_day */
+    int64_t last_key_ms;                   /* event time of the latest key event */
+    double volume;                         /* key events, each 2^(−age/21), as of last_day */
+    int32_t last_day;                      /* of the latest key event */
+    int32_t first_day;                     /* of the earliest */
+    int32_t value_day;                     /* of the latest VALUE; valid if has_value */
+    uint32_t nps_min, churned_min, renewed_min; /* of the latest such event; 0: none */
+    int32_t evaluated_day;
+    int32_t band_day;     /* when the band last changed */
+    uint32_t score, confidence, risk[UPT_HORIZONS]; /* millionths, as last evaluated; UPT_NULL_U32: null */
+    uint32_t sent_score, sent_risk[UPT_HORIZONS];   /* as last published */
+    uint16_t history[UPT_HISTORY_DAYS];             /* score of day d in hundredths at d mod 29; UPT_NULL_U16: none */
+    uint16_t steps[UPT_STEPS_MAX];                  /* hashes of onboarding steps done */
+    int16_t nps_tenths;
+    uint8_t steps_n;
+    uint8_t band, pending_n, phase;
+    uint8_t sent_band, sent_phase;
+    bool born, has_key, has_value, evaluated, sent;
+    bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
+    struct upt_drop drop;
+    struct upt_slot slot[UPT_RULES];
+};
+static_assert(sizeof(struct upt_score_ext) <= 400, "an account's budget");
+
+void upt_ext_init(struct upt_score_ext *ext);
+void upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out);
+bool upt_ext_decode(struct upt_score_ext *ext, struct upt_str in);
+
+#endif

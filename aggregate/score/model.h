@@ -1,0 +1,74 @@
+/* The model file, parsed: everything that is fitted or weighed. See README.md for the formulas. Private to the room. */
+#ifndef UPT_SCORE_MODEL_H
+#define UPT_SCORE_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Periods in which an account is judged: its own. */
+enum { UPT_DAILY, UPT_WEEKLY, UPT_MONTHLY, UPT_CADENCES };
+extern const int upt_cadence_days[UPT_CADENCES]; /* 1, 7, 28 */
+extern const char *const upt_cadence_names[UPT_CADENCES];
+
+/* Parts of the health score, in the order in which they are published. */
+enum {
+    UPT_C_FREQUENCY_10D,
+    UPT_C_FREQUENCY_21D,
+    UPT_C_VOLUME_21D,
+    UPT_C_BREADTH,
+    UPT_C_FEATURES_EVER,
+    UPT_C_RETURN,
+    UPT_C_COUNT,
+};
+#define UPT_C_PEERS UPT_C_RETURN /* the parts before it are percentiles of the cohort table */
+
+/* Features of the risk. */
+enum {
+    UPT_R_GONE_ODDS,
+    UPT_R_SILENCE,
+    UPT_R_OWN_SILENCE,
+    UPT_R_FREQUENCY,
+    UPT_R_VOLUME,
+    UPT_R_BREADTH,
+    UPT_R_COUNT,
+};
+
+#define UPT_QUANTILES_MAX 101
+#define UPT_VERSION_MAX 63
+
+struct upt_bgbb {
+    double alpha, beta, gamma, delta;
+};
+
+struct upt_model {
+    char version[UPT_VERSION_MAX + 1];
+    struct upt_bgbb bgbb[UPT_CADENCES];
+    double blocks, blocks_least, share; /* cadence: of at least blocks_least and at most blocks, share must be active */
+    double scale[UPT_CADENCES];         /* an active period counts as so many active days */
+
+    int32_t weight_milli[UPT_C_COUNT]; /* thousandths; they add up to 1000 */
+    int32_t mean_e5[UPT_C_COUNT];      /* hundred-thousandths */
+    double return_days;
+    double confidence_half, confidence_floor;
+    double band_edge[3]; /* below [0] CRITICAL, [1] AT_RISK, [2] WATCH, else HEALTHY */
+    double band_margin, band_evaluations, band_days;
+
+    size_t quantiles_n;
+    double share_of[UPT_QUANTILES_MAX];
+    double quantile[UPT_QUANTILES_MAX][UPT_C_PEERS];
+
+    double intercept[3]; /* by horizon: 30, 60, 90 days */
+    struct {
+        double weight, mean, least, most;
+    } risk[UPT_R_COUNT];
+
+    struct {
+        double intercept, own_silence, count, spread; /* log-odds */
+        double count_most, spread_most;               /* caps of the last two */
+        double gap_mean, gap_variance, gap_weight, gap_decay;
+    } silence;
+
+    double half_10[257], half_21[257]; /* 2^(−age/10), 2^(−age/21) */
+};
+
+#endif

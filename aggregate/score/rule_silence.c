@@ -1,0 +1,135 @@
+/* SILENCE: the probability that the account is gone for good, given how long it has been silent and how it used to come
+ * back, has reached a level.
+ *
+ * It must fire when nothing arrives, so the minute at which each level is reached is worked out ahead: the probability
+ * rises with silence and depends on nothing else that moves meanwhile, so bisection over whole minutes finds it. The
+ * timer is set when a new active day changes the gaps, and lazily: events of the same day only move the deadline on, and
+ * the timer, when it runs early, sets itself again. Any key event that moves the latest one on closes the alert there
+ * and then. The lane's thread. */
+#include <math.h>
+#include <stdio.h>
+
+#include "decide.h"
+#include "uptake/time.h"
+#include "uptake/units.h"
+
+static bool
+judged(const struct upt_decision *d, const struct upt_activity *act)
+{
+    return act->days_n >= d->score->rules->silence_min_active_days;
+}
+
+/* The first whole minute at which the silence has lasted so many minutes. */
+static int64_t
+tick_of(const struct upt_score_ext *ext, int64_t minutes)
+{
+    return -upt_floor_div(-ext->last_key_ms, UPT_MINUTE_MS) * UPT_MINUTE_MS + minutes * UPT_MINUTE_MS;
+}
+
+/* Highest severity reached by now and since when (its lowest level, if it opens now). UPT_OFF: none. */
+static int
+reached(const struct upt_decision *d, const struct upt_activity *act, int64_t *ret_since)
+{
+    int severity = UPT_OFF;
+    for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
+        double level = d->score->rules->silence_level[s];
+        int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, act, level) : -1;
+        if (minutes >= 0 && tick_of(d->ext, minutes) <= d->now) {
+            if (severity == UPT_OFF) {
+                *ret_since = tick_of(d->ext, minutes);
+            }
+            severity = s;
+        }
+    }
+    return severity;
+}
+
+static struct upt_finding
+find(const struct upt_activity *act, int64_t from, int64_t to)
+{
+    struct upt_finding finding = upt_finding_none();
+    int64_t silent_ms = to > from ? to - from : 0;
+    double days = upt_round6((double)silent_ms / (double)UPT_DAY_MS);
+    double p99 = upt_gap_p99(act);
+    finding.observed = days;
+    finding.expected = upt_round6(exp(act->gap_mean));
+    finding.unit = UPT_STR("days silent");
+    finding.window_ms = silent_ms;
+    (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),
+                   "One use of a feature or one value event closes it; %.1f days of silence are %s (99%% of gaps: %.1f days).",
+                   days, days > p99 ? "unusual for them" : "still within what is usual for them", p99);
+    return finding;
+}
+
+void
+upt_rule_silence_arm(struct upt_decision *d)
+{
+    const struct upt_slot *slot = &d->ext->slot[UPT_RULE_SILENCE];
+    const struct upt_rule *rule = &d->score->rules->rule[UPT_RULE_SILENCE];
+    int64_t due = UPT_NO_CLOCK;
+    struct upt_activity act;
+    bool churned = d->ext->churned_min > d->ext->renewed_min;
+    if (rule->enabled && d->ext->has_key && !churned) {
+        upt_activity_read(d->score->model, d->ext, upt_floor_div(d->now, UPT_DAY_MS), &act);
+        bool open = slot->state == UPT_SLOT_OPEN;
+        for (int s = open ? slot->severity + 1 : UPT_INFO; judged(d, &act) && s <= UPT_CRITICAL; s++) {
+            double level = d->score->rules->silence_level[s];
+            int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, &act, level) : -1;
+            if (minutes >= 0) {
+                due = tick_of(d->ext, minutes);
+                break;
+            }
+        }
+        if (due != UPT_NO_CLOCK && slot->state == UPT_SLOT_CLOSED) {
+            int64_t cool = (int64_t)slot->changed_min * UPT_MINUTE_MS + rule->cool_down_ms;
+            cool = -upt_floor_div(-cool, UPT_MINUTE_MS) * UPT_MINUTE_MS;
+            due = due > cool ? due : cool;
+        }
+        int64_t next = (upt_floor_div(d->now, UPT_MINUTE_MS) + 1) * UPT_MINUTE_MS;
+        due = due == UPT_NO_CLOCK || due > next ? due : next;
+    }
+    if (upt_account_timer(d->acct) != due) {
+        upt_account_set_timer(d->st, d->acct, due);
+    }
+}
+
+static void
+judge(struct upt_decision *d)
+{
+    const struct upt_slot *slot = &d->ext->slot[UPT_RULE_SILENCE];
+    const struct upt_activity *act = &d->eval->act;
+    int64_t since = d->now;
+    int severity = d->eval->has_key && judged(d, act) ? reached(d, act, &since) : UPT_OFF;
+    if (slot->state == UPT_SLOT_OPEN) {
+        struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
+        /* A late event may have changed the gaps; that is no sign of life, so the severity does not fall. */
+        upt_alert_keep(d, UPT_RULE_SILENCE, severity > slot->severity ? severity : slot->severity, &finding);
+    } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_SILENCE)) {
+        struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
+        upt_alert_open(d, UPT_RULE_SILENCE, severity, since, &finding);
+    }
+}
+
+void
+upt_rule_silence_timer(struct upt_decision *d)
+{
+    judge(d);
+    upt_rule_silence_arm(d);
+}
+
+void
+upt_rule_silence_daily(struct upt_decision *d)
+{
+    judge(d);
+    upt_rule_silence_arm(d);
+}
+
+void
+upt_rule_silence_key_event(struct upt_decision *d, int64_t silent_since)
+{
+    if (d->ext->slot[UPT_RULE_SILENCE].state == UPT_SLOT_OPEN) {
+        struct upt_finding finding = find(&d->eval->act, silent_since, d->ext->last_key_ms);
+        finding.counterfactual[0] = '\0';
+        upt_alert_close(d, UPT_RULE_SILENCE, UPT_RESOLVE, &finding);
+    }
+}

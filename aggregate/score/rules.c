@@ -1,0 +1,434 @@
+/* Reads the rules file: YAML, two or three levels of mappings, over libyaml's events.
+ *
+ * One table of keys drives parsing, checking and the hash of the meaning, as in the model file; the path of a key is
+ * joined with dots. The shipped file is read first and the given one over it, so that a rules file says only what it
+ * changes. Two files with the same meaning have the same hash, whatever their comments and order. Anchors, aliases, tags
+ * and lists are refused: none is needed, and in rules each is a mistake more often than a wish. One thread. */
+#include "rules.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <yaml.h>
+
+#include "aggregate/score/score.h"
+#include "textfile.h"
+#include "uptake/config.h"
+
+extern const unsigned char upt_default_rules[];
+extern const size_t upt_default_rules_len;
+
+const char *const upt_rule_names[UPT_RULES] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP"};
+
+enum type { T_BOOL, T_INT, T_REAL, T_LEVEL, T_DURATION, T_SEVERITY, T_TEXT };
+
+struct key {
+    const char *path;
+    enum type type;
+    size_t at; /* offset in struct upt_rules */
+    double least, most;
+    double off; /* T_LEVEL: the value that `off` stands for */
+};
+
+#define AT(field) offsetof(struct upt_rules, field)
+#define RULE(id, field) (offsetof(struct upt_rules, rule) + (id) * sizeof(struct upt_rule) + offsetof(struct upt_rule, field))
+#define COMMON(name, id)                                                                                               \
+    {"rules." name ".enabled", T_BOOL, RULE(id, enabled), 0, 0, 0},                                                    \
+        {"rules." name ".version", T_INT, RULE(id, version), 1, 1e6, 0},                                               \
+        {"rules." name ".cool_down", T_DURATION, RULE(id, cool_down_ms), 0, 366 * 86400e3, 0},                         \
+        {"rules." name ".play", T_TEXT, RULE(id, play), 0, UPT_PLAY_MAX, 0}
+#define ELEMENT(field, i) (AT(field) + (i) * sizeof(((struct upt_rules *)NULL)->field[0]))
+#define BAND(name, band) {"rules.HEALTH_BAND.levels." name, T_SEVERITY, ELEMENT(band_severity, band), 0, 0, 0}
+#define SILENCE(name, severity)                                                                                        \
+    {"rules.SILENCE.levels." name, T_LEVEL, ELEMENT(silence_level, severity), 0.01, 1, 2}
+#define DROP(name, severity)                                                                                           \
+    {"rules.USAGE_DROP.levels." name, T_LEVEL, ELEMENT(drop_level, severity), 0.1, 1000, (double)INFINITY}
+
+static const struct key keys[] = {
+    {"publish.score", T_REAL, AT(publish_score), 0, 100, 0},
+    {"publish.risk", T_REAL, AT(publish_risk), 0, 1, 0},
+    {"update.score", T_REAL, AT(update_score), 0.1, 100, 0},
+    {"update.risk", T_REAL, AT(update_risk), 0.001, 1, 0},
+    COMMON("HEALTH_BAND", UPT_RULE_HEALTH_BAND),
+    BAND("WATCH", UPT_BAND_WATCH),
+    BAND("AT_RISK", UPT_BAND_AT_RISK),
+    BAND("CRITICAL", UPT_BAND_CRITICAL),
+    {"rules.HEALTH_BAND.min_days", T_INT, AT(band_min_days), 0, 366, 0},
+    {"rules.HEALTH_BAND.on_count", T_INT, RULE(UPT_RULE_HEALTH_BAND, on_count), 1, 100, 0},
+    {"rules.HEALTH_BAND.off_count", T_INT, RULE(UPT_RULE_HEALTH_BAND, off_count), 1, 100, 0},
+    COMMON("SILENCE", UPT_RULE_SILENCE),
+    SILENCE("INFO", UPT_INFO),
+    SILENCE("WARNING", UPT_WARNING),
+    SILENCE("HIGH", UPT_HIGH),
+    SILENCE("CRITICAL", UPT_CRITICAL),
+    {"rules.SILENCE.min_active_days", T_INT, AT(silence_min_active_days), 2, 256, 0},
+    COMMON("USAGE_DROP", UPT_RULE_USAGE_DROP),
+    DROP("INFO", UPT_INFO),
+    DROP("WARNING", UPT_WARNING),
+    DROP("HIGH", UPT_HIGH),
+    DROP("CRITICAL", UPT_CRITICAL),
+    {"rules.USAGE_DROP.drop_to", T_REAL, AT(drop_to), 0.05, 0.95, 0},
+    {"rules.USAGE_DROP.min_periods", T_INT, AT(drop_min_periods), 2, 1000, 0},
+    {"rules.USAGE_DROP.recovered_share", T_REAL, AT(drop_recovered_share), 0.1, 1, 0},
+    {"rules.USAGE_DROP.off_count", T_INT, RULE(UPT_RULE_USAGE_DROP, off_count), 1, 100, 0},
+};
+#define KEYS_N (sizeof(keys) / sizeof(keys[0]))
+#define PATH_MAX_BYTES 120
+#define DEPTH_MAX 4
+
+struct reader {
+    yaml_parser_t parser;
+    yaml_event_t event;
+    const char *file;
+    struct upt_rules *rules;
+    bool seen[KEYS_N];
+    char path[PATH_MAX_BYTES + 1];
+    struct upt_error *reterr;
+};
+
+#define FAIL(reader, ...)                                                                                              \
+    upt_text_fail((reader)->reterr, (reader)->file, (int)(reader)->event.start_mark.line + 1, __VA_ARGS__)
+
+static upt_status
+next(struct reader *reader)
+{
+    yaml_event_delete(&reader->event);
+    if (yaml_parser_parse(&reader->parser, &reader->event) == 0) {
+        return upt_text_fail(reader->reterr, reader->file, (int)reader->parser.problem_mark.line + 1, "not valid YAML: %s",
+                             reader->parser.problem == NULL ? "?" : reader->parser.problem);
+    }
+    const yaml_event_t *event = &reader->event;
+    bool tagged = event->type == YAML_ALIAS_EVENT || event->type == YAML_SEQUENCE_START_EVENT ||
+                  (event->type == YAML_SCALAR_EVENT &&
+                   (event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL)) ||
+                  (event->type == YAML_MAPPING_START_EVENT &&
+                   (event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL));
+    return tagged ? FAIL(reader, "%s: a list, anchor, alias or tag; allowed: plain keys and values", reader->path) : UPT_OK;
+}
+
+/* What may stand below path: the next part of each key that begins with it. */
+static void
+allowed_below(const char *path, char *buf, size_t cap)
+{
+    size_t prefix = strlen(path);
+    size_t len = 0;
+    buf[0] = '\0';
+    for (size_t i = 0; i < KEYS_N; i++) {
+        const char *p = keys[i].path;
+        if (strncmp(p, path, prefix) != 0 || (prefix > 0 && p[prefix] != '.')) {
+            continue;
+        }
+        p += prefix > 0 ? prefix + 1 : 0;
+        int part = (int)strcspn(p, ".");
+        char word[64];
+        (void)snprintf(word, sizeof(word), " %.*s,", part, p);
+        if (strstr(buf, word) == NULL && len + strlen(word) < cap) {
+            memcpy(buf + len, word, strlen(word) + 1);
+            len += strlen(word);
+        }
+    }
+    if (len > 0) {
+        buf[len - 1] = '\0';
+    }
+}
+
+static upt_status
+bad_value(struct reader *reader, const struct key *key, const char *text)
+{
+    switch (key->type) {
+    case T_BOOL:
+        return FAIL(reader, "%s: %.60s; allowed: true, false", key->path, text);
+    case T_DURATION:
+        return FAIL(reader, "%s: %.60s; allowed: a duration such as 12h or 7d, up to 366d", key->path, text);
+    case T_SEVERITY:
+        return FAIL(reader, "%s: %.60s; allowed: off, INFO, WARNING, HIGH, CRITICAL", key->path, text);
+    case T_TEXT:
+        return FAIL(reader, "%s: allowed: UTF-8 text of at most %d bytes", key->path, UPT_PLAY_MAX);
+    case T_LEVEL:
+        return FAIL(reader, "%s: %.60s; allowed: off, or %g to %g", key->path, text, key->least, key->most);
+    default:
+        return FAIL(reader, "%s: %.60s; allowed: %s%g to %g", key->path, text,
+                    key->type == T_INT ? "a whole number, " : "", key->least, key->most);
+    }
+}
+
+static bool
+take_number(const struct key *key, const char *text, double *ret)
+{
+    if (key->type == T_LEVEL && strcmp(text, "off") == 0) {
+        *ret = key->off;
+        return true;
+    }
+    char *end = NULL;
+    double v = strtod(text, &end);
+    if (end == text || *end != '\0' || strpbrk(text, "xXnN") != NULL || !(v >= key->least && v <= key->most)) {
+        return false;
+    }
+    *ret = key->type == T_LEVEL ? nearbyint(v * 1e6) / 1e6 : v;
+    return key->type != T_INT || v == floor(v);
+}
+
+static bool
+take_severity(const char *text, int *ret)
+{
+    if (strcmp(text, "off") == 0) {
+        *ret = UPT_OFF;
+        return true;
+    }
+    for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
+        if (strcmp(text, upt_severity_names[s]) == 0) {
+            *ret = s;
+            return true;
+        }
+    }
+    return false;
+}
+
+static upt_status
+take(struct reader *reader, const struct key *key)
+{
+    const char *text = (const char *)reader->event.data.scalar.value;
+    size_t len = reader->event.data.scalar.length;
+    char *at = (char *)reader->rules + key->at;
+    double v = 0;
+    int64_t ms = 0;
+    int severity = 0;
+    bool good = strlen(text) == len;
+    switch (key->type) {
+    case T_BOOL:
+        good = good && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0);
+        *(bool *)(void *)at = good && text[0] == 't';
+        break;
+    case T_INT:
+        good = good && take_number(key, text, &v);
+        *(int32_t *)(void *)at = (int32_t)v;
+        break;
+    case T_REAL:
+    case T_LEVEL:
+        good = good && take_number(key, text, &v);
+        *(double *)(void *)at = v;
+        break;
+    case T_DURATION:
+        good = good && upt_parse_duration(text, &ms) && (double)ms <= key->most && ms >= 0;
+        *(int64_t *)(void *)at = ms;
+        break;
+    case T_SEVERITY:
+        good = good && take_severity(text, &severity);
+        *(int *)(void *)at = severity;
+        break;
+    case T_TEXT:
+        good = good && len <= UPT_PLAY_MAX && upt_utf8_valid(text, len);
+        if (good) {
+            memcpy(at, text, len + 1);
+        }
+        break;
+    }
+    return good ? UPT_OK : bad_value(reader, key, text);
+}
+
+static upt_status
+read_value(struct reader *reader)
+{
+    size_t i = 0;
+    while (i < KEYS_N && strcmp(keys[i].path, reader->path) != 0) {
+        i++;
+    }
+    if (reader->event.type != YAML_SCALAR_EVENT || i == KEYS_N) {
+        char allowed[300];
+        allowed_below(reader->path, allowed, sizeof(allowed));
+        return i < KEYS_N ? FAIL(reader, "%s: allowed: one value", reader->path)
+                          : FAIL(reader, "%s: one value; allowed: a mapping with%s", reader->path, allowed);
+    }
+    if (reader->seen[i]) {
+        return FAIL(reader, "%s: a second time", reader->path);
+    }
+    reader->seen[i] = true;
+    return take(reader, &keys[i]);
+}
+
+static bool
+known_path(const char *path)
+{
+    size_t len = strlen(path);
+    for (size_t i = 0; i < KEYS_N; i++) {
+        if (strncmp(keys[i].path, path, len) == 0 && (keys[i].path[len] == '.' || keys[i].path[len] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Appends the key of the current event to the path; checks that it is one. */
+static upt_status
+enter(struct reader *reader, size_t depth)
+{
+    const char *name = (const char *)reader->event.data.scalar.value;
+    size_t parent = strlen(reader->path);
+    char allowed[300];
+    allowed_below(reader->path, allowed, sizeof(allowed));
+    if (depth >= DEPTH_MAX || parent + strlen(name) + 1 > PATH_MAX_BYTES || name[0] == '\0' || strchr(name, '.') != NULL) {
+        return FAIL(reader, "%s%s%.60s: unknown; allowed:%s", reader->path, parent > 0 ? "." : "", name, allowed);
+    }
+    (void)snprintf(reader->path + parent, sizeof(reader->path) - parent, "%s%s", parent > 0 ? "." : "", name);
+    if (!known_path(reader->path)) {
+        return FAIL(reader, "%s: unknown; allowed:%s", reader->path, allowed);
+    }
+    return UPT_OK;
+}
+
+/* The current event opened a mapping; reads up to its end. Recursion is bounded by DEPTH_MAX. */
+static upt_status
+read_mapping(struct reader *reader, size_t depth)
+{
+    size_t parent = strlen(reader->path);
+    for (;;) {
+        upt_status status = next(reader);
+        if (status != UPT_OK || reader->event.type == YAML_MAPPING_END_EVENT) {
+            return status;
+        }
+        if (reader->event.type != YAML_SCALAR_EVENT) {
+            return FAIL(reader, "%s: allowed: plain keys", reader->path);
+        }
+        status = enter(reader, depth);
+        if (status == UPT_OK) {
+            status = next(reader);
+        }
+        if (status == UPT_OK) {
+            status = reader->event.type == YAML_MAPPING_START_EVENT ? read_mapping(reader, depth + 1) : read_value(reader);
+        }
+        if (status != UPT_OK) {
+            return status;
+        }
+        reader->path[parent] = '\0';
+    }
+}
+
+static upt_status
+check(struct reader *reader)
+{
+    const struct upt_rules *rules = reader->rules;
+    double before[2] = {0, 0};
+    for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
+        double level[2] = {rules->silence_level[s], rules->drop_level[s]};
+        for (int i = 0; i < 2; i++) {
+            bool off = i == 0 ? level[i] > 1 : isinf(level[i]);
+            if (!off && level[i] <= before[i]) {
+                return FAIL(reader, "rules.%s.levels: allowed: rising from INFO to CRITICAL", i == 0 ? "SILENCE" : "USAGE_DROP");
+            }
+            before[i] = off ? before[i] : level[i];
+        }
+    }
+    return UPT_OK;
+}
+
+static upt_status
+read_text(struct upt_rules *rules, const char *file, struct upt_str text, struct upt_error *reterr)
+{
+    struct reader reader = {.file = file, .rules = rules, .reterr = reterr};
+    if (yaml_parser_initialize(&reader.parser) == 0) {
+        return upt_fail(reterr, UPT_ENOMEM, "out of memory for the rules");
+    }
+    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text.p, text.len);
+    bool documents = false;
+    upt_status status = UPT_OK;
+    do {
+        status = next(&reader);
+        if (status != UPT_OK) {
+            break;
+        }
+        if (reader.event.type == YAML_DOCUMENT_START_EVENT && documents) {
+            status = FAIL(&reader, "allowed: one document");
+        }
+        documents = documents || reader.event.type == YAML_DOCUMENT_START_EVENT;
+        if (reader.event.type == YAML_MAPPING_START_EVENT) {
+            status = read_mapping(&reader, 0);
+        } else if (reader.event.type == YAML_SCALAR_EVENT && reader.event.data.scalar.length > 0) {
+            status = FAIL(&reader, "allowed: publish, update, rules");
+        }
+    } while (status == UPT_OK && reader.event.type != YAML_STREAM_END_EVENT);
+    if (status == UPT_OK) {
+        status = check(&reader);
+    }
+    yaml_event_delete(&reader.event);
+    yaml_parser_delete(&reader.parser);
+    return status;
+}
+
+upt_status
+upt_rules_load(const char *path, struct upt_rules **ret, struct upt_error *reterr)
+{
+    struct upt_buf file = {0};
+    struct upt_rules *rules = calloc(1, sizeof(*rules));
+    if (rules == NULL) {
+        return upt_fail(reterr, UPT_ENOMEM, "out of memory for the rules");
+    }
+    for (int i = 0; i < UPT_RULES; i++) {
+        rules->rule[i].on_count = rules->rule[i].off_count = 1;
+    }
+    for (int i = 0; i < 5; i++) {
+        rules->band_severity[i] = UPT_OFF;
+    }
+    for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
+        rules->silence_level[s] = 2;
+        rules->drop_level[s] = (double)INFINITY;
+    }
+    struct upt_str shipped = {(const char *)upt_default_rules, (uint32_t)upt_default_rules_len};
+    upt_status status = read_text(rules, "(built-in rules)", shipped, reterr);
+    if (status == UPT_OK && path != NULL && path[0] != '\0') {
+        status = upt_text_read(path, &file, reterr);
+        if (status == UPT_OK) {
+            status = read_text(rules, path, (struct upt_str){file.p == NULL ? "" : file.p, (uint32_t)file.len}, reterr);
+        }
+    }
+    upt_buf_fini(&file);
+    if (status != UPT_OK) {
+        goto fail;
+    }
+    *ret = rules;
+    return UPT_OK;
+fail:
+    upt_rules_destroy(&rules);
+    return status;
+}
+
+void
+upt_rules_destroy(struct upt_rules **rules_p)
+{
+    free(*rules_p);
+    *rules_p = NULL;
+}
+
+uint64_t
+upt_rules_hash(const struct upt_rules *rules)
+{
+    struct upt_buf text = {0};
+    for (size_t i = 0; i < KEYS_N; i++) {
+        const char *at = (const char *)rules + keys[i].at;
+        upt_buf_puts(&text, keys[i].path);
+        switch (keys[i].type) {
+        case T_BOOL:
+            upt_buf_printf(&text, "=%d\n", *(const bool *)(const void *)at ? 1 : 0);
+            break;
+        case T_INT:
+            upt_buf_printf(&text, "=%d\n", *(const int32_t *)(const void *)at);
+            break;
+        case T_SEVERITY:
+            upt_buf_printf(&text, "=%d\n", *(const int *)(const void *)at);
+            break;
+        case T_DURATION:
+            upt_buf_printf(&text, "=%lld\n", (long long)*(const int64_t *)(const void *)at);
+            break;
+        case T_TEXT:
+            upt_buf_printf(&text, "=%s\n", at);
+            break;
+        case T_REAL:
+        case T_LEVEL:
+            upt_buf_printf(&text, "=%.17g\n", *(const double *)(const void *)at);
+            break;
+        }
+    }
+    uint64_t hash = upt_hash(text.p, text.len);
+    upt_buf_fini(&text);
+    return hash;
+}

@@ -1,0 +1,409 @@
+/* The observer: keeps what an event changes, decides once a day, at the minutes that SILENCE asked for, and at the key
+ * event that ends a silence; hands decisions to the sink.
+ *
+ * What is decided is a function of the state at that tick or record. An evaluation reads the account afresh instead of
+ * keeping scores up to date with each event: a score is needed once a day, events come by the million, and an event costs
+ * a compare and an add unless it is the first of its day.
+ * The lane's thread. Invariants: nothing is decided in fill_row; every OPEN is followed by RESOLVE or EXPIRE; a health
+ * record is sent exactly when something moved by its step since the one sent before. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "decide.h"
+#include "uptake/assert.h"
+#include "uptake/time.h"
+#include "uptake/units.h"
+
+static struct upt_score *
+score_of(void *ctx)
+{
+    struct upt_score *score = ctx;
+    upt_assert(score != NULL && score->magic == UPT_SCORE_MAGIC);
+    return score;
+}
+
+static struct upt_score_ext *
+ext_of(struct upt_account *acct)
+{
+    struct upt_score_ext *ext = upt_account_ext(acct);
+    if (!ext->born) {
+        upt_ext_init(ext);
+    }
+    return ext;
+}
+
+/* ---- events ---- */
+
+static uint32_t
+minute_of(int64_t at)
+{
+    int64_t minute = upt_floor_div(at, UPT_MINUTE_MS);
+    return minute < 1 ? 1 : (uint32_t)minute;
+}
+
+static double
+half_21(const struct upt_model *model, int64_t age)
+{
+    return age <= UPT_ACTIVE_DAYS ? model->half_21[age] : exp2((double)-age / 21.0);
+}
+
+static void
+key_event(struct upt_decision *d, const struct upt_event *ev, int64_t at)
+{
+    struct upt_score_ext *ext = d->ext;
+    const struct upt_model *model = d->score->model;
+    int64_t day = upt_floor_div(at, UPT_DAY_MS);
+    bool first = !ext->has_key;
+    bool moved = first || at > ext->last_key_ms;
+    int64_t before = ext->last_key_ms;
+    if (first || day > ext->last_day) {
+        ext->volume = first ? 1 : ext->volume * half_21(model, day - ext->last_day) + 1;
+    } else {
+        ext->volume += half_21(model, ext->last_day - day);
+    }
+    bool fresh = upt_activity_mark(ext, day);
+    ext->last_key_ms = moved ? at : before;
+    if (ev->kind == UPT_KIND_VALUE) {
+        ext->value_day = !ext->has_value || day > ext->value_day ? (int32_t)day : ext->value_day;
+        ext->has_value = true;
+    }
+    if (moved && !first && ext->slot[UPT_RULE_SILENCE].state == UPT_SLOT_OPEN) {
+        struct upt_eval eval;
+        upt_evaluate(model, d->st, d->acct, ext, &eval);
+        d->eval = &eval;
+        upt_rule_silence_key_event(d, before);
+        d->eval = NULL;
+        fresh = true;
+    }
+    if (fresh) {
+        upt_rule_silence_arm(d);
+    }
+}
+
+static void
+onboarding_step(struct upt_score_ext *ext, struct upt_str step)
+{
+    uint16_t hash = (uint16_t)upt_hash(step.p == NULL ? "" : step.p, step.len);
+    for (int i = 0; i < ext->steps_n; i++) {
+        if (ext->steps[i] == hash) {
+            return;
+        }
+    }
+    if (ext->steps_n < UPT_STEPS_MAX) {
+        ext->steps[ext->steps_n++] = hash;
+    }
+}
+
+static void
+survey(struct upt_score_ext *ext, const struct upt_event *ev, int64_t at)
+{
+    if (upt_str_eq(ev->feature, UPT_STR("nps")) && minute_of(at) >= ext->nps_min) {
+        ext->nps_min = minute_of(at);
+        ext->nps_tenths = (int16_t)lround(fmax(-100, fmin(100, ev->quantity)) * 10);
+    }
+}
+
+static void
+on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct upt_event *ev, int64_t at)
+{
+    struct upt_decision d = {
+        .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
+    uint32_t minute = minute_of(at);
+    switch (ev->kind) {
+    case UPT_KIND_USAGE:
+    case UPT_KIND_VALUE:
+        key_event(&d, ev, at);
+        break;
+    case UPT_KIND_ONBOARDING_STEP:
+        onboarding_step(d.ext, ev->feature);
+        break;
+    case UPT_KIND_SURVEY:
+        survey(d.ext, ev, at);
+        break;
+    case UPT_KIND_RENEWED:
+        d.ext->renewed_min = minute > d.ext->renewed_min ? minute : d.ext->renewed_min;
+        upt_rule_silence_arm(&d);
+        break;
+    case UPT_KIND_CHURNED:
+        d.ext->churned_min = minute > d.ext->churned_min ? minute : d.ext->churned_min;
+        upt_rule_silence_arm(&d);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- health records ---- */
+
+static void
+fill_components(const struct upt_model *model, const struct upt_eval *eval, struct upt_health *ret)
+{
+    static const char *const units[UPT_C_COUNT] = {"active days, half-life 10 d",
+                                                   "active days, half-life 21 d",
+                                                   "log(1 + key events, half-life 21 d)",
+                                                   "features in use + decayed uses / 2",
+                                                   "features",
+                                                   "probability"};
+    ret->components_n = UPT_C_COUNT;
+    for (int i = 0; i < UPT_C_COUNT; i++) {
+        bool has = eval->weight_milli[i] > 0 && !isnan(eval->value[i]);
+        ret->components[i] = (struct upt_component){
+            .name = upt_str_of(upt_part_names[i]),
+            .unit = upt_str_of(units[i]),
+            .value = eval->value[i],
+            .own_baseline = (double)NAN,
+            .peer_percentile = has && i < UPT_C_PEERS ? eval->sub_e5[i] / 1e5 : (double)NAN,
+            .sub_score = has ? eval->sub_e5[i] / 1e5 : (double)NAN,
+            .weight = eval->weight_milli[i] / 1e3,
+            .points = (double)eval->points_micro[i] / 1e6,
+            .status = has ? UPT_FRESH : model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE : UPT_MISSING,
+        };
+    }
+}
+
+static void
+fill_health(struct upt_score *score, struct upt_state *st, struct upt_account *acct, const struct upt_eval *eval,
+            struct upt_health *ret)
+{
+    const struct upt_score_ext *ext = upt_account_ext(acct);
+    *ret = (struct upt_health){
+        .account = upt_account_id(acct),
+        .as_of = upt_state_clock(st),
+        .score = eval->has_score ? (double)eval->score_micro / 1e6 : (double)NAN,
+        .confidence = eval->confidence_micro / 1e6,
+        .band = (upt_band)ext->band,
+        .score_7d_ago = upt_history_ago(ext, eval->today, 7),
+        .score_28d_ago = upt_history_ago(ext, eval->today, 28),
+        .slope_per_week = upt_history_slope(ext, eval->today),
+        .phase = eval->phase,
+        .segment = upt_account_trait(acct, UPT_STR("segment")),
+        .risks_n = eval->has_score ? UPT_HORIZONS : 0,
+        .model_version = upt_str_of(score->model->version),
+        .config_hash = upt_str_of(score->config_hash),
+        .partition = upt_state_partition(st),
+        .pos = upt_state_pos(st),
+    };
+    for (int h = 0; h < ret->risks_n; h++) {
+        ret->risks[h] = (struct upt_risk){
+            .horizon_days = upt_horizon_days[h],
+            .probability = eval->risk_micro[h] / 1e6,
+            .low = (double)NAN,
+            .high = (double)NAN,
+        };
+    }
+    fill_components(score->model, eval, ret);
+}
+
+static bool
+differs(uint32_t a, uint32_t b, double step)
+{
+    if (a == UPT_NULL_U32 || b == UPT_NULL_U32) {
+        return a != b;
+    }
+    return (a > b ? a - b : b - a) / 1e6 > step;
+}
+
+static void
+publish(struct upt_decision *d)
+{
+    struct upt_score_ext *ext = d->ext;
+    const struct upt_rules *rules = d->score->rules;
+    bool send = !ext->sent || ext->band != ext->sent_band || ext->phase != ext->sent_phase ||
+                differs(ext->score, ext->sent_score, rules->publish_score);
+    for (int h = 0; h < UPT_HORIZONS; h++) {
+        send = send || differs(ext->risk[h], ext->sent_risk[h], rules->publish_risk);
+    }
+    if (!send) {
+        return;
+    }
+    ext->sent = true;
+    ext->sent_band = ext->band;
+    ext->sent_phase = ext->phase;
+    ext->sent_score = ext->score;
+    memcpy(ext->sent_risk, ext->risk, sizeof(ext->sent_risk));
+    if (d->score->sink.health != NULL) {
+        struct upt_health health;
+        fill_health(d->score, d->st, d->acct, d->eval, &health);
+        d->score->sink.health(d->score->sink.ctx, &health);
+    }
+}
+
+/* ---- decisions ---- */
+
+static void
+keep_evaluation(struct upt_decision *d)
+{
+    struct upt_score_ext *ext = d->ext;
+    const struct upt_eval *eval = d->eval;
+    uint8_t band = ext->band;
+    uint32_t risk[UPT_HORIZONS];
+    memcpy(risk, ext->risk, sizeof(risk));
+    upt_history_put(ext, eval);
+    ext->evaluated = true;
+    ext->evaluated_day = (int32_t)eval->today;
+    upt_band_step(d->score->model, ext, eval);
+    ext->phase = (uint8_t)eval->phase;
+    ext->score = eval->has_score ? (uint32_t)eval->score_micro : UPT_NULL_U32;
+    ext->confidence = eval->confidence_micro;
+    for (int h = 0; h < UPT_HORIZONS; h++) {
+        ext->risk[h] = eval->has_score ? eval->risk_micro[h] : UPT_NULL_U32;
+    }
+    if (band != ext->band || memcmp(risk, ext->risk, sizeof(risk)) != 0) {
+        ext->row_changed = true;
+    }
+    upt_account_touch(d->st, d->acct, 0);
+}
+
+/* Alerts of a rule that was switched off, or of an account that is gone by contract, end. */
+static void
+expire_idle(struct upt_decision *d)
+{
+    struct upt_finding none = upt_finding_none();
+    bool churned = d->eval->phase == UPT_PHASE_CHURNED;
+    for (int i = 0; i < UPT_RULES; i++) {
+        if (d->ext->slot[i].state == UPT_SLOT_OPEN && (churned || !d->score->rules->rule[i].enabled)) {
+            upt_alert_close(d, i, UPT_EXPIRE, &none);
+        }
+    }
+}
+
+static void
+on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick)
+{
+    struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
+    struct upt_eval eval;
+    upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+    d.eval = &eval;
+    keep_evaluation(&d);
+    expire_idle(&d);
+    upt_rule_health_daily(&d);
+    upt_rule_silence_daily(&d);
+    upt_rule_drop_daily(&d);
+    publish(&d);
+}
+
+static void
+on_timer(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick)
+{
+    struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
+    struct upt_eval eval;
+    upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+    d.eval = &eval;
+    upt_rule_silence_timer(&d);
+}
+
+static void
+on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
+{
+    struct upt_decision d = {
+        .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
+    struct upt_eval eval;
+    struct upt_finding none = upt_finding_none();
+    if (upt_open_alerts(d.ext) > 0) {
+        upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+        d.eval = &eval;
+    }
+    for (int i = 0; i < UPT_RULES; i++) {
+        if (d.ext->slot[i].state == UPT_SLOT_OPEN) {
+            upt_alert_close(&d, i, UPT_EXPIRE, &none);
+        }
+    }
+    if (d.score->sink.health_null != NULL) {
+        d.score->sink.health_null(d.score->sink.ctx, upt_account_id(acct));
+    }
+}
+
+/* ---- rows, checkpoint ---- */
+
+static void
+fill_row(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_row *row)
+{
+    (void)score_of(ctx);
+    (void)st;
+    struct upt_score_ext *ext = upt_account_ext(acct);
+    row->has_scores = ext->born && ext->evaluated;
+    if (!row->has_scores) {
+        return;
+    }
+    row->health = ext->score == UPT_NULL_U32 ? (double)NAN : ext->score / 1e6;
+    row->band = (upt_band)ext->band;
+    row->confidence = ext->confidence / 1e6;
+    for (int h = 0; h < UPT_HORIZONS; h++) {
+        row->risk[h] = ext->risk[h] == UPT_NULL_U32 ? (double)NAN : ext->risk[h] / 1e6;
+    }
+    row->phase = (upt_phase)ext->phase;
+    row->open_alerts = upt_open_alerts(ext);
+    row->scores_changed = ext->row_changed;
+    ext->row_changed = false;
+}
+
+static void
+encode(void *ctx, const void *ext, struct upt_buf *out)
+{
+    (void)score_of(ctx);
+    upt_ext_encode(ext, out);
+}
+
+static bool
+decode(void *ctx, void *ext, struct upt_str in)
+{
+    (void)score_of(ctx);
+    return upt_ext_decode(ext, in);
+}
+
+const struct upt_observer upt_score_observer = {
+    .ext_size = sizeof(struct upt_score_ext),
+    .on_event = on_event,
+    .on_daily = on_daily,
+    .on_timer = on_timer,
+    .on_forget = on_forget,
+    .fill_row = fill_row,
+    .encode = encode,
+    .decode = decode,
+};
+
+/* ---- life ---- */
+
+upt_status
+upt_score_create(const struct upt_model *model, const struct upt_rules *rules, const char *config_hash,
+                 const struct upt_sink *sink, struct upt_score **ret, struct upt_error *reterr)
+{
+    struct upt_score *score = calloc(1, sizeof(*score));
+    if (score == NULL) {
+        return upt_fail(reterr, UPT_ENOMEM, "out of memory for the scores");
+    }
+    score->magic = UPT_SCORE_MAGIC;
+    score->sink = *sink;
+    upt_score_set(score, model, rules, config_hash);
+    *ret = score;
+    return UPT_OK;
+}
+
+void
+upt_score_destroy(struct upt_score **score_p)
+{
+    if (*score_p != NULL) {
+        (*score_p)->magic = 0;
+    }
+    free(*score_p);
+    *score_p = NULL;
+}
+
+void
+upt_score_set(struct upt_score *score, const struct upt_model *model, const struct upt_rules *rules,
+              const char *config_hash)
+{
+    upt_assert(model != NULL && rules != NULL && strlen(config_hash) < sizeof(score->config_hash));
+    score->model = model;
+    score->rules = rules;
+    memcpy(score->config_hash, config_hash, strlen(config_hash) + 1);
+}
+
+void
+upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret)
+{
+    struct upt_eval eval;
+    upt_evaluate(score->model, st, acct, upt_account_ext(acct), &eval);
+    fill_health(score, st, acct, &eval, ret);
+}
