@@ -1,0 +1,17 @@
+/* The topics: created where missing, checked where present (contract §1, §4). */
+#ifndef UPT_TOPICS_H
+#define UPT_TOPICS_H
+
+#include <stdint.h>
+
+#include "uptake/config.h"
+#include "uptake/status.h"
+#include "uptake/str.h"
+
+/* Checks the input topic, creates or checks the others. *ret: the number of partitions of the input. Findings that are
+ * no reason to stop are logged, or appended to notes (one a line) if that is not NULL. create false: missing topics are
+ * findings (for `check`). A broker without the Admin API (the embedded one) only gets the count of partitions. */
+UPT_NODISCARD upt_status upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf *notes,
+                                            int32_t *ret_partitions, struct upt_error *reterr);
+
+#endif

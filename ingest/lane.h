@@ -1,0 +1,60 @@
+/* A lane: one member of the consumer group, with everything that counts for the partitions it is given.
+ *
+ * Threads of a lane: the lane itself (polls Kafka, owns the states, decides), two publishers (outputs, checkpoints), a
+ * restorer, and the view (Redis). They share bounded rings and small mailboxes, nothing else. Lanes share nothing but
+ * the registry's cache, the model and rules (read-only), the ends of the log and the board. */
+#ifndef UPT_LANE_H
+#define UPT_LANE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "aggregate/score/score.h"
+#include "ingest/avro/registry.h"
+#include "ingest/kafka/ends.h"
+#include "uptake/board.h"
+#include "uptake/config.h"
+#include "uptake/status.h"
+
+/* What lanes share; owned by the pipeline. */
+struct upt_shared {
+    const struct upt_config *config;
+    const char *instance; /* "{group}-{instance}" begins every transactional.id */
+    struct upt_board *board;
+    struct upt_registry *registry; /* NULL: bare Avro */
+    struct upt_str input_schema;   /* writer schema for bare Avro */
+    struct upt_ends *ends;
+    int32_t partitions;
+    int32_t health_schema_id, alert_schema_id; /* −1: bare Avro */
+    bool until_end;
+    int64_t publish_from_ms; /* UPT_NO_CLOCK: everything */
+    int lanes;
+    atomic_ullong state_bytes; /* of all lanes */
+    atomic_bool over_limit;
+    /* Scoring files; replaced by a reload, the old ones are kept until the end. */
+    _Atomic(struct upt_scoring *) scoring;
+};
+
+struct upt_scoring {
+    struct upt_model *model;
+    struct upt_rules *rules;
+    char config_hash[17];
+    struct upt_scoring *older;
+};
+
+struct upt_lane;
+
+UPT_NODISCARD upt_status upt_lane_start(struct upt_shared *shared, int index, struct upt_lane **ret,
+                                        struct upt_error *reterr);
+/* Asks it to drain: flush rows, checkpoint, publish, leave. */
+void upt_lane_stop(struct upt_lane *lane);
+/* True when the thread has ended; *reterr has a code other than UPT_OK if it failed. */
+bool upt_lane_ended(struct upt_lane *lane, struct upt_error *reterr);
+void upt_lane_destroy(struct upt_lane **lane_p);
+
+/* Whether every partition of the topic is read to the end it had when this process started, checkpointed and published,
+ * whoever owns it: by the group's committed offsets and what goes with them. Any thread. */
+bool upt_lane_group_done(struct upt_lane *lane);
+
+#endif

@@ -1,0 +1,463 @@
+/* Records and decisions: decode, judge, count, dead-letter; alerts and health records to the publisher.
+ *
+ * A record is decoded before the clock moves, since its schema may not be known yet: then it is held, nothing of it has
+ * happened, and only this partition waits. Decisions at or before `published` were committed by a former run and are
+ * left out. The ring to the publisher can be full while the broker is away: then the lane waits here; heartbeats go on
+ * in librdkafka's own thread. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ingest/avro/encoder.h"
+#include "ingest/lane_internal.h"
+#include "uptake/assert.h"
+#include "uptake/crash.h"
+#include "uptake/log.h"
+#include "uptake/time.h"
+
+#define SLICE_RECORDS 4096 /* of one partition before the others get their turn */
+#define HELD_RETRY_MS 20
+#define DEAD_HEADERS 8
+
+static const char *const dead_header_names[DEAD_HEADERS] = {"uptake.reason",    "uptake.detail", "uptake.topic",
+                                                            "uptake.partition", "uptake.offset", "uptake.timestamp",
+                                                            "uptake.schema_id", "uptake.events"};
+
+bool
+upt_part_replayed(const struct upt_part *part)
+{
+    return upt_pos_cmp(upt_state_pos(part->st), part->published) >= 0;
+}
+
+/* ---- decisions ---- */
+
+/* Whether a decision at pos leaves the process. */
+static bool
+leaves(struct upt_part *part, struct upt_pos pos)
+{
+    struct upt_lane *lane = part->lane;
+    if (upt_pos_cmp(pos, part->published) <= 0) {
+        upt_metric_add(lane->metrics, UPT_M_OUTPUTS_DROPPED, 1);
+        return false;
+    }
+    int64_t from = lane->shared->publish_from_ms;
+    return !lane->discarding && (from == UPT_NO_CLOCK || upt_state_clock(part->st) >= from);
+}
+
+static void
+push(struct upt_part *part, const struct upt_record *record)
+{
+    struct upt_lane *lane = part->lane;
+    while (!upt_publisher_push(lane->outputs, lane->seq, record)) {
+        if (upt_publisher_failure(lane->outputs) != UPT_FAILURE_NONE) {
+            lane->discarding = true;
+            return;
+        }
+        upt_publisher_kick(lane->outputs);
+        upt_sleep_ms(1);
+    }
+    part->outputs_open = true;
+}
+
+static void
+json_text(struct upt_buf *out, const char *name, struct upt_str text)
+{
+    upt_buf_printf(out, "\"%s\":", name);
+    if (text.p == NULL) {
+        upt_buf_puts(out, "null,");
+        return;
+    }
+    upt_buf_puts(out, "\"");
+    for (uint32_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (c == '"' || c == '\\') {
+            upt_buf_put(out, "\\", 1);
+            upt_buf_put(out, &text.p[i], 1);
+        } else if (c < 0x20) {
+            upt_buf_printf(out, "\\u%04x", c);
+        } else {
+            upt_buf_put(out, &text.p[i], 1);
+        }
+    }
+    upt_buf_puts(out, "\",");
+}
+
+static void
+json_number(struct upt_buf *out, const char *name, double v)
+{
+    if (v == v) {
+        upt_buf_printf(out, "\"%s\":%.6g,", name, v);
+    } else {
+        upt_buf_printf(out, "\"%s\":null,", name);
+    }
+}
+
+/* What the live page shows of an alert. */
+static void
+post_alert(struct upt_lane *lane, const struct upt_alert *alert)
+{
+    struct upt_buf *out = &lane->scratch;
+    upt_buf_clear(out);
+    upt_buf_puts(out, "{");
+    json_text(out, "alert_id", upt_str_of(alert->alert_id));
+    json_text(out, "action", upt_str_of(upt_action_names[alert->action]));
+    json_text(out, "severity", upt_str_of(upt_severity_names[alert->severity]));
+    json_text(out, "rule", alert->rule);
+    json_text(out, "account", alert->account);
+    json_text(out, "subject", alert->subject);
+    json_text(out, "unit", alert->unit);
+    json_text(out, "suggested_play", alert->suggested_play);
+    json_text(out, "counterfactual", alert->counterfactual);
+    json_number(out, "health", alert->health);
+    json_number(out, "churn_probability", alert->churn_probability);
+    json_number(out, "observed", alert->observed);
+    json_number(out, "expected", alert->expected);
+    upt_buf_printf(out, "\"revision\":%d,\"opened_at\":%lld,\"changed_at\":%lld,\"factors\":[", alert->revision,
+                   (long long)alert->opened_at, (long long)alert->changed_at);
+    for (int i = 0; i < alert->factors_n; i++) {
+        upt_buf_puts(out, i == 0 ? "{" : ",{");
+        json_text(out, "name", alert->factors[i].name);
+        json_text(out, "text", alert->factors[i].text);
+        upt_buf_printf(out, "\"log_odds\":%.4g}", alert->factors[i].log_odds);
+    }
+    upt_buf_puts(out, "]}");
+    upt_board_alert(lane->shared->board, (struct upt_str){.p = out->p, .len = (uint32_t)out->len});
+}
+
+static struct upt_str
+str_of(const struct upt_buf *buf)
+{
+    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
+}
+
+static void
+on_alert(void *ctx, const struct upt_alert *alert)
+{
+    struct upt_lane *lane = ctx;
+    struct upt_part *part = lane->current;
+    if (!leaves(part, alert->pos)) {
+        return;
+    }
+    upt_metric_add(lane->metrics, UPT_M_ALERTS, 1);
+    upt_buf_clear(&lane->value);
+    upt_encode_alert(&lane->value, lane->shared->alert_schema_id, alert, upt_wall_ms());
+    push(part, &(struct upt_record){
+                   .topic = UPT_TOPIC_ALERTS, .partition = -1, .key = alert->account, .value = str_of(&lane->value)});
+    post_alert(lane, alert);
+}
+
+static void
+on_health(void *ctx, const struct upt_health *health)
+{
+    struct upt_lane *lane = ctx;
+    struct upt_part *part = lane->current;
+    if (!leaves(part, health->pos)) {
+        return;
+    }
+    upt_metric_add(lane->metrics, UPT_M_HEALTH, 1);
+    upt_buf_clear(&lane->value);
+    upt_encode_health(&lane->value, lane->shared->health_schema_id, health);
+    push(part, &(struct upt_record){
+                   .topic = UPT_TOPIC_HEALTH, .partition = -1, .key = health->account, .value = str_of(&lane->value)});
+}
+
+static void
+on_health_null(void *ctx, struct upt_str account)
+{
+    struct upt_lane *lane = ctx;
+    struct upt_part *part = lane->current;
+    if (leaves(part, upt_state_pos(part->st))) {
+        push(part,
+             &(struct upt_record){.topic = UPT_TOPIC_HEALTH, .partition = -1, .key = account, .value = UPT_STR_NULL});
+    }
+}
+
+void
+upt_lane_init_sink(struct upt_lane *lane)
+{
+    lane->sink = (struct upt_sink){.ctx = lane, .alert = on_alert, .health = on_health, .health_null = on_health_null};
+}
+
+/* ---- dead letters ---- */
+
+/* A record as the lane sees it, from librdkafka or held. */
+struct record {
+    int64_t offset, ts;
+    struct upt_str key, value;
+    rd_kafka_headers_t *headers; /* NULL: none */
+};
+
+static bool
+is_dead_header(struct upt_str name)
+{
+    for (size_t i = 0; i < DEAD_HEADERS; i++) {
+        if (upt_str_eq(name, upt_str_of(dead_header_names[i]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static size_t
+original_headers(rd_kafka_headers_t *headers, struct upt_header *ret)
+{
+    size_t n = 0;
+    const char *name;
+    const void *value;
+    size_t len;
+    for (size_t i = 0; headers != NULL && rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++) {
+        struct upt_str text = upt_str_of(name);
+        if (!is_dead_header(text)) {
+            ret[n++] = (struct upt_header){.name = text, .value = {.p = value, .len = (uint32_t)len}};
+        }
+    }
+    return n;
+}
+
+static void
+dead_letter(struct upt_part *part, const struct record *rec, upt_reason reason, const char *detail,
+            const struct upt_decoded *decoded, struct upt_str events)
+{
+    struct upt_lane *lane = part->lane;
+    upt_metric_add(lane->metrics, upt_metric_dead(reason), 1);
+    if (!leaves(part, upt_state_pos(part->st))) {
+        return;
+    }
+    size_t originals = rec->headers != NULL ? rd_kafka_header_cnt(rec->headers) : 0;
+    struct upt_header *headers = calloc(originals + DEAD_HEADERS, sizeof(*headers));
+    upt_assert(headers != NULL);
+    size_t n = original_headers(rec->headers, headers);
+    char numbers[4][24];
+    snprintf(numbers[0], sizeof(numbers[0]), "%d", part->id);
+    snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)rec->offset);
+    snprintf(numbers[2], sizeof(numbers[2]), "%lld", (long long)rec->ts);
+    snprintf(numbers[3], sizeof(numbers[3]), "%u", decoded != NULL ? (uint32_t)decoded->schema_id : 0);
+    const struct upt_str values[DEAD_HEADERS] = {upt_str_of(upt_reason_names[reason]),
+                                                 upt_str_of(detail),
+                                                 upt_str_of(lane->config->input_topic),
+                                                 upt_str_of(numbers[0]),
+                                                 upt_str_of(numbers[1]),
+                                                 upt_str_of(numbers[2]),
+                                                 decoded != NULL && decoded->has_schema_id ? upt_str_of(numbers[3])
+                                                                                           : UPT_STR_NULL,
+                                                 events};
+    for (size_t i = 0; i < DEAD_HEADERS; i++) {
+        if (values[i].p != NULL) {
+            headers[n++] = (struct upt_header){.name = upt_str_of(dead_header_names[i]), .value = values[i]};
+        }
+    }
+    push(part, &(struct upt_record){.topic = UPT_TOPIC_DEAD,
+                                    .partition = -1,
+                                    .key = rec->key,
+                                    .value = rec->value,
+                                    .headers = headers,
+                                    .headers_n = n});
+    free(headers);
+}
+
+/* ---- one record ---- */
+
+static void
+explain_reason(char *buf, size_t cap, upt_reason reason, const struct upt_event *ev, int64_t ts, int64_t clock)
+{
+    switch (reason) {
+    case UPT_REASON_BAD_FEATURE:
+        snprintf(buf, cap, "a USAGE feature has 1 to %d bytes and does not begin with _; this one has %u",
+                 UPT_FEATURE_MAX, ev->feature.len);
+        break;
+    case UPT_REASON_BAD_QUANTITY:
+        snprintf(buf, cap, "quantity %g of a %s is out of range", ev->quantity, upt_kind_names[ev->kind]);
+        break;
+    case UPT_REASON_TOO_LATE:
+        snprintf(buf, cap, "occurred_at %lld is 30 days or more behind the clock %lld", (long long)ev->occurred_at,
+                 (long long)clock);
+        break;
+    default:
+        snprintf(buf, cap, "occurred_at %lld is too far ahead of the record's timestamp %lld",
+                 (long long)ev->occurred_at, (long long)ts);
+        break;
+    }
+}
+
+static void
+count_events(struct upt_part *part, const struct record *rec, const struct upt_decoded *decoded)
+{
+    struct upt_lane *lane = part->lane;
+    upt_reason first = UPT_REASON_NONE;
+    char detail[256] = "";
+    upt_buf_clear(&lane->key); /* the indexes left out */
+    for (uint32_t i = 0; i < decoded->events_n; i++) {
+        const struct upt_event *ev = &decoded->events[i];
+        upt_reason reason = upt_state_judge(part->st, ev, rec->ts);
+        if (reason == UPT_REASON_NONE) {
+            upt_metric_add(lane->metrics, upt_state_apply(part->st, rec->key, ev) ? UPT_M_EVENTS : UPT_M_DUPLICATES, 1);
+            continue;
+        }
+        if (first == UPT_REASON_NONE) {
+            first = reason;
+            explain_reason(detail, sizeof(detail), reason, ev, rec->ts, upt_state_clock(part->st));
+        }
+        upt_buf_put(&lane->key, lane->key.len > 0 ? "," : "", lane->key.len > 0 ? 1 : 0);
+        upt_buf_put_u64(&lane->key, i);
+    }
+    if (first != UPT_REASON_NONE) {
+        dead_letter(part, rec, first, detail, decoded, decoded->batch ? str_of(&lane->key) : UPT_STR_NULL);
+    }
+}
+
+static bool
+key_is_good(struct upt_str key)
+{
+    return key.p != NULL && key.len >= 1 && key.len <= UPT_KEY_MAX && upt_utf8_valid(key.p, key.len);
+}
+
+/* False: the schema is not known yet, nothing happened. */
+static bool
+apply(struct upt_part *part, const struct record *rec)
+{
+    struct upt_lane *lane = part->lane;
+    struct upt_decoded decoded = {0};
+    bool good_key = key_is_good(rec->key);
+    lane->current = part;
+    if (good_key && rec->value.p != NULL) {
+        struct upt_error err;
+        if (upt_decoder_decode(lane->decoder, rec->key, rec->value, &decoded, &err) != UPT_OK) {
+            if (err.code != UPT_EAGAIN) {
+                upt_log_limited(UPT_LOG_WARNING, "lane", "%s [%d] waits at offset %lld: %s", lane->config->input_topic,
+                                part->id, (long long)rec->offset, err.msg);
+            }
+            return false;
+        }
+    }
+    upt_part_run_pending_tick(part, rec->offset);
+    upt_part_run_places(part);
+    upt_state_begin(part->st, rec->offset, rec->ts);
+    part->next_offset = rec->offset + 1;
+    part->rate_records++;
+    upt_metric_add(lane->metrics, UPT_M_RECORDS, 1);
+    if (!good_key) {
+        dead_letter(part, rec, UPT_REASON_BAD_KEY,
+                    rec->key.p == NULL ? "the record has no key" : "a key has 1 to 256 bytes of UTF-8", NULL,
+                    UPT_STR_NULL);
+    } else if (rec->value.p == NULL) {
+        upt_state_forget(part->st, rec->key);
+    } else if (decoded.reason != UPT_REASON_NONE) {
+        dead_letter(part, rec, decoded.reason, decoded.detail, &decoded, UPT_STR_NULL);
+    } else {
+        count_events(part, rec, &decoded);
+    }
+    return true;
+}
+
+/* ---- from the queue ---- */
+
+static void
+hold(struct upt_part *part, const struct record *rec)
+{
+    struct upt_held *held = &part->held;
+    held->set = true;
+    held->offset = rec->offset;
+    held->ts = rec->ts;
+    upt_buf_clear(&held->bytes);
+    upt_buf_put(&held->bytes, rec->key.p, rec->key.len);
+    upt_buf_put(&held->bytes, rec->value.p, rec->value.len);
+    held->key = (struct upt_str){.p = held->bytes.p, .len = rec->key.len};
+    held->value = (struct upt_str){.p = held->bytes.p + rec->key.len, .len = rec->value.len};
+    held->headers = rec->headers != NULL ? rd_kafka_headers_copy(rec->headers) : NULL;
+    held->retry_ms = upt_mono_ms() + 1;
+}
+
+/* True: the partition goes on. */
+static bool
+serve_held(struct upt_part *part)
+{
+    struct upt_held *held = &part->held;
+    if (!held->set) {
+        return true;
+    }
+    int64_t now = upt_mono_ms();
+    if (now < held->retry_ms) {
+        return false;
+    }
+    struct record rec = {
+        .offset = held->offset, .ts = held->ts, .key = held->key, .value = held->value, .headers = held->headers};
+    if (!apply(part, &rec)) {
+        held->retry_ms = now + HELD_RETRY_MS;
+        return false;
+    }
+    held->set = false;
+    if (held->headers != NULL) {
+        rd_kafka_headers_destroy(held->headers);
+        held->headers = NULL;
+    }
+    return true;
+}
+
+static void
+on_queue_error(struct upt_part *part, const rd_kafka_message_t *msg)
+{
+    struct upt_lane *lane = part->lane;
+    if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (msg->offset > part->next_offset) {
+            part->next_offset = msg->offset;
+        }
+        lane->current = part;
+        upt_part_run_pending_tick(part, part->next_offset);
+        upt_part_run_places(part);
+        return;
+    }
+    if (msg->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || msg->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+        struct upt_error err;
+        upt_log(UPT_LOG_WARNING, "lane", "%s [%d]: %s", lane->config->input_topic, part->id,
+                rd_kafka_message_errstr(msg));
+        (void)upt_fail(&err, UPT_EDATA, "%s [%d]: offset %lld is not in the log any more", lane->config->input_topic,
+                       part->id, (long long)part->next_offset);
+        part->poisoned = true;
+        upt_lane_fail(lane, &err);
+        return;
+    }
+    upt_log_limited(UPT_LOG_WARNING, "lane", "%s [%d]: %s", lane->config->input_topic, part->id,
+                    rd_kafka_message_errstr(msg));
+}
+
+struct slice {
+    struct upt_part *part;
+    int taken;
+};
+
+static void
+on_message(rd_kafka_message_t *msg, void *opaque)
+{
+    struct slice *slice = opaque;
+    struct upt_part *part = slice->part;
+    slice->taken++;
+    if (part->held.set || part->poisoned) {
+        upt_panic(__FILE__, __LINE__, "a record came after the partition was held");
+    }
+    if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        on_queue_error(part, msg);
+    } else if (msg->offset >= part->next_offset) {
+        struct record rec = {.offset = msg->offset,
+                             .ts = rd_kafka_message_timestamp(msg, NULL),
+                             .key = {.p = msg->key, .len = (uint32_t)msg->key_len},
+                             .value = {.p = msg->payload, .len = (uint32_t)msg->len}};
+        (void)rd_kafka_message_headers(msg, &rec.headers);
+        if (!apply(part, &rec)) {
+            hold(part, &rec);
+        }
+    }
+    if (part->held.set || part->poisoned || slice->taken >= SLICE_RECORDS || part->lane->discarding) {
+        rd_kafka_yield(part->lane->rk);
+    }
+}
+
+bool
+upt_part_serve(struct upt_part *part)
+{
+    if (!part->active || part->poisoned || part->lane->discarding || !serve_held(part)) {
+        return false;
+    }
+    struct slice slice = {.part = part};
+    rd_kafka_consume_callback_queue(part->queue, 0, on_message, &slice);
+    return slice.taken > 0;
+}

@@ -1,0 +1,500 @@
+/* The group member: assignments taken and given back, partitions restored, faults turned into restores.
+ *
+ * The rebalance callback runs on the lane's thread, inside the poll. An assignment is taken at once, paused, and
+ * restored by another thread; a revocation publishes what there is for at most half a session time-out and drops the
+ * states. The group metadata is captured when the assignment is made and never refreshed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ingest/kafka/client.h"
+#include "ingest/lane_internal.h"
+#include "uptake/assert.h"
+#include "uptake/crash.h"
+#include "uptake/log.h"
+#include "uptake/time.h"
+
+/* ---- states ---- */
+
+upt_status
+upt_lane_make_state(void *ctx, int32_t partition, void **ret_user, struct upt_state **ret, struct upt_error *reterr)
+{
+    struct upt_lane *lane = ctx;
+    const struct upt_config *config = lane->config;
+    struct upt_scoring *scoring = atomic_load(&lane->shared->scoring);
+    struct upt_score *score = NULL;
+    upt_status status =
+        upt_score_create(scoring->model, scoring->rules, scoring->config_hash, &lane->sink, &score, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    const struct upt_state_config state_config = {.partition = partition,
+                                                  .max_future_ms = config->max_future_ms,
+                                                  .dedup_window_ms = config->dedup_window_ms,
+                                                  .retention_ms = config->retention_ms,
+                                                  .adopted_days = (unsigned)config->adopted_days,
+                                                  .observer = &upt_score_observer,
+                                                  .observer_ctx = score,
+                                                  .metrics = lane->metrics};
+    status = upt_state_create(&state_config, ret, reterr);
+    if (status != UPT_OK) {
+        upt_score_destroy(&score);
+        return status;
+    }
+    *ret_user = score;
+    return UPT_OK;
+}
+
+void
+upt_lane_drop_state(void *ctx, void *user, struct upt_state *st)
+{
+    (void)ctx;
+    struct upt_score *score = user;
+    upt_state_destroy(&st);
+    upt_score_destroy(&score);
+}
+
+static void
+drop_part_state(struct upt_part *part)
+{
+    if (part->lane->snapshotting == part) {
+        part->lane->snapshotting = NULL;
+    }
+    if (part->st != NULL) {
+        upt_lane_drop_state(part->lane, part->score, part->st);
+        part->st = NULL;
+        part->score = NULL;
+    }
+    upt_progress_fini(&part->progress);
+    if (part->held.headers != NULL) {
+        rd_kafka_headers_destroy(part->held.headers);
+    }
+    upt_buf_fini(&part->held.bytes);
+    upt_buf_fini(&part->forgotten);
+}
+
+void
+upt_part_destroy(struct upt_part **part_p)
+{
+    struct upt_part *part = *part_p;
+    if (part == NULL) {
+        return;
+    }
+    drop_part_state(part);
+    if (part->queue != NULL) {
+        rd_kafka_queue_destroy(part->queue);
+    }
+    free(part);
+    *part_p = NULL;
+}
+
+void
+upt_lane_drop_parts(struct upt_lane *lane)
+{
+    if (lane->restorer != NULL) { /* NULL while the lane is taken down */
+        upt_restorer_cancel_below(lane->restorer, lane->next_ticket);
+    }
+    for (int32_t p = 0; p < lane->parts_n; p++) {
+        if (lane->parts[p] == NULL) {
+            continue;
+        }
+        while (lane->parts[p]->viewed && !upt_view_disown(lane->view, p)) {
+            upt_sleep_ms(1);
+        }
+        upt_board_drop_partition(lane->shared->board, p);
+        upt_part_destroy(&lane->parts[p]);
+    }
+    lane->current = NULL;
+}
+
+static void
+ask_restore(struct upt_part *part)
+{
+    part->restoring = true;
+    part->ticket = part->lane->next_ticket++;
+    upt_restorer_ask(part->lane->restorer, part->id, part->ticket);
+}
+
+/* ---- rebalances ---- */
+
+/* The metadata of a member that is in no group: the broker would accept a commit with it, unfenced. */
+static bool
+metadata_is_valid(const rd_kafka_consumer_group_metadata_t *metadata)
+{
+    void *bytes = NULL;
+    size_t len = 0;
+    rd_kafka_error_t *error = rd_kafka_consumer_group_metadata_write(metadata, &bytes, &len);
+    if (error != NULL) {
+        rd_kafka_error_destroy(error);
+        return false;
+    }
+    /* "CGMDv2:", int32 generation in host order, then NUL-terminated group, member, instance. */
+    static const char magic[] = "CGMDv2:";
+    bool valid = true;
+    if (len > sizeof(magic) - 1 + 4 && memcmp(bytes, magic, sizeof(magic) - 1) == 0) {
+        const char *p = (const char *)bytes + sizeof(magic) - 1;
+        const char *end = (const char *)bytes + len;
+        int32_t generation;
+        memcpy(&generation, p, sizeof(generation));
+        p += sizeof(generation);
+        const char *member = memchr(p, '\0', (size_t)(end - p));
+        valid = generation >= 0 && member != NULL && member + 1 < end && member[1] != '\0';
+    }
+    rd_kafka_mem_free(NULL, bytes);
+    return valid;
+}
+
+static void
+on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
+{
+    struct upt_assignment *assignment = calloc(1, sizeof(*assignment));
+    upt_assert(assignment != NULL);
+    assignment->metadata = rd_kafka_consumer_group_metadata(lane->rk);
+    if (assignment->metadata == NULL || !metadata_is_valid(assignment->metadata)) {
+        upt_log(UPT_LOG_WARNING, "lane", "%s: an assignment without a member id; waiting for the next", lane->id);
+        if (assignment->metadata != NULL) {
+            rd_kafka_consumer_group_metadata_destroy(assignment->metadata);
+        }
+        free(assignment);
+        (void)rd_kafka_assign(lane->rk, NULL);
+        lane->lost = true;
+        lane->lost_ms = upt_mono_ms();
+        return;
+    }
+    assignment->id = lane->assignments != NULL ? lane->assignments->id + 1 : 1;
+    assignment->next = lane->assignments;
+    lane->assignments = lane->assignment = assignment;
+    lane->lost = false;
+    for (int i = 0; i < list->cnt; i++) {
+        list->elems[i].offset = 0; /* paused before anything is read, then sought */
+    }
+    (void)rd_kafka_assign(lane->rk, list);
+    (void)rd_kafka_pause_partitions(lane->rk, list);
+    for (int i = 0; i < list->cnt; i++) {
+        int32_t p = list->elems[i].partition;
+        if (p >= lane->parts_n) {
+            upt_log(UPT_LOG_ERROR, "lane", "%s [%d] was added after the start: give %s as many partitions and restart",
+                    lane->config->input_topic, p, lane->config->state_topic);
+            continue;
+        }
+        struct upt_part *part = calloc(1, sizeof(*part));
+        upt_assert(part != NULL && lane->parts[p] == NULL);
+        part->lane = lane;
+        part->id = p;
+        lane->parts[p] = part;
+        ask_restore(part);
+    }
+}
+
+static void
+on_revoke(struct upt_lane *lane, rd_kafka_t *rk, bool lost)
+{
+    if (!lost) {
+        upt_lane_drain(lane, lane->session_ms / 2);
+    }
+    upt_lane_drop_parts(lane);
+    lane->seq++;
+    lane->checkpoint_seq++;
+    upt_publisher_restart(lane->outputs, lane->seq);
+    upt_publisher_restart(lane->checkpoints, lane->checkpoint_seq);
+    lane->assignment = NULL;
+    lane->discarding = false;
+    lane->lost = false;
+    (void)rd_kafka_assign(rk, NULL);
+}
+
+static void
+on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct upt_lane *lane = opaque;
+    upt_metric_add(lane->metrics, UPT_M_REBALANCES, 1);
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        upt_log(UPT_LOG_INFO, "lane", "%s: %d partitions assigned", lane->id, list->cnt);
+        on_assign(lane, list);
+        return;
+    }
+    bool lost = rd_kafka_assignment_lost(rk) != 0;
+    upt_log(UPT_LOG_INFO, "lane", "%s: %d partitions %s", lane->id, list != NULL ? list->cnt : 0,
+            lost ? "lost" : "taken away");
+    on_revoke(lane, rk, lost);
+}
+
+upt_status
+upt_lane_open_consumer(struct upt_lane *lane, struct upt_error *reterr)
+{
+    const struct upt_config *config = lane->config;
+    const char *session = upt_client_prop(config, "session.timeout.ms", "6000");
+    lane->session_ms = strtoll(session, NULL, 10);
+    char heartbeat[24];
+    snprintf(heartbeat, sizeof(heartbeat), "%lld", (long long)(lane->session_ms / 4));
+    const struct upt_prop_set props[] = {
+        {"group.id", config->group},
+        {"group.instance.id", lane->id},
+        {"session.timeout.ms", session},
+        {"heartbeat.interval.ms", upt_client_prop(config, "heartbeat.interval.ms", heartbeat)},
+        {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},
+        {"auto.offset.reset", "error"},
+        {"isolation.level", "read_committed"},
+        {"enable.partition.eof", "true"},
+        {"partition.assignment.strategy", "range"}, /* cooperative-sticky loops in librdkafka before 2.6.1 */
+        /* A full queue makes librdkafka 2.0 sleep a second: bound it by bytes, more than a second's worth. */
+        {"queued.min.messages", upt_client_prop(config, "queued.min.messages", "10000000")},
+        {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", "32768")},
+        {"fetch.wait.max.ms", upt_client_prop(config, "fetch.wait.max.ms", "50")},
+    };
+    rd_kafka_conf_t *conf;
+    upt_status status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    rd_kafka_conf_set_opaque(conf, lane);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_t *rk = NULL;
+    status = upt_client_new(RD_KAFKA_CONSUMER, conf, &rk, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    rd_kafka_poll_set_consumer(rk);
+    pthread_mutex_lock(&lane->rk_lock);
+    lane->rk = rk;
+    pthread_mutex_unlock(&lane->rk_lock);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(rk);
+    rd_kafka_queue_io_event_enable(queue, lane->wake, &(uint64_t){1}, sizeof(uint64_t));
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, config->input_topic, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t err = rd_kafka_subscribe(rk, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return upt_fail(reterr, UPT_EUNAVAIL, "cannot subscribe to %s: %s", config->input_topic, rd_kafka_err2str(err));
+    }
+    return UPT_OK;
+}
+
+void
+upt_lane_close_consumer(struct upt_lane *lane)
+{
+    pthread_mutex_lock(&lane->rk_lock);
+    rd_kafka_t *rk = lane->rk;
+    lane->rk = NULL;
+    pthread_mutex_unlock(&lane->rk_lock);
+    if (rk != NULL) {
+        /* Static members do not leave the group here: a restart within the session time-out moves nothing. */
+        (void)rd_kafka_consumer_close(rk);
+        rd_kafka_destroy(rk);
+    }
+}
+
+/* ---- restores ---- */
+
+static bool
+seek(struct upt_lane *lane, int32_t partition, int64_t offset)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, lane->config->input_topic, partition)->offset = offset;
+    rd_kafka_error_t *error = rd_kafka_seek_partitions(lane->rk, list, 1000);
+    rd_kafka_resp_err_t err = error != NULL ? rd_kafka_error_code(error) : list->elems[0].err;
+    if (error != NULL) {
+        rd_kafka_error_destroy(error);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        upt_log(UPT_LOG_DEBUG, "lane", "seek [%d]: %s", partition, rd_kafka_err2str(err));
+    }
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Own queue for the partition: order, fairness, and a held record stops only this one. */
+static void
+take_queue(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    if (part->queue != NULL) {
+        rd_kafka_queue_destroy(part->queue);
+    }
+    part->queue = rd_kafka_queue_get_partition(lane->rk, lane->config->input_topic, part->id);
+    upt_assert(part->queue != NULL);
+    rd_kafka_queue_forward(part->queue, NULL);
+    rd_kafka_queue_io_event_enable(part->queue, lane->wake, &(uint64_t){1}, sizeof(uint64_t));
+}
+
+static void
+resume(struct upt_lane *lane, int32_t partition)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, lane->config->input_topic, partition);
+    (void)rd_kafka_resume_partitions(lane->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void
+adopt(struct upt_part *part, struct upt_restored *got)
+{
+    struct upt_lane *lane = part->lane;
+    int64_t now = upt_mono_ms();
+    part->st = got->state;
+    part->score = got->user;
+    part->next_offset = got->seek_to;
+    part->published = got->progress.pos;
+    part->progress = got->progress;
+    part->progress.epoch++;
+    part->place_i = 0;
+    part->stored = got->checkpoint;
+    part->stored_next = got->has_checkpoint ? got->checkpoint.pos.offset + 1 : 0;
+    part->stored_wall_ms = upt_wall_ms();
+    /* Staggered over partitions; without a checkpoint at once, since `start` may mean another place tomorrow. */
+    int64_t interval = lane->config->checkpoint_interval_ms;
+    part->checkpoint_due_ms = got->has_checkpoint ? now + interval * (part->id % 16 + 1) / 16 : now;
+    part->sent = part->flushed = UPT_POS_NONE;
+    part->sent_next = -1;
+    part->flushed_next = part->flushed_end = -1;
+    part->commit_wanted = true; /* the claim */
+    part->restoring = false;
+    part->active = true;
+    if (got->lost > 0) {
+        upt_metric_add(lane->metrics, UPT_M_LOST_RECORDS, (uint64_t)got->lost);
+        upt_log(UPT_LOG_WARNING, "lane",
+                "%s [%d]: %lld offsets are gone from the log and were not counted (on_gap: continue)",
+                lane->config->input_topic, part->id, (long long)got->lost);
+    }
+    upt_log(UPT_LOG_INFO, "lane",
+            "%s [%d]: restored at offset %lld with %zu accounts, published up to %lld, epoch %lld",
+            lane->config->input_topic, part->id, (long long)part->stored.pos.offset, upt_state_accounts_n(part->st),
+            (long long)part->published.offset, (long long)part->progress.epoch);
+}
+
+void
+upt_lane_take_restored(struct upt_lane *lane)
+{
+    struct upt_restored got;
+    while (upt_restorer_take(lane->restorer, &got)) {
+        struct upt_part *part = lane->parts[got.partition];
+        if (got.status != UPT_OK) {
+            if (got.status != UPT_EAGAIN) {
+                upt_lane_fail(lane, &got.err);
+            }
+            continue;
+        }
+        if (part == NULL || !part->restoring || part->ticket != got.ticket) {
+            upt_lane_drop_state(lane, got.user, got.state);
+            upt_progress_fini(&got.progress);
+            continue;
+        }
+        while (!seek(lane, got.partition, got.seek_to) && !atomic_load(&lane->stop)) {
+            upt_sleep_ms(20);
+        }
+        upt_crash_point("restore.seek.after");
+        adopt(part, &got);
+        take_queue(part);
+        resume(lane, got.partition);
+    }
+}
+
+/* Everything of this assignment anew, from the checkpoints, as after a crash. */
+static void
+restore_all(struct upt_lane *lane)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(lane->parts_n);
+    for (int32_t p = 0; p < lane->parts_n; p++) {
+        if (lane->parts[p] != NULL) {
+            rd_kafka_topic_partition_list_add(list, lane->config->input_topic, p);
+        }
+    }
+    (void)rd_kafka_pause_partitions(lane->rk, list);
+    upt_lane_drop_parts(lane);
+    lane->seq++;
+    lane->checkpoint_seq++;
+    upt_publisher_restart(lane->outputs, lane->seq);
+    upt_publisher_restart(lane->checkpoints, lane->checkpoint_seq);
+    lane->discarding = false;
+    for (int i = 0; i < list->cnt; i++) {
+        struct upt_part *part = calloc(1, sizeof(*part));
+        upt_assert(part != NULL);
+        part->lane = lane;
+        part->id = list->elems[i].partition;
+        lane->parts[part->id] = part;
+        ask_restore(part);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+void
+upt_lane_check_publishers(struct upt_lane *lane)
+{
+    upt_failure outputs = upt_publisher_failure(lane->outputs);
+    upt_failure checkpoints = upt_publisher_failure(lane->checkpoints);
+    if (outputs == UPT_FAILURE_FATAL || checkpoints == UPT_FAILURE_FATAL) {
+        struct upt_error err;
+        upt_publisher_error(outputs == UPT_FAILURE_FATAL ? lane->outputs : lane->checkpoints, &err);
+        upt_lane_fail(lane, &err);
+        return;
+    }
+    if (outputs == UPT_FAILURE_LOST || checkpoints == UPT_FAILURE_LOST) {
+        if (!lane->lost) {
+            lane->lost = true;
+            lane->lost_ms = upt_mono_ms();
+            lane->discarding = true;
+        }
+    } else if (outputs == UPT_FAILURE_RESET) {
+        restore_all(lane);
+        return;
+    } else if (checkpoints == UPT_FAILURE_RESET) {
+        lane->checkpoint_seq++;
+        upt_publisher_restart(lane->checkpoints, lane->checkpoint_seq);
+        if (lane->snapshotting != NULL) {
+            upt_part_checkpoint_failed(lane->snapshotting);
+        }
+    }
+    if (lane->lost && upt_mono_ms() - lane->lost_ms > 3 * lane->session_ms) {
+        struct upt_error err;
+        (void)upt_fail(&err, UPT_EUNAVAIL, "%s: the group refuses this member, but does not take its partitions away",
+                       lane->id);
+        upt_lane_fail(lane, &err);
+    }
+}
+
+/* Publishes and checkpoints what there is, and says that the partitions are given up. Bounded by patience_ms. */
+void
+upt_lane_drain(struct upt_lane *lane, int64_t patience_ms)
+{
+    int64_t until = upt_mono_ms() + patience_ms;
+    bool again = true;
+    while (again && upt_mono_ms() < until && !lane->discarding) {
+        again = false;
+        for (int32_t p = 0; p < lane->parts_n; p++) {
+            struct upt_part *part = lane->parts[p];
+            if (part == NULL || !part->active || !part->claimed) {
+                continue;
+            }
+            int64_t now = upt_mono_ms();
+            upt_part_commit_if_due(part, now);
+            part->checkpoint_due_ms = 0;
+            upt_part_checkpoint(part, now);
+            part->flush_due_ms = upt_part_flushed(part) ? now + 1000 : 0;
+            upt_part_rows(part, now);
+            bool stored = !part->snapshot_on && part->stored_next >= part->next_offset;
+            bool rows = upt_part_flushed(part) || !upt_view_connected(lane->view);
+            again = again || !stored || !rows;
+        }
+        upt_lane_check_publishers(lane);
+        if (again) {
+            upt_sleep_ms(2);
+        }
+    }
+    for (int32_t p = 0; p < lane->parts_n; p++) {
+        if (lane->parts[p] != NULL && lane->parts[p]->active && !lane->discarding) {
+            upt_part_commit(lane->parts[p], true);
+        }
+    }
+    for (int32_t p = 0; p < lane->parts_n; p++) {
+        struct upt_part *part = lane->parts[p];
+        struct upt_pos committed;
+        uint64_t serial;
+        while (part != NULL && part->active && !lane->discarding && upt_mono_ms() < until + 500 &&
+               upt_publisher_failure(lane->outputs) == UPT_FAILURE_NONE &&
+               !(upt_publisher_committed(lane->outputs, p, &committed, &serial) && serial >= part->sent_serial)) {
+            upt_sleep_ms(2);
+        }
+    }
+}

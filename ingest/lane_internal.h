@@ -1,0 +1,151 @@
+/* Inside a lane. lane.c: thread and loop; lane_group.c: rebalances and restores; lane_apply.c: records and decisions;
+ * lane_commit.c: progress, checkpoints, wall ticks; lane_rows.c: what goes to the view. All @locality lane. */
+#ifndef UPT_LANE_INTERNAL_H
+#define UPT_LANE_INTERNAL_H
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+
+#include "aggregate/view/view.h"
+#include "ingest/avro/decoder.h"
+#include "ingest/kafka/progress.h"
+#include "ingest/kafka/publisher.h"
+#include "ingest/kafka/restore.h"
+#include "ingest/lane.h"
+
+#define UPT_FEATURES_PUSHED_MAX 8192 /* entries of one account's feature hash in one row */
+
+/* A record whose schema is not known yet. */
+struct upt_held {
+    bool set;
+    int64_t offset, ts;
+    struct upt_buf bytes;
+    struct upt_str key, value; /* into bytes, or null */
+    rd_kafka_headers_t *headers;
+    int64_t retry_ms;
+};
+
+struct upt_part {
+    struct upt_lane *lane;
+    int32_t id;
+    uint64_t ticket; /* of the restore under way */
+    bool restoring;  /* no state yet */
+    bool active;     /* records are taken */
+    struct upt_state *st;
+    struct upt_score *score;
+    rd_kafka_queue_t *queue;
+
+    int64_t next_offset;      /* the consumer's position: the next record has this offset or a higher one */
+    struct upt_pos published; /* decisions at or before it are left out: they are committed */
+    struct upt_held held;
+    bool poisoned; /* a gap or damage was met: no record is taken any more */
+
+    struct upt_progress progress; /* epoch, places of wall ticks after R */
+    size_t place_i;               /* the next place to be replayed */
+    bool end_set;                 /* an end of the log at which a wall tick is to run */
+    int64_t end_offset, end_tick;
+
+    struct upt_checkpoint stored; /* R */
+    int64_t stored_next;          /* consumer's position at R */
+    bool snapshot_on, snapshot_sealed;
+    struct upt_checkpoint snapshot;
+    int64_t snapshot_next;
+    int64_t checkpoint_due_ms, stored_wall_ms;
+
+    bool outputs_open;   /* outputs pushed after the last commit frame */
+    bool commit_wanted;  /* push a commit frame soon, whether or not the position moved */
+    struct upt_pos sent; /* of the last commit frame */
+    int64_t sent_next, sent_ms;
+    uint64_t sent_serial;
+
+    bool claimed;   /* own epoch is committed */
+    bool viewed;    /* the view was told */
+    bool wall_open; /* rows wait until wall_pos is committed */
+    struct upt_pos wall_pos;
+    int64_t flush_due_ms;
+    bool flushing;
+    struct upt_pos flushed; /* position of the last flush frame */
+    int64_t flushed_next, flushed_end, published_next, flush_sent_ms;
+    struct upt_buf forgotten; /* pushed when the ring has room */
+    bool forgotten_set;
+    struct upt_feature_row feature;
+    bool feature_set;
+    size_t sweep_cursor;
+
+    uint64_t rate_records; /* since the last post to the board */
+    int64_t clean_ms;      /* when all that had changed was last seen in Redis */
+};
+
+struct upt_lane {
+    struct upt_shared *shared;
+    const struct upt_config *config;
+    int index;
+    char id[320]; /* transactional.id and group.instance.id */
+    char checkpoint_id[340];
+    pthread_t thread;
+    bool started;
+    atomic_bool stop, ended;
+    struct upt_error error; /* written before ended */
+
+    rd_kafka_t *rk;
+    pthread_mutex_t rk_lock; /* guards rk against upt_lane_group_done */
+    int wake;                /* eventfd: queues and mailboxes */
+    struct upt_publisher *outputs, *checkpoints;
+    struct upt_restorer *restorer;
+    struct upt_view *view;
+    struct upt_decoder *decoder;
+    struct upt_metrics *metrics, *restore_metrics, *output_metrics, *checkpoint_metrics, *view_metrics;
+    struct upt_scoring *scoring;
+    struct upt_sink sink;
+
+    struct upt_assignment *assignment, *assignments;
+    uint32_t seq, checkpoint_seq;  /* of frames; grow when the lane gives up what it pushed */
+    struct upt_part *snapshotting; /* whose checkpoint is on its way */
+    uint64_t next_ticket;
+    int64_t session_ms;
+    bool lost; /* the group refused us: wait for it to take the partitions away */
+    int64_t lost_ms;
+    bool discarding; /* a publisher failed: decisions go nowhere until the reset */
+    bool failed;
+
+    struct upt_part **parts; /* by partition number, NULL: not assigned */
+    int32_t parts_n;
+    struct upt_part *current; /* whose record or tick is being applied */
+    struct upt_buf scratch, key, value;
+    struct upt_feature_days *days;
+    int64_t board_ms;
+    uint64_t posted_bytes;
+};
+
+/* lane.c */
+void upt_lane_fail(struct upt_lane *lane, const struct upt_error *err);
+/* lane_group.c */
+UPT_NODISCARD upt_status upt_lane_open_consumer(struct upt_lane *lane, struct upt_error *reterr);
+void upt_lane_close_consumer(struct upt_lane *lane);
+void upt_lane_take_restored(struct upt_lane *lane);
+void upt_lane_check_publishers(struct upt_lane *lane);
+void upt_lane_drain(struct upt_lane *lane, int64_t patience_ms);
+void upt_part_destroy(struct upt_part **part_p);
+void upt_lane_drop_parts(struct upt_lane *lane);
+upt_status upt_lane_make_state(void *ctx, int32_t partition, void **ret_user, struct upt_state **ret,
+                               struct upt_error *reterr);
+void upt_lane_drop_state(void *ctx, void *user, struct upt_state *st);
+/* lane_apply.c */
+void upt_lane_init_sink(struct upt_lane *lane);
+bool upt_part_serve(struct upt_part *part); /* true: something was done */
+bool upt_part_replayed(const struct upt_part *part);
+/* lane_commit.c */
+void upt_part_commit(struct upt_part *part, bool released);
+void upt_part_commit_if_due(struct upt_part *part, int64_t now_ms);
+void upt_part_run_places(struct upt_part *part);
+void upt_part_run_pending_tick(struct upt_part *part, int64_t reached);
+void upt_part_wall(struct upt_part *part);
+void upt_part_checkpoint(struct upt_part *part, int64_t now_ms);
+void upt_part_checkpoint_begin(struct upt_part *part);
+void upt_part_checkpoint_failed(struct upt_part *part);
+/* lane_rows.c */
+void upt_part_rows(struct upt_part *part, int64_t now_ms);
+void upt_part_flush_now(struct upt_part *part);
+bool upt_part_flushed(struct upt_part *part);
+
+#endif

@@ -1,0 +1,190 @@
+/* What goes to the view: rows, features, totals that changed.
+ *
+ * A row may leave when (a) the replay has passed C, (b) the position is at or above the floor, the highest position
+ * that any row of the partition in Redis may carry, so that no row ever goes back, (c) the partition's epoch is
+ * committed, and (d) so is the place of the last wall tick. While the ring is full, or Redis away, what changed stays a
+ * mark on the account: its size is bounded by the accounts. */
+#include <string.h>
+
+#include "ingest/lane_internal.h"
+#include "uptake/time.h"
+
+static struct upt_str
+str_of(const struct upt_buf *buf)
+{
+    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
+}
+
+/* Whether rows may be pushed now. Tells the view of the partition when that is due. */
+static bool
+may_push(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    if (!part->active || !part->claimed || lane->discarding) {
+        return false;
+    }
+    if (!part->viewed) {
+        part->viewed = upt_view_own(lane->view, part->id, part->progress.epoch);
+        return false;
+    }
+    struct upt_pos floor;
+    return !part->wall_open && upt_part_replayed(part) && upt_view_floor(lane->view, part->id, &floor) &&
+           upt_pos_cmp(upt_state_pos(part->st), floor) >= 0;
+}
+
+static bool
+push_forgotten(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    for (;;) {
+        if (!part->forgotten_set) {
+            struct upt_str account;
+            if (!upt_state_next_forgotten(part->st, &account)) {
+                return true;
+            }
+            upt_buf_clear(&part->forgotten);
+            upt_buf_put(&part->forgotten, account.p, account.len);
+            part->forgotten_set = true;
+        }
+        if (!upt_view_push_forgotten(lane->view, part->id, upt_state_pos(part->st), str_of(&part->forgotten))) {
+            return false;
+        }
+        part->forgotten_set = false;
+    }
+}
+
+static bool
+push_rows(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    struct upt_account *acct;
+    while (upt_state_next_dirty(part->st, &acct)) {
+        struct upt_row row;
+        upt_state_row(part->st, acct, &row);
+        size_t n = upt_state_row_features(part->st, acct, lane->days, UPT_FEATURES_PUSHED_MAX);
+        n = n > UPT_FEATURES_PUSHED_MAX ? UPT_FEATURES_PUSHED_MAX : n;
+        if (!upt_view_push_row(lane->view, &row, lane->days, n)) {
+            upt_state_mark_dirty(part->st, acct);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+push_sums(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    while (part->feature_set || upt_state_next_dirty_feature(part->st, &part->feature)) {
+        part->feature_set = true;
+        if (!upt_view_push_feature(lane->view, &part->feature)) {
+            return false;
+        }
+        part->feature_set = false;
+    }
+    struct upt_totals_row totals;
+    if (upt_state_dirty_totals(part->st, &totals) && !upt_view_push_totals(lane->view, &totals)) {
+        upt_state_mark_totals_dirty(part->st);
+        return false;
+    }
+    return true;
+}
+
+/* True: all that changed was pushed and the flush ended. */
+static bool
+flush(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    int64_t end, wall_ms;
+    if (!push_forgotten(part) || !push_rows(part) || !push_sums(part)) {
+        return false;
+    }
+    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);
+    struct upt_pos pos = upt_state_pos(part->st);
+    end = known ? (end > part->next_offset ? end : part->next_offset) : -1;
+    int64_t now = upt_mono_ms();
+    if (upt_pos_cmp(pos, part->flushed) == 0 && part->next_offset == part->flushed_next && end == part->flushed_end &&
+        now - part->flush_sent_ms < 10 * UPT_SECOND_MS) {
+        return true;
+    }
+    struct upt_view_flush frame = {.partition = part->id,
+                                   .pos = pos,
+                                   .as_of = upt_state_clock(part->st),
+                                   .end_offset = end,
+                                   .wall_ms = upt_wall_ms()};
+    if (!upt_view_push_flush(lane->view, &frame)) {
+        return false;
+    }
+    part->flushed = pos;
+    part->flushed_next = part->next_offset;
+    part->flushed_end = end;
+    part->flush_sent_ms = now;
+    return true;
+}
+
+static void
+answer_view(struct upt_part *part)
+{
+    struct upt_lane *lane = part->lane;
+    size_t rows = 0;
+    if (upt_view_take_repair(lane->view, part->id)) {
+        upt_state_mark_all_dirty(part->st);
+        part->flush_due_ms = 0;
+    }
+    /* The slow sweep: every row is asserted again within repair_interval. */
+    rows = upt_state_accounts_n(part->st) * (size_t)lane->config->flush_interval_ms /
+               (size_t)lane->config->repair_interval_ms +
+           1;
+    for (; rows > 0; rows--) {
+        struct upt_account *acct = upt_state_next(part->st, &part->sweep_cursor);
+        if (acct == NULL) {
+            part->sweep_cursor = 0;
+            break;
+        }
+        upt_state_mark_dirty(part->st, acct);
+        upt_metric_add(lane->metrics, UPT_M_REDIS_SWEPT, 1);
+    }
+    while (!part->forgotten_set && upt_view_take_stray(lane->view, part->id, &lane->key)) {
+        if (upt_state_find(part->st, str_of(&lane->key)) == NULL) {
+            upt_buf_clear(&part->forgotten);
+            upt_buf_put(&part->forgotten, lane->key.p, lane->key.len);
+            part->forgotten_set = true;
+        }
+    }
+}
+
+bool
+upt_part_flushed(struct upt_part *part)
+{
+    struct upt_pos published = upt_view_published(part->lane->view, part->id);
+    return !part->flushing && upt_pos_cmp(part->flushed, upt_state_pos(part->st)) >= 0 &&
+           upt_pos_cmp(published, part->flushed) >= 0;
+}
+
+void
+upt_part_rows(struct upt_part *part, int64_t now_ms)
+{
+    struct upt_lane *lane = part->lane;
+    if (!may_push(part)) {
+        return;
+    }
+    if (!part->flushing && now_ms >= part->flush_due_ms) {
+        answer_view(part);
+        part->flushing = true;
+        part->flush_due_ms = now_ms + lane->config->flush_interval_ms * 9 / 10;
+    }
+    if (part->flushing && flush(part)) {
+        part->flushing = false;
+    }
+    if (part->published_next < part->flushed_next && upt_part_flushed(part)) {
+        part->published_next = part->flushed_next;
+        /* Others wait for this offset's metadata only at the end of the log. */
+        part->commit_wanted = part->commit_wanted || lane->shared->until_end;
+    }
+}
+
+void
+upt_part_flush_now(struct upt_part *part)
+{
+    part->flush_due_ms = 0;
+}

@@ -1,0 +1,70 @@
+/* uptake: the table of commands. */
+#include <curl/curl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+
+#include "ingest/command.h"
+#include "uptake/metrics.h"
+
+static const struct upt_command *const commands[] = {
+    &upt_cmd_run,
+    &upt_cmd_demo,
+    &upt_cmd_generate,
+};
+static const size_t commands_n = sizeof(commands) / sizeof(commands[0]);
+
+static void
+print_help(FILE *to)
+{
+    fprintf(to, "uptake " UPT_VERSION ": product-usage events on Kafka to exact counters in Redis and churn alerts\n\n"
+                "Usage: uptake COMMAND …\n\n");
+    for (size_t i = 0; i < commands_n; i++) {
+        fprintf(to, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fprintf(to, "\n  uptake COMMAND --help says more; --version, --help-config and --list-metrics print and exit.\n");
+}
+
+static int
+print_markdown(void (*write)(struct upt_buf *out))
+{
+    struct upt_buf out = {0};
+    write(&out);
+    fwrite(out.p, 1, out.len, stdout);
+    upt_buf_fini(&out);
+    return EX_OK;
+}
+
+int
+main(int argc, char **argv)
+{
+    /* Secrets in memory do not go into a core file. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (argc < 2) {
+        print_help(stderr);
+        return EX_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EX_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("uptake " UPT_VERSION "\n");
+        return EX_OK;
+    }
+    if (strcmp(argv[1], "--help-config") == 0) {
+        return print_markdown(upt_config_markdown);
+    }
+    if (strcmp(argv[1], "--list-metrics") == 0) {
+        return print_markdown(upt_metrics_markdown);
+    }
+    for (size_t i = 0; i < commands_n; i++) {
+        if (strcmp(argv[1], commands[i]->name) == 0) {
+            return commands[i]->run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "uptake: there is no command %s; `uptake --help` lists them\n", argv[1]);
+    return EX_USAGE;
+}
