@@ -1,0 +1,361 @@
+/* Replays labelled daily usage through the real state and score code and prints how well the scores rank the accounts.
+ *
+ *     score_replay EVENTS.csv LABELS.csv
+ *
+ * EVENTS.csv: course,enrollment,day,COUNT of each feature…; LABELS.csv: course,enrollment,churned (both with a header line,
+ * days as 2026-01-31). An account is course-enrollment; its course's first day is day 1. One USAGE event for each count,
+ * all courses in one log by date. At the end of days 10, 15, 20, 25 and 30 of a course its accounts are evaluated; AUC
+ * over all accounts seen so far and over the hot ones (active in the last 3 days), for health and churn_risk_30d. Raw:
+ * also accounts whose score is still withheld for want of confidence. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "aggregate/score/evaluate.h"
+#include "aggregate/score/score.h"
+#include "uptake/assert.h"
+#include "uptake/time.h"
+
+#define FEATURES_MAX 16
+#define EVALUATIONS 5
+static const int evaluated_day[EVALUATIONS] = {10, 15, 20, 25, 30};
+
+struct usage {
+    int64_t day;
+    int course;
+    char account[48];
+    int count[FEATURES_MAX];
+};
+
+struct result {
+    double health, risk; /* NaN: withheld */
+    double raw_health, raw_risk;
+    bool seen, hot;
+};
+
+struct account {
+    char id[48];
+    int course;
+    bool churned, alerted;
+    struct result at[EVALUATIONS];
+};
+
+static struct usage *usage;
+static size_t usage_n;
+static struct account *accounts;
+static size_t accounts_n;
+static struct {
+    int id;
+    int64_t start;
+} courses[256];
+static int courses_n;
+static char feature_name[FEATURES_MAX][64];
+static int features_n;
+static uint64_t opened[3], closed[3], transitions, health_records, events_n;
+
+static int
+by_day(const void *a, const void *b)
+{
+    const struct usage *x = a;
+    const struct usage *y = b;
+    return x->day != y->day ? (x->day < y->day ? -1 : 1) : strcmp(x->account, y->account);
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+    return strcmp(((const struct account *)a)->id, ((const struct account *)b)->id);
+}
+
+static int
+course_of(int id, int64_t day)
+{
+    for (int i = 0; i < courses_n; i++) {
+        if (courses[i].id == id) {
+            courses[i].start = day < courses[i].start ? day : courses[i].start;
+            return i;
+        }
+    }
+    upt_assert(courses_n < 256);
+    courses[courses_n].id = id;
+    courses[courses_n].start = day;
+    return courses_n++;
+}
+
+static void
+read_header(char *line)
+{
+    char *rest = NULL;
+    int column = 0;
+    for (char *w = strtok_r(line, ",\r\n", &rest); w != NULL; w = strtok_r(NULL, ",\r\n", &rest), column++) {
+        if (column >= 3 && features_n < FEATURES_MAX) {
+            (void)snprintf(feature_name[features_n++], sizeof(feature_name[0]), "%.60s", w);
+        }
+    }
+}
+
+static void
+read_events(FILE *file)
+{
+    char line[512];
+    upt_assert(fgets(line, sizeof(line), file) != NULL);
+    read_header(line);
+    size_t cap = 0;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (usage_n == cap) {
+            cap = cap == 0 ? 4096 : 2 * cap;
+            usage = realloc(usage, cap * sizeof(*usage));
+            upt_assert(usage != NULL);
+        }
+        struct usage *u = &usage[usage_n++];
+        char *rest = NULL;
+        const char *course = strtok_r(line, ",\r\n", &rest);
+        const char *enrollment = strtok_r(NULL, ",\r\n", &rest);
+        const char *day = strtok_r(NULL, ",\r\n", &rest);
+        upt_assert(day != NULL && upt_parse_day(day, (uint32_t)strlen(day), &u->day));
+        (void)snprintf(u->account, sizeof(u->account), "%.20s-%.20s", course, enrollment);
+        u->course = course_of(atoi(course), u->day);
+        for (int i = 0; i < features_n; i++) {
+            const char *w = strtok_r(NULL, ",\r\n", &rest);
+            u->count[i] = w == NULL ? 0 : atoi(w);
+        }
+    }
+    qsort(usage, usage_n, sizeof(*usage), by_day);
+}
+
+static void
+read_labels(FILE *file)
+{
+    char line[256];
+    upt_assert(fgets(line, sizeof(line), file) != NULL);
+    size_t cap = 0;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (accounts_n == cap) {
+            cap = cap == 0 ? 4096 : 2 * cap;
+            accounts = realloc(accounts, cap * sizeof(*accounts));
+            upt_assert(accounts != NULL);
+        }
+        struct account *a = &accounts[accounts_n++];
+        memset(a, 0, sizeof(*a));
+        char *rest = NULL;
+        const char *course = strtok_r(line, ",\r\n", &rest);
+        const char *enrollment = strtok_r(NULL, ",\r\n", &rest);
+        const char *churned = strtok_r(NULL, ",\r\n", &rest);
+        upt_assert(churned != NULL);
+        (void)snprintf(a->id, sizeof(a->id), "%.20s-%.20s", course, enrollment);
+        a->course = course_of(atoi(course), INT64_MAX);
+        a->churned = churned[0] == '1';
+    }
+    qsort(accounts, accounts_n, sizeof(*accounts), by_id);
+}
+
+static void
+take_alert(void *ctx, const struct upt_alert *alert)
+{
+    (void)ctx;
+    static const char *const names[3] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP"};
+    transitions++;
+    for (int i = 0; i < 3; i++) {
+        if (upt_str_eq(alert->rule, upt_str_of(names[i]))) {
+            opened[i] += alert->action == UPT_OPEN ? 1 : 0;
+            closed[i] += alert->action == UPT_RESOLVE ? 1 : 0;
+        }
+    }
+    struct account key;
+    (void)snprintf(key.id, sizeof(key.id), "%.*s", (int)alert->account.len, alert->account.p);
+    struct account *a = bsearch(&key, accounts, accounts_n, sizeof(*accounts), by_id);
+    if (a != NULL) {
+        a->alerted = true;
+    }
+}
+
+static void
+take_health(void *ctx, const struct upt_health *health)
+{
+    (void)ctx;
+    (void)health;
+    health_records++;
+}
+
+static void
+evaluate(const struct upt_model *model, struct upt_state *st, int64_t day)
+{
+    for (size_t i = 0; i < accounts_n; i++) {
+        struct account *a = &accounts[i];
+        int64_t of_course = day - courses[a->course].start; /* complete days */
+        for (int k = 0; k < EVALUATIONS; k++) {
+            struct upt_account *acct = NULL;
+            if (of_course == evaluated_day[k]) {
+                acct = upt_state_find(st, upt_str_of(a->id));
+            }
+            if (acct == NULL) {
+                continue;
+            }
+            struct upt_eval eval;
+            upt_evaluate(model, st, acct, upt_account_ext(acct), &eval);
+            struct result *r = &a->at[k];
+            r->seen = eval.has_key;
+            r->hot = eval.act.day - eval.act.last < 3;
+            r->raw_health = (double)eval.score_micro / 1e6;
+            r->raw_risk = eval.risk_micro[0] / 1e6;
+            r->health = eval.has_score ? r->raw_health : (double)NAN;
+            r->risk = eval.has_score ? r->raw_risk : (double)NAN;
+        }
+    }
+}
+
+static void
+replay(const struct upt_model *model, struct upt_state *st)
+{
+    int64_t offset = 0;
+    int64_t first = usage[0].day;
+    int64_t last = usage[usage_n - 1].day;
+    size_t at = 0;
+    for (int64_t day = first; day <= last + 2; day++) {
+        if (day > first) {
+            upt_state_wall_tick(st, day * UPT_DAY_MS + 59 * UPT_MINUTE_MS);
+            evaluate(model, st, day);
+        }
+        for (; at < usage_n && usage[at].day == day; at++) {
+            int64_t ts = day * UPT_DAY_MS + 12 * UPT_HOUR_MS;
+            upt_state_begin(st, offset++, ts);
+            for (int f = 0; f < features_n; f++) {
+                struct upt_event ev = {.event_id = UPT_STR(""),
+                                       .account_id = upt_str_of(usage[at].account),
+                                       .feature = upt_str_of(feature_name[f]),
+                                       .occurred_at = ts,
+                                       .quantity = 1,
+                                       .kind = UPT_KIND_USAGE};
+                for (int n = 0; n < usage[at].count[f]; n++) {
+                    upt_assert(upt_state_judge(st, &ev, ts) == UPT_REASON_NONE);
+                    (void)upt_state_apply(st, ev.account_id, &ev);
+                    events_n++;
+                }
+            }
+        }
+    }
+}
+
+struct ranked {
+    double risk;
+    bool churned;
+};
+
+static int
+by_risk(const void *a, const void *b)
+{
+    const struct ranked *x = a;
+    const struct ranked *y = b;
+    return x->risk < y->risk ? -1 : x->risk > y->risk;
+}
+
+/* what: 0 health, 1 risk; raw: also what is withheld. */
+static double
+auc(int k, int what, bool raw, bool hot, size_t *ret_n)
+{
+    struct ranked *v = calloc(accounts_n, sizeof(*v));
+    upt_assert(v != NULL);
+    size_t n = 0;
+    for (size_t i = 0; i < accounts_n; i++) {
+        const struct result *r = &accounts[i].at[k];
+        double risk = what == 0 ? -(raw ? r->raw_health : r->health) : (raw ? r->raw_risk : r->risk);
+        if (r->seen && (!hot || r->hot) && !isnan(risk)) {
+            v[n++] = (struct ranked){risk, accounts[i].churned};
+        }
+    }
+    qsort(v, n, sizeof(*v), by_risk);
+    double ranks = 0;
+    double ones = 0;
+    for (size_t i = 0; i < n;) {
+        size_t j = i;
+        while (j < n && v[j].risk <= v[i].risk) {
+            j++;
+        }
+        for (size_t m = i; m < j; m++) {
+            ranks += v[m].churned ? ((double)i + 1 + (double)j) / 2 : 0;
+            ones += v[m].churned ? 1 : 0;
+        }
+        i = j;
+    }
+    free(v);
+    *ret_n = n;
+    return (ranks - ones * (ones + 1) / 2) / (ones * ((double)n - ones));
+}
+
+static void
+report(void)
+{
+    static const char *const names[4] = {"health, raw", "health, published", "churn_risk_30d, raw", "churn_risk_30d, published"};
+    for (int row = 0; row < 4; row++) {
+        printf("%-26s", names[row]);
+        for (int k = 0; k < EVALUATIONS; k++) {
+            size_t all = 0;
+            size_t hot = 0;
+            double a = auc(k, row / 2, row % 2 == 0, false, &all);
+            double b = auc(k, row / 2, row % 2 == 0, true, &hot);
+            printf("  day %d %.4f/%.4f (%zu/%zu)", evaluated_day[k], a, b, all, hot);
+        }
+        printf("\n");
+    }
+    uint64_t alerted = 0;
+    uint64_t retained = 0;
+    for (size_t i = 0; i < accounts_n; i++) {
+        retained += accounts[i].churned ? 0 : 1;
+        alerted += !accounts[i].churned && accounts[i].alerted ? 1 : 0;
+    }
+    printf("alerts opened (resolved): HEALTH_BAND %" PRIu64 " (%" PRIu64 "), SILENCE %" PRIu64 " (%" PRIu64
+           "), USAGE_DROP %" PRIu64 " (%" PRIu64 "); transitions %" PRIu64 "; health records %" PRIu64 "\n",
+           opened[0], closed[0], opened[1], closed[1], opened[2], closed[2], transitions, health_records);
+    printf("accounts %zu, retained %" PRIu64 ", of these alerted %" PRIu64 "\n", accounts_n, retained, alerted);
+}
+
+int
+main(int argc, char **argv)
+{
+    FILE *events = argc == 3 ? fopen(argv[1], "r") : NULL;
+    FILE *labels = argc == 3 ? fopen(argv[2], "r") : NULL;
+    if (events == NULL || labels == NULL) {
+        (void)fprintf(stderr, "use: score_replay EVENTS.csv LABELS.csv\n");
+        return 64;
+    }
+    read_events(events);
+    read_labels(labels);
+    (void)fclose(events);
+    (void)fclose(labels);
+    struct upt_error err;
+    struct upt_model *model = NULL;
+    struct upt_rules *rules = NULL;
+    struct upt_score *score = NULL;
+    struct upt_state *st = NULL;
+    struct upt_sink sink = {.alert = take_alert, .health = take_health};
+    struct upt_metrics *metrics = aligned_alloc(64, (sizeof(*metrics) + 63) / 64 * 64);
+    upt_assert(metrics != NULL);
+    memset(metrics, 0, sizeof(*metrics));
+    struct upt_state_config config = {.max_future_ms = 5 * UPT_MINUTE_MS,
+                                      .dedup_window_ms = 10 * UPT_MINUTE_MS,
+                                      .retention_ms = 400 * UPT_DAY_MS,
+                                      .adopted_days = 3,
+                                      .observer = &upt_score_observer,
+                                      .metrics = metrics};
+    if (upt_model_load(NULL, &model, &err) != UPT_OK || upt_rules_load(NULL, &rules, &err) != UPT_OK ||
+        upt_score_create(model, rules, "0123456789abcdef", &sink, &score, &err) != UPT_OK) {
+        (void)fprintf(stderr, "%s\n", err.msg);
+        return 78;
+    }
+    config.observer_ctx = score;
+    upt_assert(upt_state_create(&config, &st, &err) == UPT_OK);
+    int64_t start = upt_mono_us();
+    replay(model, st);
+    int64_t us = upt_mono_us() - start;
+    report();
+    printf("%" PRIu64 " events in %.1f s\n", events_n, (double)us / 1e6);
+    upt_state_destroy(&st);
+    upt_score_destroy(&score);
+    upt_rules_destroy(&rules);
+    upt_model_destroy(&model);
+    free(metrics);
+    free(usage);
+    free(accounts);
+    return 0;
+}

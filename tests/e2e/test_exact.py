@@ -1,0 +1,68 @@
+"""Exactness on real Kafka, registry and Redis: every row and dead letter against the oracle.
+
+EVENTS=200000 ACCOUNTS=20000 for the long run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from support.kafka_util import produce
+from support.services import Services
+from support.uptake_proc import Uptake, config_for
+
+from e2e.traffic import EVERY, Traffic
+
+ORACLE = Path(__file__).resolve().parents[1] / "oracle" / "verify_redis.py"
+EVENTS = int(os.environ.get("EVENTS", "40000"))
+ACCOUNTS = int(os.environ.get("ACCOUNTS", "400"))
+PARTITIONS = 8
+INPUT = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(10**15), "retention.ms": "-1",
+         "max.message.bytes": "2000000"}
+
+
+def verify(services: Services, *extra: str) -> str:
+    """Runs the oracle over what is in Kafka and Redis; its summary, or an AssertionError with the differences."""
+    run = subprocess.run(
+        [sys.executable, str(ORACLE), "--bootstrap", services.kafka.bootstrap, "--registry", services.registry.url,
+         "--redis-port", str(services.redis.port), *extra],
+        capture_output=True, text=True, timeout=1200,
+    )
+    if run.returncode != 0:
+        raise AssertionError(run.stdout[-6000:] + run.stderr[-3000:])
+    return run.stdout
+
+
+def until_end(services: Services, name: str, timeout: float = 600, **over: object) -> float:
+    """One `run --until-end`; how long it took."""
+    begun = time.monotonic()
+    uptake = Uptake(config_for(services, {"clock": "log", **over}), name=name, args=["--until-end"])
+    try:
+        uptake.launch()
+        code = uptake.wait(timeout)
+        if code != 0:
+            raise AssertionError(f"exit {code}\n" + uptake.tail(40))
+    finally:
+        uptake.close()
+    return time.monotonic() - begun
+
+
+class Exact(unittest.TestCase):
+    def test_rows_and_dead_letters(self) -> None:
+        with Services() as services:
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            traffic = Traffic(services.registry, accounts=ACCOUNTS)
+            produce(services.kafka.bootstrap, "usage-events", traffic.make(EVENTS), message_max_bytes=3_000_000)
+            for kind in EVERY:
+                self.assertGreaterEqual(traffic.kinds[kind], 10, f"too little of {kind}: {traffic.kinds}")
+            seconds = until_end(services, "exact")
+            print(f"\n{EVENTS} records in {seconds:.1f} s; {verify(services)}")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,106 @@
+"""Kill storm: two processes, kill -9 at crash points and at random instants, while traffic comes in; then rows and dead letters
+against the oracle, and outputs against a run without kills.
+
+Needs a build with UPTAKE_CRASH_POINTS in UPTAKE_BIN. KILLS=100 EVENTS=2000000 ACCOUNTS=20000 for the long run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import unittest
+from collections import Counter
+
+from support.kafka_util import Message, committed, produce, read_topic
+from support.services import Services
+from support.uptake_proc import Uptake, config_for
+
+from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
+from e2e.traffic import Traffic
+
+EVENTS = int(os.environ.get("EVENTS", "40000"))
+ACCOUNTS = int(os.environ.get("ACCOUNTS", "400"))
+KILLS = int(os.environ.get("KILLS", "20"))
+SEED = int(os.environ.get("SEED", "1"))
+POINTS = (
+    "publisher.begin.after publisher.produce.after publisher.flush.after publisher.offsets.after publisher.commit.after "
+    "checkpoint.begin.after checkpoint.produce.after checkpoint.flush.after checkpoint.offsets.after "
+    "checkpoint.commit.after restore.read restore.done restore.seek.after"
+).split()
+CONFIG = {"clock": "log", "checkpoint_interval": "2s", "threads": 1, "flush_interval": "300ms"}
+
+
+def outputs(services: Services) -> dict[str, Counter]:
+    """Committed output records; of alerts all but the time of detection is compared elsewhere."""
+    return {
+        topic: Counter((m.key, m.value) for m in read_topic(services.kafka.bootstrap, topic))
+        for topic in ("account-health",)
+    }
+
+
+class Storm(unittest.TestCase):
+    def feed(self, services: Services, traffic: Traffic, seconds: float) -> threading.Thread:
+        """Produces all of the traffic, spread over about so many seconds."""
+        def work() -> None:
+            messages = list(traffic.make(EVENTS))
+            step = max(1, EVENTS // 50)
+            for at in range(0, EVENTS, step):
+                produce(services.kafka.bootstrap, "usage-events", messages[at : at + step], message_max_bytes=3_000_000)
+                time.sleep(seconds / 50)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    def test_kills(self) -> None:
+        rnd = random.Random(SEED)
+        hit: Counter = Counter()
+        with Services() as services:
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            traffic = Traffic(services.registry, accounts=ACCOUNTS, seed=SEED)
+            feeder = self.feed(services, traffic, KILLS * 1.5)
+            processes: list[Uptake] = []
+            config = config_for(services, CONFIG)
+
+            def start(index: int, point: str | None) -> Uptake:
+                env = {"UPTAKE_CRASH": f"{point}:{rnd.randrange(1, 4)}"} if point else {}
+                process = Uptake(config, name=f"storm{index}", env=env)
+                process.point = point
+                process.launch()
+                return process
+
+            processes = [start(i, rnd.choice(POINTS)) for i in range(2)]
+            kills = 0
+            deadline = time.monotonic() + KILLS * 15
+            while kills < KILLS and time.monotonic() < deadline:
+                time.sleep(0.05)
+                for i, process in enumerate(processes):
+                    age = time.monotonic() - getattr(process, "born", time.monotonic())
+                    if not hasattr(process, "born"):
+                        process.born = time.monotonic()
+                    if process.running and age < 8.0:
+                        continue
+                    if process.running:
+                        process.kill9()
+                        hit["random"] += 1
+                    else:
+                        line = process.tail(3)
+                        self.assertIn("crash point", line, f"ended by itself:\n{process.tail(30)}")
+                        hit[process.point] += 1
+                    process.close()
+                    kills += 1
+                    rest = [p for p in POINTS if not hit[p]] or POINTS
+                    processes[i] = start(i, rnd.choice(rest) if rnd.random() < 0.85 else None)
+            for process in processes:
+                process.kill9()
+                process.close()
+            feeder.join()
+            seconds = until_end(services, "storm-end", **CONFIG)
+            print(f"\n{kills} kills: {dict(hit)}; end reached in {seconds:.1f} s; {verify(services)}")
+            self.assertGreaterEqual(kills, KILLS)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,1 @@
+"""Support for tests against real services: brokers, a registry, Redis, a browser."""

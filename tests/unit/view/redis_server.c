@@ -1,0 +1,147 @@
+/* See redis_server.h. The port is found by binding to port 0; another process may take it before the server does, then
+ * the next is tried. */
+#include "redis_server.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "uptake/time.h"
+
+#define WAIT_MS 20000
+
+static int
+free_port(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    int port = -1;
+    if (fd >= 0 && bind(fd, (const struct sockaddr *)&addr, len) == 0 &&
+        getsockname(fd, (struct sockaddr *)&addr, &len) == 0) {
+        port = ntohs(addr.sin_port);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return port;
+}
+
+static pid_t
+spawn(const struct redis_server *server)
+{
+    char port[16];
+    snprintf(port, sizeof(port), "%d", server->port);
+    pid_t pid = fork();
+    if (pid != 0) {
+        return pid;
+    }
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, STDOUT_FILENO);
+    execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", server->dir, "--save", "",
+           "--appendonly", server->aof ? "yes" : "no", "--appendfsync", "always", (char *)NULL);
+    _exit(127);
+}
+
+static bool
+answers(void *ctx)
+{
+    struct redis_server *server = ctx;
+    const struct timeval timeout = {.tv_sec = 5};
+    if (server->client == NULL) {
+        server->client = redisConnectWithTimeout("127.0.0.1", server->port, timeout);
+    }
+    bool ok =
+        server->client != NULL && server->client->err == 0 && redisSetTimeout(server->client, timeout) == REDIS_OK;
+    ok = ok && strcmp(redis_server_ask(server, "PING"), "PONG") == 0;
+    if (!ok && server->client != NULL) {
+        redisFree(server->client);
+        server->client = NULL;
+    }
+    return ok || waitpid(server->pid, NULL, WNOHANG) == server->pid;
+}
+
+bool
+redis_server_start(struct redis_server *server)
+{
+    if (server->dir[0] == '\0') {
+        snprintf(server->dir, sizeof(server->dir), "/tmp/upt-view-XXXXXX");
+        if (mkdtemp(server->dir) == NULL) {
+            return false;
+        }
+    }
+    bool again = server->port != 0;
+    for (int i = 0; i < 10; i++) {
+        server->port = again ? server->port : free_port();
+        snprintf(server->url, sizeof(server->url), "redis://127.0.0.1:%d", server->port);
+        server->pid = spawn(server);
+        if (server->pid > 0 && redis_server_wait(answers, server) && server->client != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+redis_server_kill(struct redis_server *server)
+{
+    if (server->client != NULL) {
+        redisFree(server->client);
+        server->client = NULL;
+    }
+    if (server->pid > 0) {
+        kill(server->pid, SIGKILL);
+        waitpid(server->pid, NULL, 0);
+        server->pid = 0;
+    }
+}
+
+void
+redis_server_end(struct redis_server *server)
+{
+    redis_server_kill(server);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execlp("rm", "rm", "-rf", "--", server->dir, (char *)NULL);
+        _exit(127);
+    }
+    waitpid(pid, NULL, 0);
+}
+
+const char *
+redis_server_ask(struct redis_server *server, const char *fmt, ...)
+{
+    static char text[4096];
+    va_list args;
+    va_start(args, fmt);
+    redisReply *reply = redisvCommand(server->client, fmt, args);
+    va_end(args);
+    if (reply == NULL) {
+        return "(no reply)";
+    }
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        snprintf(text, sizeof(text), "%lld", reply->integer);
+    } else {
+        snprintf(text, sizeof(text), "%s", reply->str != NULL ? reply->str : "(nil)");
+    }
+    freeReplyObject(reply);
+    return text;
+}
+
+bool
+redis_server_wait(bool (*holds)(void *ctx), void *ctx)
+{
+    for (int64_t until = upt_mono_ms() + WAIT_MS; upt_mono_ms() < until; upt_sleep_ms(2)) {
+        if (holds(ctx)) {
+            return true;
+        }
+    }
+    return false;
+}
