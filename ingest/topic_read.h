@@ -1,0 +1,46 @@
+/* Topics by hand, for commands: read one to its end, or write a few records and know that they arrived. */
+#ifndef UPT_TOPIC_READ_H
+#define UPT_TOPIC_READ_H
+
+#include <librdkafka/rdkafka.h>
+
+#include "uptake/config.h"
+#include "uptake/status.h"
+#include "uptake/str.h"
+
+/* One record, borrowed for the call. False: enough, the reading ends with UPT_OK. */
+typedef bool (*upt_topic_read_fn)(void *ctx, const rd_kafka_message_t *msg);
+
+/* Calls fn for every record from the beginning of all partitions to the ends they have now. Records of a partition come
+ * in their order, partitions in any. read_committed. UPT_ENOTFOUND: there is no such topic. */
+UPT_NODISCARD upt_status upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_read_fn fn,
+                                        void *ctx, struct upt_error *reterr);
+
+/* Key and value as borrowed bytes; null stays null. */
+struct upt_str upt_topic_key(const rd_kafka_message_t *msg);
+struct upt_str upt_topic_value(const rd_kafka_message_t *msg);
+/* The last header of this name; false: there is none, or its value is null. */
+bool upt_topic_header(const rd_kafka_message_t *msg, const char *name, struct upt_str *ret);
+
+struct upt_topic_writer;
+
+struct upt_topic_record {
+    const char *topic;
+    int32_t partition;           /* −1: by the key, as Java clients do */
+    struct upt_str key, value;   /* null: null */
+    int64_t timestamp_ms;        /* 0: now */
+    rd_kafka_headers_t *headers; /* copied; NULL: none */
+};
+
+UPT_NODISCARD upt_status upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer **ret,
+                                                 struct upt_error *reterr);
+/* Queues the record; its bytes are copied. Waits while the queue is full. */
+UPT_NODISCARD upt_status upt_topic_writer_put(struct upt_topic_writer *writer, const struct upt_topic_record *record,
+                                              struct upt_error *reterr);
+/* Waits until the broker has taken all that was put. On failure *ret_delivered says how many it has taken for sure. */
+UPT_NODISCARD upt_status upt_topic_writer_finish(struct upt_topic_writer *writer, uint64_t *ret_delivered,
+                                                 struct upt_error *reterr);
+rd_kafka_t *upt_topic_writer_client(struct upt_topic_writer *writer); /* for queries */
+void upt_topic_writer_destroy(struct upt_topic_writer **writer_p);
+
+#endif

@@ -1,0 +1,170 @@
+"""Faults of others: Redis that loses data, stalled processes, a broker that dies or freezes.
+
+FAULTS=30 for the long run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import unittest
+
+from support.kafka_util import produce
+from support.services import Redis, Services
+from support.uptake_proc import Uptake, config_for
+
+from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
+from e2e.traffic import Traffic
+
+FAULTS = int(os.environ.get("FAULTS", "4"))
+EVENTS = int(os.environ.get("FAULT_EVENTS", "20000"))
+CONFIG = {"clock": "log", "checkpoint_interval": "3s", "threads": 1, "flush_interval": "500ms"}
+
+
+def dump(redis: Redis) -> dict[str, dict]:
+    """Public account and feature rows."""
+    client = redis.client()
+    rows = {}
+    for pattern in ("uptake:account:*", "uptake:feature:*"):
+        for key in client.scan_iter(pattern, count=5000):
+            rows[key] = client.hgetall(key)
+    rows["totals"] = client.hgetall("uptake:totals")
+    return rows
+
+
+def wait_same(redis: Redis, want: dict, limit: float) -> float:
+    """Seconds until Redis shows the wanted rows again."""
+    begun = time.monotonic()
+    while True:
+        try:
+            if dump(redis) == want:
+                return time.monotonic() - begun
+        except Exception:  # Redis is coming up
+            pass
+        if time.monotonic() - begun > limit:
+            got = dump(redis)
+            wrong = [k for k in want if got.get(k) != want[k]] + [k for k in got if k not in want]
+            raise AssertionError(f"{len(wrong)} keys are not right after {limit} s: {wrong[:5]}")
+        time.sleep(0.2)
+
+
+class Faults(unittest.TestCase):
+    def fill(self, services: Services, seed: int, events: int = EVENTS) -> Traffic:
+        services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+        traffic = Traffic(services.registry, accounts=300, seed=seed)
+        self.more(services, traffic, events)
+        return traffic
+
+    @staticmethod
+    def more(services: Services, traffic: Traffic, events: int) -> None:
+        produce(services.kafka.bootstrap, "usage-events", traffic.make(events), message_max_bytes=3_000_000)
+        traffic.start += events * traffic.step
+
+    def settle(self, redis: Redis) -> dict:
+        """Rows once they stand still."""
+        last: dict = {}
+        for _ in range(200):
+            now = dump(redis)
+            if now == last and now["totals"]:
+                return now
+            last = now
+            time.sleep(1.5)
+        raise AssertionError("rows do not stand still")
+
+    def test_redis_loses_data(self) -> None:
+        with Services(redis=Redis(aof=True, fsync="always")) as services:
+            self.fill(services, 11)
+            redis = services.redis
+            with Uptake(config_for(services, CONFIG), name="redis-storm") as uptake:
+                time.sleep(2.0)
+                old = redis.snapshot()
+                want = self.settle(redis)
+                fetched = uptake.metric("uptake_records_total")
+                worst: dict[str, float] = {}
+                for i in range(FAULTS):
+                    kind = ("kill", "flushall", "older", "stop")[i % 4]
+                    if kind == "kill":
+                        redis.kill9()
+                        time.sleep(0.5)
+                        redis.start()
+                    elif kind == "flushall":
+                        redis.client().flushall()
+                    elif kind == "older":
+                        redis.restore(old)
+                    else:
+                        redis.freeze()
+                        time.sleep(5)
+                        redis.thaw()
+                    took = wait_same(redis, want, 15.0)
+                    worst[kind] = max(took, worst.get(kind, 0.0))
+                self.assertEqual(uptake.metric("uptake_records_total"), fetched, "the input was read again")
+                print(f"\nRedis storm: {FAULTS} faults, rows right again after at most {worst} s")
+                uptake.terminate()
+            verify(services)
+
+    def test_zombies(self) -> None:
+        with Services() as services:
+            traffic = self.fill(services, 12, 4000)
+            config = config_for(services, CONFIG)
+            with Uptake(config, name="a") as a, Uptake(config, name="b") as b:
+                for i in range(max(1, FAULTS // 2)):
+                    victim = (a, b)[i % 2]
+                    self.more(services, traffic, 3000)
+                    time.sleep(random.Random(i).random())
+                    victim.freeze()
+                    self.more(services, traffic, 3000)
+                    time.sleep(9)
+                    victim.thaw()
+                    time.sleep(5)
+                    self.assertTrue(a.running and b.running, a.tail(20) + b.tail(20))
+                a.terminate()
+                b.terminate()
+            until_end(services, "zombies-end", **{k: v for k, v in CONFIG.items() if k != "clock"})
+            print("\nzombies:", verify(services).splitlines()[-1])
+
+    def test_broker(self) -> None:
+        with Services() as services:
+            traffic = self.fill(services, 13, 4000)
+            with Uptake(config_for(services, CONFIG), name="broker-storm") as uptake:
+                for i in range(max(1, FAULTS // 4)):
+                    self.more(services, traffic, 3000)
+                    time.sleep(0.3)
+                    services.kafka.kill9()
+                    services.kafka.start()
+                    self.more(services, traffic, 3000)
+                    time.sleep(0.3)
+                    services.kafka.freeze()
+                    time.sleep(8)
+                    services.kafka.thaw()
+                    self.more(services, traffic, 1000)
+                    self.assertTrue(uptake.running, uptake.tail(30))
+                uptake.terminate(60)
+            until_end(services, "broker-end", **{k: v for k, v in CONFIG.items() if k != "clock"})
+            print("\nbroker:", verify(services).splitlines()[-1])
+
+    def test_takeover_time(self) -> None:
+        """kill -9 of one of two: how long until the other's next row."""
+        with Services() as services:
+            traffic = self.fill(services, 14, 4000)
+            config = config_for(services, CONFIG)
+            with Uptake(config, name="a") as a, Uptake(config, name="b") as b:
+                time.sleep(3)
+                a.kill9()
+                begun = time.monotonic()
+                redis = services.redis.client()
+                before = redis.hgetall("uptake:partitions")
+                moved: set = set()
+                while len(moved) < PARTITIONS and time.monotonic() - begun < 30:
+                    self.more(services, traffic, 400)
+                    now = redis.hgetall("uptake:partitions")
+                    moved = {p for p in now if now[p] != before.get(p)}
+                    time.sleep(0.1)
+                took = time.monotonic() - begun
+                print(f"\ntake-over: every partition moves again {took:.1f} s after the kill (session time-out 6 s)")
+                self.assertLess(took, 10.0)
+                b.terminate()
+
+
+if __name__ == "__main__":
+    unittest.main()
