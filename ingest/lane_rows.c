@@ -64,7 +64,7 @@ push_rows(struct upt_part *part)
         size_t n = upt_state_row_features(part->st, acct, lane->days, UPT_FEATURES_PUSHED_MAX);
         n = n > UPT_FEATURES_PUSHED_MAX ? UPT_FEATURES_PUSHED_MAX : n;
         if (!upt_view_push_row(lane->view, &row, lane->days, n)) {
-            upt_state_mark_dirty(part->st, acct);
+            upt_state_mark_dirty(part->st, acct); /* also: write the features anew */
             return false;
         }
     }
@@ -129,7 +129,7 @@ answer_view(struct upt_part *part)
     size_t rows = 0;
     if (upt_view_take_repair(lane->view, part->id)) {
         upt_state_mark_all_dirty(part->st);
-        part->flush_due_ms = 0;
+        part->flushed = UPT_POS_NONE; /* a flush frame again, also if nothing has moved */
     }
     /* The slow sweep: every row is asserted again within repair_interval. */
     rows = upt_state_accounts_n(part->st) * (size_t)lane->config->flush_interval_ms /

@@ -1,4 +1,4 @@
-/* Topics by hand. See topic_read.h.
+/* Topics and rows by hand. See topic_read.h.
  *
  * A reading ends where the partitions ended when it began, so that a topic that is written all the time is read to an
  * end too. The last offsets of a partition can be transaction markers, which no consumer sees: there the end-of-
@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "aggregate/view/view.h"
 #include "ingest/kafka/client.h"
 #include "uptake/time.h"
 
@@ -288,4 +289,34 @@ upt_topic_writer_destroy(struct upt_topic_writer **writer_p)
         free(*writer_p);
         *writer_p = NULL;
     }
+}
+
+/* ---- rows and text ---- */
+
+upt_status
+upt_read_redis(const struct upt_config *config, struct redisContext **ret, struct upt_error *reterr)
+{
+    const struct upt_view_config view = {.url = config->redis_url,
+                                         .user = config->redis_user,
+                                         .password = config->redis_password,
+                                         .prefix = config->redis_prefix,
+                                         .timeout_ms = config->redis_timeout_ms};
+    return upt_redis_connect(&view, ret, reterr);
+}
+
+int
+upt_print_text(FILE *to, const char *p, size_t len)
+{
+    int columns = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)p[i];
+        unsigned char next = i + 1 < len ? (unsigned char)p[i + 1] : 0;
+        if (c == 0xC2 && next >= 0x80 && next <= 0x9F) {
+            i++; /* U+0080 to U+009F are control characters too */
+            c = 0x7F;
+        }
+        fputc(c < 0x20 || c == 0x7F ? '?' : c, to);
+        columns += (c & 0xC0) != 0x80; /* of each character its first byte */
+    }
+    return columns;
 }

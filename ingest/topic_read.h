@@ -1,6 +1,9 @@
-/* Topics by hand, for commands: read one to its end, or write a few records and know that they arrived. */
+/* What commands read and write by hand: a topic to its end, a few records that must arrive, the rows in Redis; and text
+ * from outside on a terminal. */
 #ifndef UPT_TOPIC_READ_H
 #define UPT_TOPIC_READ_H
+
+#include <stdio.h>
 
 #include <librdkafka/rdkafka.h>
 
@@ -42,5 +45,12 @@ UPT_NODISCARD upt_status upt_topic_writer_finish(struct upt_topic_writer *writer
                                                  struct upt_error *reterr);
 rd_kafka_t *upt_topic_writer_client(struct upt_topic_writer *writer); /* for queries */
 void upt_topic_writer_destroy(struct upt_topic_writer **writer_p);
+
+struct redisContext;
+/* A connection to the configured Redis; the caller frees it with redisFree. */
+UPT_NODISCARD upt_status upt_read_redis(const struct upt_config *config, struct redisContext **ret,
+                                        struct upt_error *reterr);
+/* Text from outside: control characters, which a terminal would obey, as '?'. Returns the columns taken. */
+int upt_print_text(FILE *to, const char *p, size_t len);
 
 #endif

@@ -204,7 +204,7 @@ upt_silence_risk(const struct upt_model *model, const struct upt_activity *act, 
     double days = (double)(minutes > 1 ? minutes : 1) / 1440.0;
     double count = fmin((double)act->days_n, model->silence.count_most);
     double odds = model->silence.intercept + model->silence.own_silence * upt_own_silence(act, days) +
-                  model->silence.count * log(count) +
+                  model->silence.days_silent * log1p(days) + model->silence.count * log(count) +
                   model->silence.spread * fmin(act->gap_sd, model->silence.spread_most);
     return upt_round6(1.0 / (1.0 + exp(-odds)));
 }

@@ -12,7 +12,7 @@ struct upt_activity {
     int64_t first, last; /* key-active days within the 256 kept */
     int days_n;          /* how many */
     int cadence;
-    int x, tx, n;        /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
+    int x, tx, n; /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
     double frequency_10, frequency_21;
     double gap_mean, gap_sd; /* of the log of the gap in days, shrunk */
 };
@@ -24,7 +24,8 @@ bool upt_activity_on(const struct upt_score_ext *ext, int64_t day);
 void upt_activity_read(const struct upt_model *model, const struct upt_score_ext *ext, int64_t today,
                        struct upt_activity *ret);
 
-/* log(1 + e^((log(days) − gap_mean) / s)), s the logistic scale of gap_sd: how surprising a silence is to the account. */
+/* log(1 + e^((log(days) − gap_mean) / s)), s the logistic scale of gap_sd: how surprising a silence is to the account.
+ */
 double upt_own_silence(const struct upt_activity *act, double days);
 /* P(gone for good | silent for so many minutes), rounded; rises with minutes. */
 double upt_silence_risk(const struct upt_model *model, const struct upt_activity *act, int64_t minutes);
@@ -33,7 +34,8 @@ int64_t upt_silence_minutes(const struct upt_model *model, const struct upt_acti
 /* The account's own 99th percentile of gaps, days. */
 double upt_gap_p99(const struct upt_activity *act);
 
-/* BG/BB: log-odds that the account is gone for good by m more periods, within ±20; and P(no active period in the next m). */
+/* BG/BB: log-odds that the account is gone for good by m more periods, within ±20; and P(no active period in the next
+ * m). */
 double upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m);
 double upt_bgbb_none(const struct upt_bgbb *par, const struct upt_activity *act, int m);
 /* Days as own periods, to the nearest, at least 1. */

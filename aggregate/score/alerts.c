@@ -52,7 +52,8 @@ put_part(unsigned char *at, struct upt_str part)
     return 4 + part.len;
 }
 
-/* XXH3-128 over account, rule, subject (each behind its length, 4 bytes little endian) and the minute of OPEN (likewise). */
+/* XXH3-128 over account, rule, subject (each behind its length, 4 bytes little endian) and the minute of OPEN
+ * (likewise). */
 static void
 alert_id(struct upt_str account, struct upt_str rule, struct upt_str subject, uint32_t opened_min, char ret[33])
 {

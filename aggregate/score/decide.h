@@ -36,7 +36,8 @@ struct upt_finding {
 
 /* ---- alert lifecycle (alerts.c) ---- */
 bool upt_alert_may_open(const struct upt_decision *d, int rule);
-void upt_alert_open(struct upt_decision *d, int rule, int severity, int64_t since_ms, const struct upt_finding *finding);
+void upt_alert_open(struct upt_decision *d, int rule, int severity, int64_t since_ms,
+                    const struct upt_finding *finding);
 /* ESCALATE or DEESCALATE when severity differs; else UPDATE when something moved and a day has passed. */
 void upt_alert_keep(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding);
 void upt_alert_close(struct upt_decision *d, int rule, upt_action action, const struct upt_finding *finding);

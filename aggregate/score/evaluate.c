@@ -1,9 +1,9 @@
 /* Health score and churn risk of an account.
  *
  * The score is a sum of whole numbers: weights are thousandths, sub-scores hundred-thousandths, so that points are
- * millionths and add up to score − cohort mean without any rounding, whoever adds them and in whatever order. In doubles
- * the published points would miss the published score by the rounding of one or the other.
- * The risk is linear in log-odds for the same reason: its parts can be shown, and they add up.
+ * millionths and add up to score − cohort mean without any rounding, whoever adds them and in whatever order. In
+ * doubles the published points would miss the published score by the rounding of one or the other. The risk is linear
+ * in log-odds for the same reason: its parts can be shown, and they add up.
  *
  * Pure: reads the state, writes *ret. The lane's thread. */
 #include "evaluate.h"

@@ -29,7 +29,7 @@ struct upt_eval {
     bool has_score; /* confidence reaches the floor: score and risks are published */
 
     /* Risk: logit of horizon h = base[h] + Σ factor[h][i]. */
-    double risk_value[UPT_R_COUNT];             /* of the first horizon for gone_odds */
+    double risk_value[UPT_R_COUNT]; /* of the first horizon for gone_odds */
     double base[UPT_HORIZONS], factor[UPT_HORIZONS][UPT_R_COUNT], logit[UPT_HORIZONS];
     uint32_t risk_micro[UPT_HORIZONS];
 

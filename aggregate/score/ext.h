@@ -38,26 +38,26 @@ struct upt_slot {
 /* The own baseline of usage and the test for a drop. */
 struct upt_drop {
     double cusum;
-    float profile[7];          /* expected USAGE events: of each weekday (0 = Monday); weekly, monthly: [0], of a period */
-    float dispersion;          /* 1 / size of the negative binomial */
-    float observed, expected;  /* since the CUSUM last left 0 */
-    float held;                /* weekly, monthly: the last period, not yet learned */
-    int32_t since_day;         /* first day in observed */
-    int32_t periods_n;         /* learned */
-    uint8_t cadence, other_n;  /* in use; evaluations in a row in which the account's was another */
+    float profile[7]; /* expected USAGE events: of each weekday (0 = Monday); weekly, monthly: [0], of a period */
+    float dispersion; /* 1 / size of the negative binomial */
+    float observed, expected; /* since the CUSUM last left 0 */
+    float held;               /* weekly, monthly: the last period, not yet learned */
+    int32_t since_day;        /* first day in observed */
+    int32_t periods_n;        /* learned */
+    uint8_t cadence, other_n; /* in use; evaluations in a row in which the account's was another */
     bool has_held;
 };
 
 struct upt_score_ext {
-    uint64_t active[UPT_ACTIVE_DAYS / 64]; /* day d at bit d mod 256; valid for last_day − 255 … last_day */
-    int64_t last_key_ms;                   /* event time of the latest key event */
-    double volume;                         /* key events, each 2^(−age/21), as of last_day */
-    int32_t last_day;                      /* of the latest key event */
-    int32_t first_day;                     /* of the earliest */
-    int32_t value_day;                     /* of the latest VALUE; valid if has_value */
+    uint64_t active[UPT_ACTIVE_DAYS / 64];      /* day d at bit d mod 256; valid for last_day − 255 … last_day */
+    int64_t last_key_ms;                        /* event time of the latest key event */
+    double volume;                              /* key events, each 2^(−age/21), as of last_day */
+    int32_t last_day;                           /* of the latest key event */
+    int32_t first_day;                          /* of the earliest */
+    int32_t value_day;                          /* of the latest VALUE; valid if has_value */
     uint32_t nps_min, churned_min, renewed_min; /* of the latest such event; 0: none */
     int32_t evaluated_day;
-    int32_t band_day;     /* when the band last changed */
+    int32_t band_day;                               /* when the band last changed */
     uint32_t score, confidence, risk[UPT_HORIZONS]; /* millionths, as last evaluated; UPT_NULL_U32: null */
     uint32_t sent_score, sent_risk[UPT_HORIZONS];   /* as last published */
     uint16_t history[UPT_HISTORY_DAYS];             /* score of day d in hundredths at d mod 29; UPT_NULL_U16: none */

@@ -23,7 +23,8 @@ band_of(const struct upt_model *model, double score)
 }
 
 /* A band is left when the score is beyond its edge by the margin, in so many evaluations in a row, and so many days
- * after the last change. UNKNOWN is left, and entered, at once: it says that nothing is known, not that things moved. */
+ * after the last change. UNKNOWN is left, and entered, at once: it says that nothing is known, not that things moved.
+ */
 void
 upt_band_step(const struct upt_model *model, struct upt_score_ext *ext, const struct upt_eval *eval)
 {
@@ -62,20 +63,20 @@ void
 upt_history_put(struct upt_score_ext *ext, const struct upt_eval *eval)
 {
     if (ext->evaluated) {
-        for (int64_t d = (int64_t)ext->evaluated_day + 1; d < eval->today && d <= (int64_t)ext->evaluated_day + UPT_HISTORY_DAYS;
-             d++) {
+        for (int64_t d = (int64_t)ext->evaluated_day + 1;
+             d < eval->today && d <= (int64_t)ext->evaluated_day + UPT_HISTORY_DAYS; d++) {
             ext->history[place(d)] = UPT_NULL_U16;
         }
     }
-    ext->history[place(eval->today)] =
-        eval->has_score ? (uint16_t)((eval->score_micro + 5000) / 10000) : UPT_NULL_U16;
+    ext->history[place(eval->today)] = eval->has_score ? (uint16_t)((eval->score_micro + 5000) / 10000) : UPT_NULL_U16;
 }
 
 static int32_t
 stored(const struct upt_score_ext *ext, int64_t today, int ago)
 {
     int64_t day = today - ago;
-    if (!ext->evaluated || ago < 0 || day > ext->evaluated_day || day <= (int64_t)ext->evaluated_day - UPT_HISTORY_DAYS) {
+    if (!ext->evaluated || ago < 0 || day > ext->evaluated_day ||
+        day <= (int64_t)ext->evaluated_day - UPT_HISTORY_DAYS) {
         return -1;
     }
     uint16_t v = ext->history[place(day)];

@@ -29,7 +29,8 @@ const int upt_cadence_days[UPT_CADENCES] = {1, 7, 28};
 const char *const upt_cadence_names[UPT_CADENCES] = {"daily", "weekly", "monthly"};
 
 enum section { S_NONE, S_BGBB, S_CADENCE, S_HEALTH, S_BANDS, S_COHORT, S_RISK, S_SILENCE, S_COUNT };
-static const char *const section_names[S_COUNT] = {"", "bgbb", "cadence", "health", "bands", "cohort", "risk", "silence"};
+static const char *const section_names[S_COUNT] = {"",      "bgbb",   "cadence", "health",
+                                                   "bands", "cohort", "risk",    "silence"};
 
 #define VALUES_MAX 8
 
@@ -43,11 +44,45 @@ struct row {
     } limit[4];
 };
 
-#define BGBB(name) {S_BGBB, name, 4, "alpha beta gamma delta", {{1e-3, 1e4}, {1e-3, 1e4}, {1e-3, 1e4}, {1e-3, 1e4}}}
-#define PART(name) {S_HEALTH, name, 2, "weight mean", {{0, 1}, {0, 1}}}
-#define ONE(section, name, least, most) {section, name, 1, "value", {{least, most}}}
-#define RISK(name, least, most)                                                                                        \
-    {S_RISK, name, 4, "weight mean least most", {{least, most}, {-100, 100}, {-100, 100}, {-100, 100}}}
+#define BGBB(name)                                 \
+    {                                              \
+        S_BGBB, name, 4, "alpha beta gamma delta", \
+        {                                          \
+            {1e-3, 1e4}, {1e-3, 1e4}, {1e-3, 1e4}, \
+            {                                      \
+                1e-3, 1e4                          \
+            }                                      \
+        }                                          \
+    }
+#define PART(name)                        \
+    {                                     \
+        S_HEALTH, name, 2, "weight mean", \
+        {                                 \
+            {0, 1},                       \
+            {                             \
+                0, 1                      \
+            }                             \
+        }                                 \
+    }
+#define ONE(section, name, least, most) \
+    {                                   \
+        section, name, 1, "value",      \
+        {                               \
+            {                           \
+                least, most             \
+            }                           \
+        }                               \
+    }
+#define RISK(name, least, most)                      \
+    {                                                \
+        S_RISK, name, 4, "weight mean least most",   \
+        {                                            \
+            {least, most}, {-100, 100}, {-100, 100}, \
+            {                                        \
+                -100, 100                            \
+            }                                        \
+        }                                            \
+    }
 
 /* Signs of the weights are limits here: a file that says that silence lowers the risk is wrong, and the order of the
  * horizons and the deadline of SILENCE rest on them. */
@@ -86,6 +121,7 @@ static const struct row rows[] = {
     RISK("breadth", -10, 0),
     ONE(S_SILENCE, "intercept", -50, 50),
     ONE(S_SILENCE, "own_silence", 1e-3, 10),
+    ONE(S_SILENCE, "days_silent", 0, 10),
     ONE(S_SILENCE, "count", -10, 10),
     ONE(S_SILENCE, "spread", -10, 10),
     ONE(S_SILENCE, "count_most", 1, 256),
@@ -144,7 +180,8 @@ parse_cohort(struct loader *loader, char **word, size_t n)
 {
     struct upt_model *model = loader->model;
     if (n != 1 + UPT_C_PEERS) {
-        return FAIL(loader, "cohort: %zu values; allowed: share frequency_10d frequency_21d volume_21d breadth features_ever",
+        return FAIL(loader,
+                    "cohort: %zu values; allowed: share frequency_10d frequency_21d volume_21d breadth features_ever",
                     n);
     }
     if (model->quantiles_n == UPT_QUANTILES_MAX) {
@@ -329,6 +366,7 @@ take_risk_and_silence(struct loader *loader)
     }
     model->silence.intercept = value_of(loader, S_SILENCE, "intercept", 0);
     model->silence.own_silence = value_of(loader, S_SILENCE, "own_silence", 0);
+    model->silence.days_silent = value_of(loader, S_SILENCE, "days_silent", 0);
     model->silence.count = value_of(loader, S_SILENCE, "count", 0);
     model->silence.spread = value_of(loader, S_SILENCE, "spread", 0);
     model->silence.count_most = value_of(loader, S_SILENCE, "count_most", 0);
@@ -396,7 +434,8 @@ parse_text(struct loader *loader, struct upt_str text)
             }
             word[n++] = w;
         }
-        upt_status status = n > 0 || loader->line == 1 ? parse_line(loader, n > 0 ? word : (char *[]){line}, n) : UPT_OK;
+        upt_status status =
+            n > 0 || loader->line == 1 ? parse_line(loader, n > 0 ? word : (char *[]){line}, n) : UPT_OK;
         if (status != UPT_OK) {
             return status;
         }
@@ -419,8 +458,8 @@ upt_model_load(const char *path, struct upt_model **ret, struct upt_error *reter
         loader.path = path;
     }
     loader.model = calloc(1, sizeof(*loader.model));
-    upt_status status = loader.model == NULL ? upt_fail(reterr, UPT_ENOMEM, "out of memory for the model")
-                                             : parse_text(&loader, text);
+    upt_status status =
+        loader.model == NULL ? upt_fail(reterr, UPT_ENOMEM, "out of memory for the model") : parse_text(&loader, text);
     upt_buf_fini(&file);
     if (status != UPT_OK) {
         goto fail;

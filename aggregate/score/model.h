@@ -63,7 +63,7 @@ struct upt_model {
     } risk[UPT_R_COUNT];
 
     struct {
-        double intercept, own_silence, count, spread; /* log-odds */
+        double intercept, own_silence, days_silent, count, spread; /* log-odds */
         double count_most, spread_most;               /* caps of the last two */
         double gap_mean, gap_variance, gap_weight, gap_decay;
     } silence;

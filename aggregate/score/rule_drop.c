@@ -15,7 +15,7 @@
 #include "uptake/units.h"
 
 #define CUSUM_MAX 1000.0
-#define LEARN_LEAST 0.1   /* weight of a new value once many are known */
+#define LEARN_LEAST 0.1 /* weight of a new value once many are known */
 #define DISPERSION_AT_BIRTH 0.5
 #define DISPERSION_LEAST 0.1
 #define DISPERSION_MOST 5.0
@@ -139,10 +139,11 @@ find(const struct upt_decision *d, int64_t end)
     finding.p_value = at_most(finding.observed, mean, dispersion);
     finding.unit = UPT_STR("usage events");
     finding.window_ms = periods * p * UPT_DAY_MS;
-    (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),
-                   "%d %s periods in a row with at least %.0f%% of the expected usage close it (expected %.1f a period).",
-                   (int)rule->off_count, upt_cadence_names[drop->cadence], d->score->rules->drop_recovered_share * 100,
-                   mean_of(drop));
+    (void)snprintf(
+        finding.counterfactual, sizeof(finding.counterfactual),
+        "%d %s periods in a row with at least %.0f%% of the expected usage close it (expected %.1f a period).",
+        (int)rule->off_count, upt_cadence_names[drop->cadence], d->score->rules->drop_recovered_share * 100,
+        mean_of(drop));
     return finding;
 }
 
@@ -228,7 +229,8 @@ upt_rule_drop_daily(struct upt_decision *d)
     if (drop->periods_n == 0) {
         restart(drop, from);
     }
-    if (drop->periods_n >= d->score->rules->drop_min_periods || open) {
+    int known = drop->periods_n < d->eval->act.x + 1 ? drop->periods_n : d->eval->act.x + 1;
+    if (known >= d->score->rules->drop_min_periods || open) {
         judge(d, end, y, (double)drop->profile[place(drop, end)]);
     } else {
         restart(drop, end + 1);

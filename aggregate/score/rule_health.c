@@ -19,7 +19,8 @@ find(const struct upt_decision *d)
         back = model->band_edge[2] + model->band_margin;
     }
     (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),
-                   "A score of at least %.0f in %.0f daily evaluations in a row closes it.", back, model->band_evaluations);
+                   "A score of at least %.0f in %.0f daily evaluations in a row closes it.", back,
+                   model->band_evaluations);
     return finding;
 }
 

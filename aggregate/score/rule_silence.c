@@ -3,9 +3,9 @@
  *
  * It must fire when nothing arrives, so the minute at which each level is reached is worked out ahead: the probability
  * rises with silence and depends on nothing else that moves meanwhile, so bisection over whole minutes finds it. The
- * timer is set when a new active day changes the gaps, and lazily: events of the same day only move the deadline on, and
- * the timer, when it runs early, sets itself again. Any key event that moves the latest one on closes the alert there
- * and then. The lane's thread. */
+ * timer is set when a new active day changes the gaps, and lazily: events of the same day only move the deadline on,
+ * and the timer, when it runs early, sets itself again. Any key event that moves the latest one on closes the alert
+ * there and then. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
 
@@ -55,9 +55,10 @@ find(const struct upt_activity *act, int64_t from, int64_t to)
     finding.expected = upt_round6(exp(act->gap_mean));
     finding.unit = UPT_STR("days silent");
     finding.window_ms = silent_ms;
-    (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),
-                   "One use of a feature or one value event closes it; %.1f days of silence are %s (99%% of gaps: %.1f days).",
-                   days, days > p99 ? "unusual for them" : "still within what is usual for them", p99);
+    (void)snprintf(
+        finding.counterfactual, sizeof(finding.counterfactual),
+        "One use of a feature or one value event closes it; %.1f days of silence are %s (99%% of gaps: %.1f days).",
+        days, days > p99 ? "unusual for them" : "still within what is usual for them", p99);
     return finding;
 }
 

@@ -2,8 +2,8 @@
  *
  * One table of keys drives parsing, checking and the hash of the meaning, as in the model file; the path of a key is
  * joined with dots. The shipped file is read first and the given one over it, so that a rules file says only what it
- * changes. Two files with the same meaning have the same hash, whatever their comments and order. Anchors, aliases, tags
- * and lists are refused: none is needed, and in rules each is a mistake more often than a wish. One thread. */
+ * changes. Two files with the same meaning have the same hash, whatever their comments and order. Anchors, aliases,
+ * tags and lists are refused: none is needed, and in rules each is a mistake more often than a wish. One thread. */
 #include "rules.h"
 
 #include <errno.h>
@@ -32,18 +32,28 @@ struct key {
 };
 
 #define AT(field) offsetof(struct upt_rules, field)
-#define RULE(id, field) (offsetof(struct upt_rules, rule) + (id) * sizeof(struct upt_rule) + offsetof(struct upt_rule, field))
-#define COMMON(name, id)                                                                                               \
-    {"rules." name ".enabled", T_BOOL, RULE(id, enabled), 0, 0, 0},                                                    \
-        {"rules." name ".version", T_INT, RULE(id, version), 1, 1e6, 0},                                               \
-        {"rules." name ".cool_down", T_DURATION, RULE(id, cool_down_ms), 0, 366 * 86400e3, 0},                         \
-        {"rules." name ".play", T_TEXT, RULE(id, play), 0, UPT_PLAY_MAX, 0}
+#define RULE(id, field) \
+    (offsetof(struct upt_rules, rule) + (id) * sizeof(struct upt_rule) + offsetof(struct upt_rule, field))
+#define COMMON(name, id)                                                                       \
+    {"rules." name ".enabled", T_BOOL, RULE(id, enabled), 0, 0, 0},                            \
+        {"rules." name ".version", T_INT, RULE(id, version), 1, 1e6, 0},                       \
+        {"rules." name ".cool_down", T_DURATION, RULE(id, cool_down_ms), 0, 366 * 86400e3, 0}, \
+    {                                                                                          \
+        "rules." name ".play", T_TEXT, RULE(id, play), 0, UPT_PLAY_MAX, 0                      \
+    }
 #define ELEMENT(field, i) (AT(field) + (i) * sizeof(((struct upt_rules *)NULL)->field[0]))
-#define BAND(name, band) {"rules.HEALTH_BAND.levels." name, T_SEVERITY, ELEMENT(band_severity, band), 0, 0, 0}
-#define SILENCE(name, severity)                                                                                        \
-    {"rules.SILENCE.levels." name, T_LEVEL, ELEMENT(silence_level, severity), 0.01, 1, 2}
-#define DROP(name, severity)                                                                                           \
-    {"rules.USAGE_DROP.levels." name, T_LEVEL, ELEMENT(drop_level, severity), 0.1, 1000, (double)INFINITY}
+#define BAND(name, band)                                                                    \
+    {                                                                                       \
+        "rules.HEALTH_BAND.levels." name, T_SEVERITY, ELEMENT(band_severity, band), 0, 0, 0 \
+    }
+#define SILENCE(name, severity)                                                             \
+    {                                                                                       \
+        "rules.SILENCE.levels." name, T_LEVEL, ELEMENT(silence_level, severity), 0.01, 1, 2 \
+    }
+#define DROP(name, severity)                                                                                 \
+    {                                                                                                        \
+        "rules.USAGE_DROP.levels." name, T_LEVEL, ELEMENT(drop_level, severity), 0.1, 1000, (double)INFINITY \
+    }
 
 static const struct key keys[] = {
     {"publish.score", T_REAL, AT(publish_score), 0, 100, 0},
@@ -87,7 +97,7 @@ struct reader {
     struct upt_error *reterr;
 };
 
-#define FAIL(reader, ...)                                                                                              \
+#define FAIL(reader, ...) \
     upt_text_fail((reader)->reterr, (reader)->file, (int)(reader)->event.start_mark.line + 1, __VA_ARGS__)
 
 static upt_status
@@ -95,16 +105,17 @@ next(struct reader *reader)
 {
     yaml_event_delete(&reader->event);
     if (yaml_parser_parse(&reader->parser, &reader->event) == 0) {
-        return upt_text_fail(reader->reterr, reader->file, (int)reader->parser.problem_mark.line + 1, "not valid YAML: %s",
-                             reader->parser.problem == NULL ? "?" : reader->parser.problem);
+        return upt_text_fail(reader->reterr, reader->file, (int)reader->parser.problem_mark.line + 1,
+                             "not valid YAML: %s", reader->parser.problem == NULL ? "?" : reader->parser.problem);
     }
     const yaml_event_t *event = &reader->event;
-    bool tagged = event->type == YAML_ALIAS_EVENT || event->type == YAML_SEQUENCE_START_EVENT ||
-                  (event->type == YAML_SCALAR_EVENT &&
-                   (event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL)) ||
-                  (event->type == YAML_MAPPING_START_EVENT &&
-                   (event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL));
-    return tagged ? FAIL(reader, "%s: a list, anchor, alias or tag; allowed: plain keys and values", reader->path) : UPT_OK;
+    bool tagged =
+        event->type == YAML_ALIAS_EVENT || event->type == YAML_SEQUENCE_START_EVENT ||
+        (event->type == YAML_SCALAR_EVENT && (event->data.scalar.anchor != NULL || event->data.scalar.tag != NULL)) ||
+        (event->type == YAML_MAPPING_START_EVENT &&
+         (event->data.mapping_start.anchor != NULL || event->data.mapping_start.tag != NULL));
+    return tagged ? FAIL(reader, "%s: a list, anchor, alias or tag; allowed: plain keys and values", reader->path)
+                  : UPT_OK;
 }
 
 /* What may stand below path: the next part of each key that begins with it. */
@@ -267,7 +278,8 @@ enter(struct reader *reader, size_t depth)
     size_t parent = strlen(reader->path);
     char allowed[300];
     allowed_below(reader->path, allowed, sizeof(allowed));
-    if (depth >= DEPTH_MAX || parent + strlen(name) + 1 > PATH_MAX_BYTES || name[0] == '\0' || strchr(name, '.') != NULL) {
+    if (depth >= DEPTH_MAX || parent + strlen(name) + 1 > PATH_MAX_BYTES || name[0] == '\0' ||
+        strchr(name, '.') != NULL) {
         return FAIL(reader, "%s%s%.60s: unknown; allowed:%s", reader->path, parent > 0 ? "." : "", name, allowed);
     }
     (void)snprintf(reader->path + parent, sizeof(reader->path) - parent, "%s%s", parent > 0 ? "." : "", name);
@@ -295,7 +307,8 @@ read_mapping(struct reader *reader, size_t depth)
             status = next(reader);
         }
         if (status == UPT_OK) {
-            status = reader->event.type == YAML_MAPPING_START_EVENT ? read_mapping(reader, depth + 1) : read_value(reader);
+            status =
+                reader->event.type == YAML_MAPPING_START_EVENT ? read_mapping(reader, depth + 1) : read_value(reader);
         }
         if (status != UPT_OK) {
             return status;
@@ -314,7 +327,8 @@ check(struct reader *reader)
         for (int i = 0; i < 2; i++) {
             bool off = i == 0 ? level[i] > 1 : isinf(level[i]);
             if (!off && level[i] <= before[i]) {
-                return FAIL(reader, "rules.%s.levels: allowed: rising from INFO to CRITICAL", i == 0 ? "SILENCE" : "USAGE_DROP");
+                return FAIL(reader, "rules.%s.levels: allowed: rising from INFO to CRITICAL",
+                            i == 0 ? "SILENCE" : "USAGE_DROP");
             }
             before[i] = off ? before[i] : level[i];
         }

@@ -24,11 +24,11 @@ struct upt_rule {
 struct upt_rules {
     double publish_score, publish_risk, update_score, update_risk;
     struct upt_rule rule[UPT_RULES];
-    int band_severity[5];          /* HEALTH_BAND: by band; UPT_OFF: none */
+    int band_severity[5]; /* HEALTH_BAND: by band; UPT_OFF: none */
     int32_t band_min_days;
-    double silence_level[4];       /* SILENCE: by severity; 2: off */
+    double silence_level[4]; /* SILENCE: by severity; 2: off */
     int32_t silence_min_active_days;
-    double drop_level[4];          /* USAGE_DROP: by severity; infinity: off */
+    double drop_level[4]; /* USAGE_DROP: by severity; infinity: off */
     double drop_to, drop_recovered_share;
     int32_t drop_min_periods;
 };

@@ -2,10 +2,10 @@
  * event that ends a silence; hands decisions to the sink.
  *
  * What is decided is a function of the state at that tick or record. An evaluation reads the account afresh instead of
- * keeping scores up to date with each event: a score is needed once a day, events come by the million, and an event costs
- * a compare and an add unless it is the first of its day.
- * The lane's thread. Invariants: nothing is decided in fill_row; every OPEN is followed by RESOLVE or EXPIRE; a health
- * record is sent exactly when something moved by its step since the one sent before. */
+ * keeping scores up to date with each event: a score is needed once a day, events come by the million, and an event
+ * costs a compare and an add unless it is the first of its day. The lane's thread. Invariants: nothing is decided in
+ * fill_row; every OPEN is followed by RESOLVE or EXPIRE; a health record is sent exactly when something moved by its
+ * step since the one sent before. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,7 +157,9 @@ fill_components(const struct upt_model *model, const struct upt_eval *eval, stru
             .sub_score = has ? eval->sub_e5[i] / 1e5 : (double)NAN,
             .weight = eval->weight_milli[i] / 1e3,
             .points = (double)eval->points_micro[i] / 1e6,
-            .status = has ? UPT_FRESH : model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE : UPT_MISSING,
+            .status = has                           ? UPT_FRESH
+                      : model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE
+                                                    : UPT_MISSING,
         };
     }
 }

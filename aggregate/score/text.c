@@ -18,16 +18,19 @@ sentence(const struct upt_model *model, const struct upt_eval *eval, int i, char
     double p99 = upt_gap_p99(act);
     switch (i) {
     case UPT_R_GONE_ODDS:
-        (void)snprintf(buf, cap, "Its record of %s activity gives odds of %.3g to 1 that it is gone within %d days (cohort %.3g to 1).",
-                       upt_cadence_names[act->cadence], exp(v), upt_horizon_days[0], exp(mean));
+        (void)snprintf(
+            buf, cap,
+            "Its record of %s activity gives odds of %.3g to 1 that it is gone within %d days (cohort %.3g to 1).",
+            upt_cadence_names[act->cadence], exp(v), upt_horizon_days[0], exp(mean));
         break;
     case UPT_R_SILENCE:
-        (void)snprintf(buf, cap, "It has not used the product for %ld day%s (cohort %.1f).", silent, silent == 1 ? "" : "s",
-                       expm1(mean));
+        (void)snprintf(buf, cap, "It has not used the product for %ld day%s (cohort %.1f).", silent,
+                       silent == 1 ? "" : "s", expm1(mean));
         break;
     case UPT_R_OWN_SILENCE:
         (void)snprintf(buf, cap, "A silence of %ld day%s is %s: 99%% of its gaps are shorter than %.1f days.", silent,
-                       silent == 1 ? "" : "s", (double)silent > p99 ? "unusual for them" : "within what is usual for them", p99);
+                       silent == 1 ? "" : "s",
+                       (double)silent > p99 ? "unusual for them" : "within what is usual for them", p99);
         break;
     case UPT_R_FREQUENCY:
         (void)snprintf(buf, cap, "Its active days, recent ones counting more, come to %.1f (cohort %.1f).",
@@ -73,7 +76,10 @@ upt_factors(const struct upt_model *model, const struct upt_eval *eval, struct u
         other += taken[i] ? 0 : eval->factor[0][i];
     }
     (void)snprintf(text[n], 200, "All other factors together.");
-    ret[n] = (struct upt_factor){
-        .name = UPT_STR("other"), .text = upt_str_of(text[n]), .log_odds = other, .value = other, .baseline = (double)NAN};
+    ret[n] = (struct upt_factor){.name = UPT_STR("other"),
+                                 .text = upt_str_of(text[n]),
+                                 .log_odds = other,
+                                 .value = other,
+                                 .baseline = (double)NAN};
     return n + 1;
 }

@@ -61,6 +61,7 @@ upt_account_create(struct upt_state *st, struct upt_str key, uint64_t hash)
     acct->timer = UPT_NO_CLOCK;
     acct->change = acct->daily = INT64_MAX;
     acct->heap_at = UPT_NOT_IN_HEAP;
+    acct->unseen = true;
     acct->active_day = UPT_NO_DAY;
     if ((a->n + 1) * 3 > a->slots_n * 2) {
         grow_table(a);

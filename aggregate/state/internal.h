@@ -173,6 +173,7 @@ struct upt_account {
     uint32_t heap_at;
     uint32_t pages; /* of the checkpoint record */
     bool has_seats, dirty, changed, snap;
+    bool unseen; /* its features were not yet written by this process: Redis may hold those of a former life */
     uint32_t id_len;
     uint32_t ext_at; /* offset of ext from the struct's begin */
     char id[];

@@ -79,7 +79,6 @@ get_features(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct
         uint32_t slot = upt_account_feature_slot(acct, upt_state_feature(st, name)->index);
         acct->features[slot].day = (int32_t)upt_cur_zigzag(cur);
         acct->features[slot].days = (uint32_t)upt_cur_varint(cur);
-        acct->features[slot].shown = true;
     }
 }
 

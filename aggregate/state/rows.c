@@ -260,6 +260,7 @@ upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *re
     }
     ret->adoption_rate = users.total > 0 ? upt_share(users.adopted, users.total) : UPT_SHARE_ABSENT;
     ret->open_alerts = acct->open_alerts;
+    ret->replace_features = acct->unseen;
     if (st->config.observer != NULL && st->config.observer->fill_row != NULL) {
         st->config.observer->fill_row(st->config.observer_ctx, st, acct, ret);
     }
@@ -282,6 +283,7 @@ upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct up
         }
         n++;
     }
+    acct->unseen = acct->unseen && n > cap;
     return n;
 }
 
@@ -345,9 +347,7 @@ upt_state_mark_totals_dirty(struct upt_state *st)
 void
 upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct)
 {
-    for (uint32_t i = 0; i < acct->features_n; i++) {
-        acct->features[i].shown = true; /* what Redis holds is not known: fields at 0 are removed again */
-    }
+    acct->unseen = true;
     upt_show_account(st, acct);
 }
 

@@ -130,6 +130,7 @@ publish_part(struct upt_view *view, const struct upt_view_part *mine, bool repai
     struct upt_view_part *part = upt_view_find(view, mine->partition);
     if (part != NULL && part->gen == mine->gen) {
         memcpy(part->marker, mine->marker, sizeof(part->marker));
+        memcpy(part->attempt, mine->attempt, sizeof(part->attempt));
         part->seq = mine->seq;
         part->highest = mine->highest;
         part->take = mine->take;
@@ -139,7 +140,10 @@ publish_part(struct upt_view *view, const struct upt_view_part *mine, bool repai
         part->published = upt_pos_cmp(mine->published, part->published) > 0 ? mine->published : part->published;
     }
     for (size_t i = 0; repair && i < view->parts_n; i++) {
+        /* Frames pushed before the loss say nothing any more: the lane pushes all rows again. */
         view->parts[i].repair = true;
+        view->parts[i].published = UPT_POS_NONE;
+        view->parts[i].gen++;
     }
     pthread_mutex_unlock(&view->lock);
 }
@@ -179,14 +183,29 @@ take(struct upt_view *view, struct upt_view_part *part)
         memcpy(part->marker, marker, sizeof(marker));
         part->seq++;
         part->highest = highest;
+        part->floor = part->take || upt_pos_cmp(stored, part->floor) > 0 ? stored : part->floor;
         if (part->take) {
-            part->floor = stored;
             part->floor_known = true;
             part->take = false;
             view->scan_wanted = true;
         }
         return true;
     }
+    return true;
+}
+
+/* An EXEC whose reply was lost did happen. */
+static bool
+accept_attempt(struct upt_view_part *part, const char *got)
+{
+    long long epoch;
+    if (part->attempt[0] == '\0' || strcmp(got, part->attempt) != 0) {
+        return false;
+    }
+    memcpy(part->marker, part->attempt, sizeof(part->marker));
+    (void)parse_marker(part->attempt, &epoch, &part->highest);
+    part->attempt[0] = '\0';
+    part->seq++;
     return true;
 }
 
@@ -293,7 +312,6 @@ format_partition_rows(struct upt_view *view, const struct upt_view_part *part, s
 static bool
 write_rows(struct upt_view *view, struct upt_view_part *part)
 {
-    char attempt[UPT_MARKER_MAX] = "";
     for (int i = 0; i < TRIES && !part->refused; i++) {
         struct outcome out;
         marker_command(view, "WATCH", part->partition, NULL);
@@ -301,28 +319,21 @@ write_rows(struct upt_view *view, struct upt_view_part *part)
         if (!round_trip(view, &out)) {
             return false;
         }
-        if (attempt[0] != '\0' && strcmp(out.got, attempt) == 0) {
-            memcpy(part->marker, attempt, sizeof(attempt));
-        }
-        if (strcmp(out.got, part->marker) != 0) {
-            if (!marker_differs(view, part, out.got)) {
-                return false;
-            }
-            continue;
+        if (strcmp(out.got, part->marker) != 0 && !accept_attempt(part, out.got)) {
+            /* Refused, or repaired: then this batch is dropped and all rows come again. */
+            return marker_differs(view, part, out.got);
         }
         struct upt_pos highest = part->highest;
         simple(view, "MULTI");
         unsigned rows = format_partition_rows(view, part, &highest);
-        make_marker(view, part, part->seq + 1, highest, attempt);
-        marker_command(view, "SET", part->partition, attempt);
+        make_marker(view, part, part->seq + 1, highest, part->attempt);
+        marker_command(view, "SET", part->partition, part->attempt);
         simple(view, "EXEC");
         if (!round_trip(view, &out)) {
             return false;
         }
         if (!out.aborted) {
-            memcpy(part->marker, attempt, sizeof(attempt));
-            part->seq++;
-            part->highest = highest;
+            (void)accept_attempt(part, part->attempt);
             upt_metric_add(view->config.metrics, UPT_M_REDIS_ROWS, rows);
             return true;
         }
@@ -359,14 +370,28 @@ sum_head(struct upt_view *view, const struct upt_view_part *part, struct upt_pos
     upt_cmd_text(view, kind);
 }
 
+static size_t
+format_integer(upt_u128 v, char *buf)
+{
+    char digits[48];
+    size_t n = 0;
+    do {
+        digits[n++] = (char)('0' + (int)(v % 10));
+        v /= 10;
+    } while (v > 0);
+    for (size_t i = 0; i < n; i++) {
+        buf[i] = digits[n - 1 - i];
+    }
+    return n;
+}
+
 static void
 sum_usage(struct upt_view *view, const struct upt_usage usage[UPT_WINDOWS], bool logins)
 {
     for (int w = 0; w < UPT_WINDOWS; w++) {
         char text[64];
         upt_cmd_u64(view, usage[w].events);
-        /* As an integer of millionths: format v × 10^6 without a point. */
-        upt_cmd_arg(view, text, upt_micro_format(usage[w].micro_units * UPT_MICRO, text));
+        upt_cmd_arg(view, text, format_integer((upt_u128)usage[w].micro_units, text));
         if (logins) {
             upt_cmd_u64(view, usage[w].logins);
         }
@@ -387,25 +412,29 @@ sum_keys(struct upt_view *view, const char *sha, const char *public_family, cons
     upt_cmd_buf(view, &view->key);
 }
 
+static struct upt_str
+str_of(const struct upt_buf *buf)
+{
+    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
+}
+
 static void
 remember_feature(struct upt_view *view, struct upt_str name)
 {
     for (size_t i = 0; i < view->features_n; i++) {
-        if (upt_str_eq(upt_str_of(view->features[i]), name)) {
+        if (upt_str_eq(str_of(&view->features[i]), name)) {
             return;
         }
     }
     if (view->features_n == view->features_cap) {
         view->features_cap = view->features_cap == 0 ? 64 : view->features_cap * 2;
-        char **grown = realloc(view->features, view->features_cap * sizeof(char *));
+        struct upt_buf *grown = realloc(view->features, view->features_cap * sizeof(*grown));
         upt_assert(grown != NULL);
         view->features = grown;
     }
-    char *copy = malloc((size_t)name.len + 1);
-    upt_assert(copy != NULL);
-    memcpy(copy, name.p, name.len);
-    copy[name.len] = '\0';
-    view->features[view->features_n++] = copy;
+    struct upt_buf *to = &view->features[view->features_n++];
+    memset(to, 0, sizeof(*to));
+    upt_buf_put(to, name.p, name.len);
 }
 
 static void
@@ -596,7 +625,11 @@ upt_check_markers(struct upt_view *view)
         marker_command(view, "GET", parts[i].partition, NULL);
         ok = round_trip(view, &out);
         if (ok && strcmp(out.got, parts[i].marker) != 0) {
-            ok = marker_differs(view, &parts[i], out.got);
+            if (accept_attempt(&parts[i], out.got)) {
+                publish_part(view, &parts[i], false);
+            } else {
+                ok = marker_differs(view, &parts[i], out.got);
+            }
         }
     }
     free(parts);
@@ -642,7 +675,7 @@ upt_refresh_shares(struct upt_view *view)
         upt_cmd_text(view, "EVALSHA");
         upt_cmd_text(view, view->share_sha);
         upt_cmd_text(view, "1");
-        upt_key(view, "feature:", upt_str_of(view->features[i]), "");
+        upt_key(view, "feature:", str_of(&view->features[i]), "");
         upt_cmd_buf(view, &view->key);
         for (int k = 0; k < 3; k++) {
             upt_cmd_text(view, totals[k]);

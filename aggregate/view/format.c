@@ -110,7 +110,14 @@ fields_optional(struct upt_view *view, const struct upt_row *row, struct absent 
 static void
 format_features(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features, size_t n)
 {
-    for (int present = 0; present < 2; present++) {
+    if (row->replace_features) {
+        upt_key(view, "account:", row->account, ":features");
+        upt_cmd_begin(view);
+        upt_cmd_text(view, "DEL");
+        upt_cmd_buf(view, &view->key);
+        upt_cmd_end(view);
+    }
+    for (int present = row->replace_features ? 1 : 0; present < 2; present++) {
         bool any = false;
         for (size_t i = 0; i < n; i++) {
             if ((features[i].days > 0) != (present == 1)) {

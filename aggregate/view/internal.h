@@ -39,7 +39,8 @@ struct upt_view_part {
     int64_t epoch;
     struct upt_pos floor, published;
     /* @locality view thread */
-    char marker[UPT_MARKER_MAX]; /* as written last; "": not taken */
+    char marker[UPT_MARKER_MAX];  /* as written last; "": not taken */
+    char attempt[UPT_MARKER_MAX]; /* of an EXEC whose reply was lost; "": none */
     uint64_t seq;
     struct upt_pos highest;
 };
@@ -72,7 +73,7 @@ struct upt_view {
     struct upt_buf key, args;
     unsigned args_n;
     char sum_sha[48], share_sha[48];
-    char **features; /* names whose shares this view refreshes */
+    struct upt_buf *features; /* names whose shares this view refreshes */
     size_t features_n, features_cap;
     char shares_of[160]; /* the totals that the shares were made of */
     bool scan_wanted;

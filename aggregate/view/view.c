@@ -300,7 +300,7 @@ upt_view_destroy(struct upt_view **view_p)
         upt_buf_fini(&view->strays[i].account);
     }
     for (size_t i = 0; i < view->features_n; i++) {
-        free(view->features[i]);
+        upt_buf_fini(&view->features[i]);
     }
     free(view->features);
     free(view->parts);

@@ -1,4 +1,4 @@
-/* A position of a partition: the last record applied and the last tick run after it (ARCHITECTURE "Positions").
+/* A position of a partition: the last record applied and the last tick run after it.
  * Ordered first by offset, then by tick. */
 #ifndef UPT_POSITION_H
 #define UPT_POSITION_H

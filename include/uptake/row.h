@@ -29,6 +29,7 @@ struct upt_row {
     struct upt_pos pos;      /* offset = field `offset`; pos.tick as run */
     int64_t as_of;           /* the clock for which all is true */
     int64_t next_change;     /* UPT_NO_CLOCK: absent */
+    bool replace_features;   /* what Redis holds of its features is not known: write them all anew */
     struct upt_usage usage[UPT_WINDOWS];
     uint64_t users_24h, users_7d, users_30d, users_total;
     uint64_t features_30d;

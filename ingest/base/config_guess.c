@@ -1,7 +1,7 @@
 /* "Did you mean": the known key nearest to an unknown one.
  *
- * Edit distance with neighbouring letters swapped counted as one (optimal string alignment), against whole keys and
- * against keys without their section. Only near misses are named; a wrong guess is worse than none. Any thread. */
+ * Edit distance (Levenshtein), against whole keys and against keys without their section. Only near misses are named; a
+ * wrong guess is worse than none. Any thread. */
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -26,27 +26,22 @@ fold(char c)
 static size_t
 distance(const char *a, const char *b)
 {
-    size_t rows[3][NAME_MAX_BYTES + 1];
+    size_t rows[2][NAME_MAX_BYTES + 1];
     size_t a_len = strlen(a);
     size_t b_len = strlen(b);
     for (size_t j = 0; j <= b_len; j++) {
         rows[0][j] = j;
     }
     for (size_t i = 1; i <= a_len; i++) {
-        size_t *now = rows[i % 3];
-        const size_t *up = rows[(i + 2) % 3];
-        const size_t *up2 = rows[(i + 1) % 3];
+        size_t *now = rows[i % 2];
+        const size_t *up = rows[(i + 1) % 2];
         now[0] = i;
         for (size_t j = 1; j <= b_len; j++) {
-            char ca = fold(a[i - 1]);
-            char cb = fold(b[j - 1]);
-            now[j] = least(up[j] + 1, now[j - 1] + 1, up[j - 1] + (ca == cb ? 0 : 1));
-            if (i > 1 && j > 1 && ca == fold(b[j - 2]) && fold(a[i - 2]) == cb && up2[j - 2] + 1 < now[j]) {
-                now[j] = up2[j - 2] + 1;
-            }
+            size_t change = fold(a[i - 1]) == fold(b[j - 1]) ? 0 : 1;
+            now[j] = least(up[j] + 1, now[j - 1] + 1, up[j - 1] + change);
         }
     }
-    return rows[a_len % 3][b_len];
+    return rows[a_len % 2][b_len];
 }
 
 const char *

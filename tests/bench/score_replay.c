@@ -2,11 +2,11 @@
  *
  *     score_replay EVENTS.csv LABELS.csv
  *
- * EVENTS.csv: course,enrollment,day,COUNT of each feature…; LABELS.csv: course,enrollment,churned (both with a header line,
- * days as 2026-01-31). An account is course-enrollment; its course's first day is day 1. One USAGE event for each count,
- * all courses in one log by date. At the end of days 10, 15, 20, 25 and 30 of a course its accounts are evaluated; AUC
- * over all accounts seen so far and over the hot ones (active in the last 3 days), for health and churn_risk_30d. Raw:
- * also accounts whose score is still withheld for want of confidence. */
+ * EVENTS.csv: course,enrollment,day,COUNT of each feature…; LABELS.csv: course,enrollment,churned (both with a header
+ * line, days as 2026-01-31). An account is course-enrollment; its course's first day is day 1. One USAGE event for each
+ * count, all courses in one log by date. At the end of days 10, 15, 20, 25 and 30 of a course its accounts are
+ * evaluated; AUC over all accounts seen so far and over the hot ones (active in the last 3 days), for health and
+ * churn_risk_30d. Raw: also accounts whose score is still withheld for want of confidence. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +19,8 @@
 
 #define FEATURES_MAX 16
 #define EVALUATIONS 5
+#define RULES 3
+#define EARLY 8
 static const int evaluated_day[EVALUATIONS] = {10, 15, 20, 25, 30};
 
 struct usage {
@@ -37,7 +39,10 @@ struct result {
 struct account {
     char id[48];
     int course;
-    bool churned, alerted;
+    bool churned;
+    int early_days;                      /* active days up to day 8 */
+    int opens[RULES], first_open[RULES]; /* from day 8 to 30 of the course */
+    bool open[RULES];                    /* at day 30 */
     struct result at[EVALUATIONS];
 };
 
@@ -52,7 +57,8 @@ static struct {
 static int courses_n;
 static char feature_name[FEATURES_MAX][64];
 static int features_n;
-static uint64_t opened[3], closed[3], transitions, health_records, events_n;
+static uint64_t transitions, health_records, events_n;
+static const char *const rule_names[RULES] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP"};
 
 static int
 by_day(const void *a, const void *b)
@@ -150,23 +156,30 @@ read_labels(FILE *file)
     qsort(accounts, accounts_n, sizeof(*accounts), by_id);
 }
 
+static struct account *
+account_of(struct upt_str id)
+{
+    struct account key;
+    (void)snprintf(key.id, sizeof(key.id), "%.*s", (int)id.len, id.p);
+    return bsearch(&key, accounts, accounts_n, sizeof(*accounts), by_id);
+}
+
 static void
 take_alert(void *ctx, const struct upt_alert *alert)
 {
     (void)ctx;
-    static const char *const names[3] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP"};
+    struct account *a = account_of(alert->account);
     transitions++;
-    for (int i = 0; i < 3; i++) {
-        if (upt_str_eq(alert->rule, upt_str_of(names[i]))) {
-            opened[i] += alert->action == UPT_OPEN ? 1 : 0;
-            closed[i] += alert->action == UPT_RESOLVE ? 1 : 0;
-        }
+    if (a == NULL) {
+        return;
     }
-    struct account key;
-    (void)snprintf(key.id, sizeof(key.id), "%.*s", (int)alert->account.len, alert->account.p);
-    struct account *a = bsearch(&key, accounts, accounts_n, sizeof(*accounts), by_id);
-    if (a != NULL) {
-        a->alerted = true;
+    int day = (int)(upt_floor_div(alert->changed_at, UPT_DAY_MS) - courses[a->course].start);
+    for (int i = 0; i < RULES; i++) {
+        if (day >= EARLY && day <= 30 && upt_str_eq(alert->rule, upt_str_of(rule_names[i]))) {
+            a->opens[i] += alert->action == UPT_OPEN ? 1 : 0;
+            a->first_open[i] = alert->action == UPT_OPEN && a->first_open[i] == 0 ? day : a->first_open[i];
+            a->open[i] = alert->action != UPT_RESOLVE && alert->action != UPT_EXPIRE;
+        }
     }
 }
 
@@ -220,6 +233,9 @@ replay(const struct upt_model *model, struct upt_state *st)
         for (; at < usage_n && usage[at].day == day; at++) {
             int64_t ts = day * UPT_DAY_MS + 12 * UPT_HOUR_MS;
             upt_state_begin(st, offset++, ts);
+            struct account *a = account_of(upt_str_of(usage[at].account));
+            upt_assert(a != NULL);
+            a->early_days += day - courses[a->course].start < EARLY ? 1 : 0;
             for (int f = 0; f < features_n; f++) {
                 struct upt_event ev = {.event_id = UPT_STR(""),
                                        .account_id = upt_str_of(usage[at].account),
@@ -283,10 +299,56 @@ auc(int k, int what, bool raw, bool hot, size_t *ret_n)
     return (ranks - ones * (ones + 1) / 2) / (ones * ((double)n - ones));
 }
 
+static int
+by_value(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Noise, over accounts with at least 2 active days by day 8, on days 8 to 30. */
+static void
+report_rule(int rule)
+{
+    double n = 0;
+    double opens = 0;
+    double reopened = 0;
+    double retained = 0;
+    double retained_alerted = 0;
+    double at_end = 0;
+    double right = 0;
+    int *lead = calloc(accounts_n, sizeof(*lead));
+    upt_assert(lead != NULL);
+    size_t leads = 0;
+    for (size_t i = 0; i < accounts_n; i++) {
+        const struct account *a = &accounts[i];
+        if (a->early_days < 2) {
+            continue;
+        }
+        n++;
+        opens += a->opens[rule];
+        reopened += a->opens[rule] > 1 ? a->opens[rule] - 1 : 0;
+        retained += a->churned ? 0 : 1;
+        retained_alerted += !a->churned && a->opens[rule] > 0 ? 1 : 0;
+        at_end += a->open[rule] ? 1 : 0;
+        right += a->open[rule] && a->churned ? 1 : 0;
+        if (a->open[rule] && a->churned) {
+            lead[leads++] = 30 - a->first_open[rule];
+        }
+    }
+    qsort(lead, leads, sizeof(*lead), by_value);
+    printf("%-12s accounts %.0f: per 1000 opened %.0f, reopened %.0f; retained ever alerted %.1f%%; at day 30 recall "
+           "%.3f, "
+           "precision %.3f, median lead %d d\n",
+           rule_names[rule], n, 1e3 * opens / n, 1e3 * reopened / n, 100 * retained_alerted / retained,
+           right / (n - retained), at_end > 0 ? right / at_end : 0, leads > 0 ? lead[leads / 2] : 0);
+    free(lead);
+}
+
 static void
 report(void)
 {
-    static const char *const names[4] = {"health, raw", "health, published", "churn_risk_30d, raw", "churn_risk_30d, published"};
+    static const char *const names[4] = {"health, raw", "health, published", "churn_risk_30d, raw",
+                                         "churn_risk_30d, published"};
     for (int row = 0; row < 4; row++) {
         printf("%-26s", names[row]);
         for (int k = 0; k < EVALUATIONS; k++) {
@@ -298,16 +360,10 @@ report(void)
         }
         printf("\n");
     }
-    uint64_t alerted = 0;
-    uint64_t retained = 0;
-    for (size_t i = 0; i < accounts_n; i++) {
-        retained += accounts[i].churned ? 0 : 1;
-        alerted += !accounts[i].churned && accounts[i].alerted ? 1 : 0;
+    for (int i = 0; i < RULES; i++) {
+        report_rule(i);
     }
-    printf("alerts opened (resolved): HEALTH_BAND %" PRIu64 " (%" PRIu64 "), SILENCE %" PRIu64 " (%" PRIu64
-           "), USAGE_DROP %" PRIu64 " (%" PRIu64 "); transitions %" PRIu64 "; health records %" PRIu64 "\n",
-           opened[0], closed[0], opened[1], closed[1], opened[2], closed[2], transitions, health_records);
-    printf("accounts %zu, retained %" PRIu64 ", of these alerted %" PRIu64 "\n", accounts_n, retained, alerted);
+    printf("transitions %" PRIu64 ", health records %" PRIu64 "\n", transitions, health_records);
 }
 
 int

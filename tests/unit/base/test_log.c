@@ -50,6 +50,20 @@ text_lines(void **state)
 }
 
 static void
+nothing_to_write_to(void **state)
+{
+    (void)state;
+    int kept = dup(STDERR_FILENO);
+    (void)close(STDERR_FILENO);
+    errno = 42;
+    upt_log(UPT_LOG_ERROR, "main", "lost");
+    int after = errno;
+    (void)dup2(kept, STDERR_FILENO);
+    (void)close(kept);
+    assert_int_equal(after, 42);
+}
+
+static void
 json_lines(void **state)
 {
     (void)state;
@@ -178,6 +192,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_lines),
+        cmocka_unit_test(nothing_to_write_to),
         cmocka_unit_test(json_lines),
         cmocka_unit_test(json_where_no_terminal_is),
         cmocka_unit_test(levels),

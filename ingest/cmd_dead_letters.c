@@ -1,0 +1,544 @@
+/* uptake dead-letters: look at what could not be counted, and send it again once the cause is mended.
+ *
+ * A replay reads the topic up to the end it had at first, so that letters which die again are not sent in a circle. A
+ * record goes back into the partition it came from, whatever partitioner its producer used, and with the timestamp it
+ * had: it cannot move the clock, which is past that already. Only what was in_future is sent as of now. Of a partly
+ * counted batch only the events left out go back, as a batch of their own; what was encoded is decoded again and
+ * compared before it is sent, since with bare Avro the writer's schema may be another than ours. One thread. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "ingest/avro/decoder.h"
+#include "ingest/avro/encoder.h"
+#include "ingest/command.h"
+#include "ingest/kafka/client.h"
+#include "ingest/pipeline.h"
+#include "ingest/topic_read.h"
+#include "uptake/time.h"
+
+#define SCHEMA_FILE_MAX ((size_t)1 << 20)
+#define QUERY_MS 15000
+#define NO_ID INT32_MIN
+
+enum { H_REASON, H_DETAIL, H_TOPIC, H_PARTITION, H_OFFSET, H_TIMESTAMP, H_SCHEMA_ID, H_EVENTS, H_N };
+static const char *const header_names[H_N] = {"uptake.reason",    "uptake.detail", "uptake.topic",
+                                              "uptake.partition", "uptake.offset", "uptake.timestamp",
+                                              "uptake.schema_id", "uptake.events"};
+
+struct letters {
+    const struct upt_config *config;
+    const char *reason; /* NULL: all */
+    long long limit, seen;
+    bool json;
+    /* replay */
+    bool counting; /* without --yes: only says what it would do */
+    struct upt_topic_writer *writer;
+    struct upt_registry *registry;
+    struct upt_decoder *decoder, *checker;
+    struct upt_buf schema, value;
+    int32_t partitions, batch_id;
+    unsigned long long put, other_topic, unusable;
+    upt_status status;
+    struct upt_error err;
+};
+
+static struct upt_str
+header(const rd_kafka_message_t *msg, int which)
+{
+    struct upt_str text = UPT_STR_NULL;
+    (void)upt_topic_header(msg, header_names[which], &text);
+    return text;
+}
+
+/* A decimal header; false: there is none, or it is none. */
+static bool
+header_number(const rd_kafka_message_t *msg, int which, long long *ret)
+{
+    char text[24], *end;
+    struct upt_str value = header(msg, which);
+    if (value.len < 1 || value.len >= sizeof(text)) {
+        return false;
+    }
+    memcpy(text, value.p, value.len);
+    text[value.len] = '\0';
+    errno = 0;
+    *ret = strtoll(text, &end, 10);
+    return *end == '\0' && errno == 0;
+}
+
+static bool
+wanted(const struct letters *letters, const rd_kafka_message_t *msg)
+{
+    return letters->reason == NULL || upt_str_eq(header(msg, H_REASON), upt_str_of(letters->reason));
+}
+
+/* ---- list ---- */
+
+static void
+print_text_json(struct upt_buf *out, const char *name, struct upt_str text)
+{
+    upt_buf_printf(out, ",\"%s\":", name);
+    if (text.p == NULL) {
+        upt_buf_puts(out, "null");
+    } else {
+        upt_buf_put_json(out, text.p, text.len);
+    }
+}
+
+static void
+print_number_json(struct upt_buf *out, const char *name, const rd_kafka_message_t *msg, int which)
+{
+    long long number = 0;
+    upt_buf_printf(out, ",\"%s\":", name);
+    if (header_number(msg, which, &number)) {
+        upt_buf_put_i64(out, number);
+    } else {
+        upt_buf_puts(out, "null");
+    }
+}
+
+static void
+print_letter_json(const struct letters *letters, const rd_kafka_message_t *msg)
+{
+    struct upt_buf out = {0};
+    upt_buf_printf(&out, "%s{\"partition\":%d,\"offset\":%lld", letters->seen > 1 ? ",\n" : "", (int)msg->partition,
+                   (long long)msg->offset);
+    print_text_json(&out, "reason", header(msg, H_REASON));
+    print_text_json(&out, "detail", header(msg, H_DETAIL));
+    print_text_json(&out, "key", upt_topic_key(msg));
+    print_text_json(&out, "input_topic", header(msg, H_TOPIC));
+    print_number_json(&out, "input_partition", msg, H_PARTITION);
+    print_number_json(&out, "input_offset", msg, H_OFFSET);
+    print_number_json(&out, "input_timestamp", msg, H_TIMESTAMP);
+    print_number_json(&out, "schema_id", msg, H_SCHEMA_ID);
+    print_text_json(&out, "events", header(msg, H_EVENTS));
+    upt_buf_printf(&out, ",\"bytes\":%zu}", msg->payload != NULL ? msg->len : 0);
+    fwrite(out.p, 1, out.len, stdout);
+    upt_buf_fini(&out);
+}
+
+/* A column of text; "(null)" for none. */
+static void
+print_column(struct upt_str text, int width)
+{
+    struct upt_str shown = text.p != NULL ? text : UPT_STR("(null)");
+    int used = upt_print_text(stdout, shown.p, shown.len);
+    printf("%*s  ", used < width ? width - used : 0, "");
+}
+
+static void
+print_letter(const rd_kafka_message_t *msg)
+{
+    struct upt_str detail = header(msg, H_DETAIL);
+    struct upt_str events = header(msg, H_EVENTS);
+    printf("%9d %10lld  ", (int)msg->partition, (long long)msg->offset);
+    print_column(header(msg, H_REASON), 14);
+    print_column(upt_topic_key(msg), 24);
+    upt_print_text(stdout, detail.p, detail.len);
+    if (events.p != NULL) {
+        printf(" (events ");
+        upt_print_text(stdout, events.p, events.len);
+        printf(" of the batch)");
+    }
+    printf("\n");
+}
+
+static bool
+on_list(void *ctx, const rd_kafka_message_t *msg)
+{
+    struct letters *letters = ctx;
+    if (!wanted(letters, msg)) {
+        return true;
+    }
+    letters->seen++;
+    if (letters->json) {
+        print_letter_json(letters, msg);
+    } else {
+        print_letter(msg);
+    }
+    return letters->seen != letters->limit;
+}
+
+static int
+list(struct letters *letters)
+{
+    struct upt_error err;
+    if (letters->json) {
+        printf("[");
+    } else {
+        printf("%9s %10s  %-14s  %-24s  %s\n", "PARTITION", "OFFSET", "REASON", "KEY", "DETAIL");
+    }
+    upt_status status = upt_topic_read(letters->config, letters->config->dead_topic, on_list, letters, &err);
+    printf("%s", letters->json ? "]\n" : "");
+    return status == UPT_OK ? EX_OK : upt_command_fail(&upt_cmd_dead_letters, &err);
+}
+
+/* ---- replay: events left out of a batch ---- */
+
+/* Decodes, waiting for the registry's answer. */
+static upt_status
+decode(struct letters *letters, struct upt_decoder *decoder, struct upt_str key, struct upt_str value,
+       struct upt_decoded *ret)
+{
+    int64_t deadline_ms = upt_mono_ms() + letters->config->registry_timeout_ms + UPT_SECOND_MS;
+    (void)upt_fail(&letters->err, UPT_EUNAVAIL, "no registry has answered in time");
+    for (;;) {
+        upt_status status = upt_decoder_decode(decoder, key, value, ret, &letters->err);
+        bool wait = status == UPT_EAGAIN || status == UPT_EUNAVAIL;
+        if (!wait || upt_mono_ms() >= deadline_ms) {
+            return status;
+        }
+        upt_sleep_ms(20);
+    }
+}
+
+/* A schema id for our batches, asked for once. A registry that allows one record type for the topic's subject refuses
+ * there; then the record's name is the subject. */
+static upt_status
+register_batch(struct letters *letters)
+{
+    char subject[300];
+    if (letters->registry == NULL || letters->batch_id != NO_ID) {
+        return UPT_OK;
+    }
+    snprintf(subject, sizeof(subject), "%s-value", letters->config->input_topic);
+    upt_status status =
+        upt_registry_register(letters->registry, subject, upt_schema_usage_batch, &letters->batch_id, &letters->err);
+    if (status != UPT_OK && status != UPT_EUNAVAIL && status != UPT_EAUTH) {
+        status = upt_registry_register(letters->registry, "uptake.v1.UsageBatch", upt_schema_usage_batch,
+                                       &letters->batch_id, &letters->err);
+    }
+    return status;
+}
+
+/* The next of the comma-separated indexes; −1: there is none, −2: it is no number. */
+static long long
+next_index(struct upt_str *text)
+{
+    long long index = 0;
+    uint32_t n = 0;
+    if (text->len == 0) {
+        return -1;
+    }
+    while (n < text->len && text->p[n] >= '0' && text->p[n] <= '9' && n < 10) {
+        index = index * 10 + (text->p[n++] - '0');
+    }
+    if (n == 0 || (n < text->len && text->p[n] != ',')) {
+        return -2;
+    }
+    n += n < text->len;
+    text->p += n;
+    text->len -= n;
+    return index;
+}
+
+static bool
+same_event(const struct upt_event *a, const struct upt_event *b)
+{
+    struct upt_buf x = {0}, y = {0};
+    upt_encode_event(&x, -1, a, NULL, 0);
+    upt_encode_event(&y, -1, b, NULL, 0);
+    bool same = x.len == y.len && memcmp(x.p, y.p, x.len) == 0;
+    upt_buf_fini(&x);
+    upt_buf_fini(&y);
+    return same;
+}
+
+/* Whether the new batch reads as the chosen events of the old one. */
+static upt_status
+check_batch(struct letters *letters, struct upt_str key, const struct upt_decoded *whole, struct upt_str indexes,
+            bool *ret_same)
+{
+    struct upt_decoded part;
+    uint32_t n = 0;
+    const struct upt_str value = {.p = letters->value.p, .len = (uint32_t)letters->value.len};
+    upt_status status = decode(letters, letters->checker, key, value, &part);
+    if (status != UPT_OK) {
+        return status;
+    }
+    bool same = part.reason == UPT_REASON_NONE && part.batch;
+    for (long long i = next_index(&indexes); same && i >= 0; i = next_index(&indexes)) {
+        same = n < part.events_n && same_event(&whole->events[i], &part.events[n]);
+        n++;
+    }
+    *ret_same = same && n == part.events_n;
+    return UPT_OK;
+}
+
+/* The events left out, encoded into letters->value. *ret_why: why they cannot be; NULL: they are. */
+static upt_status
+left_out(struct letters *letters, const rd_kafka_message_t *msg, struct upt_str indexes, const char **ret_why)
+{
+    struct upt_decoded whole;
+    struct upt_str rest = indexes;
+    size_t count = 0;
+    bool same = false;
+    upt_status status = register_batch(letters);
+    if (status == UPT_OK) {
+        status = decode(letters, letters->decoder, upt_topic_key(msg), upt_topic_value(msg), &whole);
+    }
+    if (status != UPT_OK) {
+        return status;
+    }
+    *ret_why = "it is no batch that can be decoded, or uptake.events does not fit it";
+    if (whole.reason != UPT_REASON_NONE || !whole.batch) {
+        return UPT_OK;
+    }
+    for (long long i = next_index(&rest); i != -1; i = next_index(&rest)) {
+        if (i < 0 || i >= (long long)whole.events_n) {
+            return UPT_OK;
+        }
+        count++;
+    }
+    upt_buf_clear(&letters->value);
+    upt_encode_batch_begin(&letters->value, letters->registry != NULL ? letters->batch_id : -1, count);
+    rest = indexes;
+    for (long long i = next_index(&rest); i >= 0; i = next_index(&rest)) {
+        upt_encode_event(&letters->value, -1, &whole.events[i], NULL, 0);
+    }
+    upt_encode_batch_end(&letters->value);
+    status = check_batch(letters, upt_topic_key(msg), &whole, indexes, &same);
+    *ret_why = same ? NULL : "its events cannot be written in the input's schema";
+    return status;
+}
+
+/* ---- replay ---- */
+
+/* The headers it came with; NULL: none. The caller destroys them. */
+static rd_kafka_headers_t *
+original_headers(const rd_kafka_message_t *msg)
+{
+    rd_kafka_headers_t *headers = NULL;
+    if (rd_kafka_message_headers(msg, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return NULL;
+    }
+    headers = rd_kafka_headers_copy(headers);
+    for (int i = 0; i < H_N; i++) {
+        (void)rd_kafka_header_remove(headers, header_names[i]);
+    }
+    return headers;
+}
+
+static void
+send_letter(struct letters *letters, const rd_kafka_message_t *msg, struct upt_str value)
+{
+    long long partition = -1, timestamp = 0;
+    if (!header_number(msg, H_PARTITION, &partition) || partition < 0 || partition >= letters->partitions) {
+        partition = -1;
+    }
+    if (upt_str_eq(header(msg, H_REASON), upt_str_of(upt_reason_names[UPT_REASON_IN_FUTURE])) ||
+        !header_number(msg, H_TIMESTAMP, &timestamp)) {
+        timestamp = 0;
+    }
+    const struct upt_topic_record record = {.topic = letters->config->input_topic,
+                                            .partition = (int32_t)partition,
+                                            .key = upt_topic_key(msg),
+                                            .value = value,
+                                            .timestamp_ms = timestamp,
+                                            .headers = original_headers(msg)};
+    letters->status = upt_topic_writer_put(letters->writer, &record, &letters->err);
+    letters->put += letters->status == UPT_OK;
+    if (record.headers != NULL) {
+        rd_kafka_headers_destroy(record.headers);
+    }
+}
+
+static bool
+on_replay(void *ctx, const rd_kafka_message_t *msg)
+{
+    struct letters *letters = ctx;
+    struct upt_str value = upt_topic_value(msg);
+    struct upt_str indexes = header(msg, H_EVENTS);
+    const char *why = NULL;
+    if (!wanted(letters, msg)) {
+        return true;
+    }
+    if (!upt_str_eq(header(msg, H_TOPIC), upt_str_of(letters->config->input_topic))) {
+        letters->other_topic++;
+        return true;
+    }
+    letters->seen++;
+    if (!letters->counting && indexes.p != NULL) {
+        letters->status = left_out(letters, msg, indexes, &why);
+        value = (struct upt_str){.p = letters->value.p, .len = (uint32_t)letters->value.len};
+    }
+    if (letters->status == UPT_OK && why != NULL) {
+        fprintf(stderr, "uptake dead-letters: partition %d, offset %lld: not sent: %s\n", (int)msg->partition,
+                (long long)msg->offset, why);
+        letters->unusable++;
+    } else if (letters->status == UPT_OK && !letters->counting) {
+        send_letter(letters, msg, value);
+    }
+    return letters->status == UPT_OK && letters->seen != letters->limit;
+}
+
+static upt_status
+open_decoders(struct letters *letters, struct upt_error *reterr)
+{
+    const struct upt_config *config = letters->config;
+    bool framed = strcmp(config->input_framing, "none") != 0;
+    upt_status status = UPT_OK;
+    if (framed) {
+        const struct upt_registry_config registry = {.urls = config->registry_url,
+                                                     .user = config->registry_user,
+                                                     .password = config->registry_password,
+                                                     .token = config->registry_token,
+                                                     .ca_file = config->registry_ca_file,
+                                                     .timeout_ms = config->registry_timeout_ms,
+                                                     .negative_ttl_ms = config->registry_negative_ttl_ms};
+        status = upt_registry_create(&registry, &letters->registry, reterr);
+    } else {
+        status = upt_read_file(config->input_schema_file, SCHEMA_FILE_MAX, &letters->schema, reterr);
+    }
+    const struct upt_decoder_config decoder = {.framed = framed,
+                                               .schema = {.p = letters->schema.p, .len = (uint32_t)letters->schema.len},
+                                               .registry = letters->registry,
+                                               .max_record_bytes = config->max_record_bytes,
+                                               .max_batch_events = config->max_batch_events,
+                                               .max_depth = config->max_depth};
+    if (status == UPT_OK) {
+        status = upt_decoder_create(&decoder, &letters->decoder, reterr);
+    }
+    if (status == UPT_OK) {
+        status = upt_decoder_create(&decoder, &letters->checker, reterr);
+    }
+    return status;
+}
+
+static upt_status
+replay_all(struct letters *letters, uint64_t *ret_sent, struct upt_error *reterr)
+{
+    const struct upt_config *config = letters->config;
+    upt_status status = UPT_OK;
+    if (!letters->counting) {
+        status = open_decoders(letters, reterr);
+        if (status == UPT_OK) {
+            status = upt_topic_writer_create(config, &letters->writer, reterr);
+        }
+        if (status == UPT_OK) {
+            status = upt_client_partitions(upt_topic_writer_client(letters->writer), config->input_topic, QUERY_MS,
+                                           &letters->partitions, reterr);
+        }
+    }
+    if (status == UPT_OK) {
+        status = upt_topic_read(config, config->dead_topic, on_replay, letters, reterr);
+    }
+    if (letters->writer != NULL) {
+        /* Also after a failure: what was put before it is sent. */
+        struct upt_error late;
+        upt_status finished = upt_topic_writer_finish(letters->writer, ret_sent, &late);
+        if (status == UPT_OK && letters->status == UPT_OK && finished != UPT_OK) {
+            *reterr = late;
+            return finished;
+        }
+    }
+    if (status == UPT_OK && letters->status != UPT_OK) {
+        *reterr = letters->err;
+        return letters->status;
+    }
+    return status;
+}
+
+static int
+replay(struct letters *letters)
+{
+    struct upt_error err;
+    uint64_t sent = 0;
+    upt_status status = replay_all(letters, &sent, &err);
+    if (letters->json) {
+        printf("{\"found\":%lld,\"sent\":%llu,\"unusable\":%llu,\"other_topic\":%llu}\n", letters->seen,
+               (unsigned long long)sent, letters->unusable, letters->other_topic);
+    } else if (!letters->counting) {
+        printf("%llu dead letters sent to %s again\n", (unsigned long long)sent, letters->config->input_topic);
+    }
+    if (letters->other_topic > 0 && !letters->json) {
+        printf("%llu came from other topics and were left alone\n", letters->other_topic);
+    }
+    if (status != UPT_OK) {
+        return upt_command_fail(&upt_cmd_dead_letters, &err);
+    }
+    if (letters->counting) {
+        fprintf(stderr, "uptake dead-letters: %lld would be sent to %s again; give --yes to do it\n", letters->seen,
+                letters->config->input_topic);
+        return EX_USAGE;
+    }
+    return letters->unusable > 0 ? EX_DATAERR : EX_OK;
+}
+
+/* ---- the command ---- */
+
+static bool
+known_reason(const char *reason)
+{
+    for (int i = UPT_REASON_NONE + 1; i < UPT_REASON_COUNT; i++) {
+        if (reason == NULL || strcmp(reason, upt_reason_names[i]) == 0) {
+            return true;
+        }
+    }
+    fprintf(stderr, "uptake dead-letters: there is no reason %s\n", reason);
+    return false;
+}
+
+static int
+run(int argc, char **argv)
+{
+    struct upt_option options[] = {{.name = "c", .takes_value = true},
+                                   {.name = "reason", .takes_value = true},
+                                   {.name = "limit", .takes_value = true},
+                                   {.name = "json"},
+                                   {.name = "yes"}};
+    const size_t n = sizeof(options) / sizeof(options[0]);
+    const char *what = NULL;
+    size_t args = 0;
+    struct upt_config *config = NULL;
+    struct letters letters = {.batch_id = NO_ID};
+    int rc = upt_options_parse(&upt_cmd_dead_letters, argc, argv, options, n, &what, 1, &args);
+    if (rc != 0) {
+        return rc < 0 ? EX_OK : rc;
+    }
+    if (args != 1 || (strcmp(what, "list") != 0 && strcmp(what, "replay") != 0)) {
+        fprintf(stderr, "uptake dead-letters: list or replay is wanted\n");
+        return EX_USAGE;
+    }
+    letters.reason = upt_option(options, n, "reason");
+    letters.json = upt_option(options, n, "json") != NULL;
+    letters.counting = upt_option(options, n, "yes") == NULL;
+    if (!known_reason(letters.reason) ||
+        !upt_option_number(&upt_cmd_dead_letters, options, n, "limit", 1, INT64_MAX, &letters.limit)) {
+        return EX_USAGE;
+    }
+    rc = upt_command_config(options, n, true, &config);
+    if (rc != 0) {
+        return rc;
+    }
+    letters.config = config;
+    rc = strcmp(what, "list") == 0 ? list(&letters) : replay(&letters);
+    upt_topic_writer_destroy(&letters.writer);
+    upt_decoder_destroy(&letters.decoder);
+    upt_decoder_destroy(&letters.checker);
+    upt_registry_destroy(&letters.registry);
+    upt_buf_fini(&letters.schema);
+    upt_buf_fini(&letters.value);
+    upt_config_destroy(&config);
+    return rc;
+}
+
+const struct upt_command upt_cmd_dead_letters = {
+    .name = "dead-letters",
+    .usage = "list|replay -c FILE [--reason R] [--limit N] [--json] [--yes]",
+    .summary = "Look at records that could not be counted, and send them again.",
+    .help =
+        "  -c FILE     configuration\n"
+        "  --reason R  only letters of this reason, such as unknown_schema\n"
+        "  --limit N   at most N letters\n"
+        "  --json      list: an array; replay: the numbers\n"
+        "  --yes       replay: do it; without it, says how many there are and exits 64\n"
+        "\n"
+        "A replay sends records into the input topic as they came; of a partly counted batch only the events left\n"
+        "out. Letters stay in their topic: one that is sent twice is counted twice, unless its events have ids and\n"
+        "the second comes within the dedup window. What is still wrong becomes a dead letter again.\n",
+    .run = run,
+};

@@ -1,0 +1,501 @@
+/* uptake show: one account explained: counters and features from Redis, score and alerts from Kafka.
+ *
+ * The reasons (components of the score, factors of an alert) are in no row: rows are kept small, and the topics have
+ * them. So both topics are read from their beginning; records of other accounts are passed over undecoded. What could
+ * be had is shown even if the rest could not; the exit code then says so. One thread. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <hiredis/hiredis.h>
+#include <jansson.h>
+
+#include "aggregate/view/view.h"
+#include "ingest/avro/encoder.h"
+#include "ingest/command.h"
+#include "ingest/kafka/client.h"
+#include "ingest/topic_read.h"
+#include "uptake/event.h"
+#include "uptake/time.h"
+
+#define HEADER_BYTES 5
+
+struct show {
+    const struct upt_config *config;
+    struct upt_str account;
+    json_t *row;      /* field → text as in Redis; NULL: there is no row */
+    json_t *features; /* feature → text */
+    json_t *health;   /* the last record; NULL: none */
+    json_t *alerts;   /* alert_id → its last revision */
+    bool no_topics;   /* no broker is configured */
+    size_t unreadable;
+};
+
+/* ---- Redis ---- */
+
+static json_t *
+hash_of(redisContext *redis, const struct upt_buf *key, struct upt_error *reterr)
+{
+    const char *argv[] = {"HGETALL", key->p};
+    const size_t lens[] = {7, key->len};
+    json_t *hash = NULL;
+    redisReply *reply = redisCommandArgv(redis, 2, argv, lens);
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY) {
+        (void)upt_fail(reterr, UPT_EUNAVAIL, "Redis: %s", reply != NULL ? reply->str : redis->errstr);
+    } else {
+        hash = json_object();
+        for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+            const redisReply *value = reply->element[i + 1];
+            /* A name that is not UTF-8 or holds a NUL cannot be a feature that was counted. */
+            (void)json_object_set_new(hash, reply->element[i]->str, json_stringn(value->str, value->len));
+        }
+    }
+    if (reply != NULL) {
+        freeReplyObject(reply);
+    }
+    return hash;
+}
+
+static upt_status
+read_rows(struct show *show, struct upt_error *reterr)
+{
+    struct upt_buf key = {0};
+    redisContext *redis = NULL;
+    upt_status status = upt_read_redis(show->config, &redis, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    upt_view_key(&key, show->config->redis_prefix, "account:", show->account, "");
+    show->row = hash_of(redis, &key, reterr);
+    upt_buf_clear(&key);
+    upt_view_key(&key, show->config->redis_prefix, "account:", show->account, ":features");
+    show->features = show->row != NULL ? hash_of(redis, &key, reterr) : NULL;
+    status = show->features != NULL ? UPT_OK : UPT_EUNAVAIL;
+    if (show->row != NULL && json_object_size(show->row) == 0) {
+        json_decref(show->row);
+        show->row = NULL;
+    }
+    upt_buf_fini(&key);
+    redisFree(redis);
+    return status;
+}
+
+/* ---- Kafka ---- */
+
+/* A record of this account as JSON; NULL: of another, or it cannot be read. */
+static json_t *
+decode(struct show *show, const rd_kafka_message_t *msg, struct upt_str schema)
+{
+    struct upt_str value = upt_topic_value(msg);
+    struct upt_buf text = {0};
+    json_t *record = NULL;
+    /* The header is there where a registry is: bare records begin with a text's length, which is never 0. */
+    if (value.len > HEADER_BYTES && value.p[0] == 0) {
+        value.p += HEADER_BYTES;
+        value.len -= HEADER_BYTES;
+    }
+    if (upt_record_json(schema, value, &text, NULL) == UPT_OK) {
+        record = json_loadb(text.p, text.len, 0, NULL);
+    }
+    show->unreadable += record == NULL;
+    upt_buf_fini(&text);
+    return record;
+}
+
+static bool
+on_alert(void *ctx, const rd_kafka_message_t *msg)
+{
+    struct show *show = ctx;
+    if (!upt_str_eq(upt_topic_key(msg), show->account) || msg->payload == NULL) {
+        return true;
+    }
+    json_t *alert = decode(show, msg, upt_schema_churn_alert);
+    const char *id = json_string_value(json_object_get(alert, "alert_id"));
+    if (id == NULL) {
+        json_decref(alert);
+        return true;
+    }
+    json_int_t had = json_integer_value(json_object_get(json_object_get(show->alerts, id), "revision"));
+    if (json_object_get(show->alerts, id) == NULL || had < json_integer_value(json_object_get(alert, "revision"))) {
+        (void)json_object_set_new(show->alerts, id, alert);
+    } else {
+        json_decref(alert);
+    }
+    return true;
+}
+
+static bool
+on_health(void *ctx, const rd_kafka_message_t *msg)
+{
+    struct show *show = ctx;
+    if (upt_str_eq(upt_topic_key(msg), show->account)) {
+        json_decref(show->health);
+        show->health = msg->payload == NULL ? NULL : decode(show, msg, upt_schema_account_health);
+    }
+    return true;
+}
+
+static upt_status
+read_topics(struct show *show, struct upt_error *reterr)
+{
+    const struct upt_config *config = show->config;
+    show->alerts = json_object();
+    if (upt_client_prop(config, "bootstrap.servers", upt_client_prop(config, "metadata.broker.list", NULL)) == NULL) {
+        show->no_topics = true;
+        return UPT_OK;
+    }
+    upt_status status = upt_topic_read(config, config->alerts_topic, on_alert, show, reterr);
+    if (status == UPT_OK || status == UPT_ENOTFOUND) {
+        status = upt_topic_read(config, config->health_topic, on_health, show, reterr);
+    }
+    const char *id;
+    json_t *alert;
+    void *next;
+    json_object_foreach_safe(show->alerts, next, id, alert)
+    {
+        const char *action = json_string_value(json_object_get(alert, "action"));
+        if (action != NULL && (strcmp(action, "RESOLVE") == 0 || strcmp(action, "EXPIRE") == 0)) {
+            (void)json_object_del(show->alerts, id);
+        }
+    }
+    return status == UPT_ENOTFOUND ? UPT_OK : status;
+}
+
+/* ---- for a person ---- */
+
+static const char *
+field(const struct show *show, const char *name)
+{
+    return json_string_value(json_object_get(show->row, name));
+}
+
+static double
+field_number(const struct show *show, const char *name)
+{
+    const char *text = field(show, name);
+    return text != NULL ? strtod(text, NULL) : 0;
+}
+
+static void
+print_string(const char *before, const char *text, const char *after)
+{
+    if (text != NULL) {
+        fputs(before, stdout);
+        upt_print_text(stdout, text, strlen(text));
+        fputs(after, stdout);
+    }
+}
+
+static void
+print_share(const char *before, const struct show *show, const char *name)
+{
+    if (field(show, name) != NULL) {
+        printf("%s%.1f%%", before, 100 * field_number(show, name));
+    }
+}
+
+static void
+print_time(const char *before, const char *text)
+{
+    char buf[32];
+    if (text != NULL) {
+        upt_format_time(strtoll(text, NULL, 10), buf);
+        printf("%s%s", before, buf);
+    }
+}
+
+static void
+print_head(const struct show *show)
+{
+    upt_print_text(stdout, show->account.p, show->account.len);
+    print_string("  ", field(show, "health_band"), "");
+    print_string("  health ", field(show, "health"), "");
+    print_share(" (confidence ", show, "health_confidence");
+    fputs(field(show, "health_confidence") != NULL ? ")" : "", stdout);
+    print_string("  phase ", field(show, "phase"), "");
+    print_share("\nchurn risk  30 days ", show, "churn_risk_30d");
+    print_share("  60 days ", show, "churn_risk_60d");
+    print_share("  90 days ", show, "churn_risk_90d");
+    print_string("\nsegment ", field(show, "segment"), "");
+    print_string("\ntier ", field(show, "tier"), "");
+    print_string("\nrenewal ", field(show, "renewal_date"), "");
+    print_string("\nseats ", field(show, "seats"), "");
+    print_share(", used by people in 30 days: ", show, "seat_utilisation");
+    print_string("\nusers ", field(show, "users_total"), "");
+    print_share(", adopted ", show, "adoption_rate");
+    print_time("\nfirst seen ", field(show, "first_seen"));
+    print_time("\nlast seen  ", field(show, "last_seen"));
+    print_time("\ntrue for   ", field(show, "as_of"));
+    print_string(" (partition ", field(show, "partition"), "");
+    print_string(", offset ", field(show, "offset"), ")");
+    printf("\n\n");
+}
+
+static void
+print_counters(const struct show *show)
+{
+    static const char *const names[] = {"events", "units", "logins", "users", "features"};
+    static const char *const windows[] = {"1h", "24h", "7d", "30d"};
+    char name[32];
+    printf("%-10s %14s %14s %14s %14s\n", "", "1h", "24h", "7d", "30d");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        printf("%-10s", names[i]);
+        for (size_t w = 0; w < 4; w++) {
+            snprintf(name, sizeof(name), "%s_%s", names[i], windows[w]);
+            const char *value = field(show, name);
+            printf(" %14s", value != NULL ? value : "");
+        }
+        printf("\n");
+    }
+}
+
+struct feature {
+    const char *name;
+    long days;
+};
+
+static int
+by_days(const void *a, const void *b)
+{
+    const struct feature *x = a;
+    const struct feature *y = b;
+    return x->days != y->days ? (x->days > y->days ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static void
+print_features(const struct show *show)
+{
+    size_t n = 0;
+    const char *name;
+    json_t *days;
+    struct feature *list = calloc(json_object_size(show->features) + 1, sizeof(*list));
+    if (list == NULL) {
+        return;
+    }
+    json_object_foreach(show->features, name, days)
+    {
+        list[n++] = (struct feature){.name = name, .days = strtol(json_string_value(days), NULL, 10)};
+    }
+    qsort(list, n, sizeof(list[0]), by_days);
+    printf("%s", n > 0 ? "\nFeatures, days with use of the last 30\n" : "");
+    for (size_t i = 0; i < n; i++) {
+        printf("  %3ld  ", list[i].days);
+        print_string("", list[i].name, "\n");
+    }
+    free(list);
+}
+
+/* "name value" with few digits; nothing if it is null. */
+static void
+print_number(const char *before, const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    if (json_is_number(value)) {
+        printf("%s%.4g", before, json_number_value(value));
+    }
+}
+
+static void
+print_components(const struct show *show)
+{
+    size_t i;
+    json_t *part;
+    const json_t *parts = json_object_get(show->health, "components");
+    printf("%s", json_array_size(parts) > 0 ? "\nScore, points against the mean of its cohort\n" : "");
+    json_array_foreach(parts, i, part)
+    {
+        printf("  %+7.2f  ", json_number_value(json_object_get(part, "points")));
+        print_string("", json_string_value(json_object_get(part, "name")), "");
+        print_number(": ", part, "value");
+        print_string(" ", json_string_value(json_object_get(part, "unit")), "");
+        print_number(", usual ", part, "own_baseline");
+        print_number(", sub-score ", part, "sub_score");
+        print_number(", weight ", part, "weight");
+        const char *status = json_string_value(json_object_get(part, "status"));
+        print_string(", ", status != NULL && strcmp(status, "FRESH") != 0 ? status : NULL, "");
+        printf("\n");
+    }
+    print_number("  over 28 days ", show->health, "slope_per_week");
+    printf("%s", json_is_number(json_object_get(show->health, "slope_per_week")) ? " points a week\n" : "");
+}
+
+static void
+print_alert(const json_t *alert)
+{
+    char buf[32];
+    size_t i;
+    json_t *factor;
+    upt_format_time(json_integer_value(json_object_get(alert, "opened_at")), buf);
+    print_string("  ", json_string_value(json_object_get(alert, "severity")), " ");
+    print_string("", json_string_value(json_object_get(alert, "rule")), "");
+    print_string(" of ", json_string_value(json_object_get(alert, "subject")), "");
+    printf(" since %s", buf);
+    print_number("\n    observed ", alert, "observed");
+    print_number(", expected ", alert, "expected");
+    print_string(" ", json_string_value(json_object_get(alert, "unit")), "");
+    print_number("\n    churn probability ", alert, "churn_probability");
+    print_number(" in days: ", alert, "horizon_days");
+    printf("\n");
+    json_array_foreach(json_object_get(alert, "factors"), i, factor)
+    {
+        printf("    %+6.2f  ", json_number_value(json_object_get(factor, "log_odds")));
+        print_string("", json_string_value(json_object_get(factor, "text")), "\n");
+    }
+    print_string("    would close it: ", json_string_value(json_object_get(alert, "counterfactual")), "\n");
+    print_string("    suggested: ", json_string_value(json_object_get(alert, "suggested_play")), "\n");
+}
+
+static void
+print_person(const struct show *show)
+{
+    const char *id;
+    json_t *alert;
+    print_head(show);
+    print_counters(show);
+    print_features(show);
+    print_components(show);
+    print_string("\nOpen alerts: ", field(show, "open_alerts"), "\n");
+    json_object_foreach(show->alerts, id, alert)
+    {
+        print_alert(alert);
+    }
+    if (show->no_topics) {
+        printf("  (their reasons are in Kafka, and no broker is configured)\n");
+    }
+}
+
+/* ---- as JSON ---- */
+
+/* Numbers as numbers; units stay text, since a double would round them. */
+static json_t *
+value_json(const char *name, json_t *text)
+{
+    static const char *const texts[] = {"segment", "tier", "renewal_date", "health_band", "phase"};
+    const char *value = json_string_value(text);
+    char *end = NULL;
+    bool keep = strncmp(name, "units_", 6) == 0 || value[0] == '\0';
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        keep = keep || strcmp(name, texts[i]) == 0;
+    }
+    if (keep) {
+        return json_incref(text);
+    }
+    errno = 0;
+    long long whole = strtoll(value, &end, 10);
+    if (*end == '\0' && errno == 0) {
+        return json_integer(whole);
+    }
+    double real = strtod(value, &end);
+    json_t *number = *end == '\0' ? json_real(real) : NULL; /* NULL for infinity too */
+    return number != NULL ? number : json_incref(text);
+}
+
+static json_t *
+numbers(const json_t *hash, bool all)
+{
+    const char *name;
+    json_t *text;
+    json_t *object = json_object();
+    union {
+        const json_t *in;
+        json_t *out;
+    } u = {.in = hash};
+    json_object_foreach(u.out, name, text)
+    {
+        (void)json_object_set_new(object, name, value_json(all ? "" : name, text));
+    }
+    return object;
+}
+
+static void
+print_json(const struct show *show, bool topics_read)
+{
+    const char *id;
+    json_t *alert;
+    json_t *all = json_object();
+    json_t *alerts = topics_read ? json_array() : json_null();
+    json_object_foreach(show->alerts, id, alert)
+    {
+        (void)(topics_read ? json_array_append(alerts, alert) : 0);
+    }
+    (void)json_object_set_new(all, "account", json_stringn(show->account.p, show->account.len));
+    (void)json_object_set_new(all, "row", numbers(show->row, false));
+    (void)json_object_set_new(all, "features", numbers(show->features, true));
+    (void)json_object_set_new(all, "alerts", alerts);
+    (void)json_object_set_new(all, "health", show->health != NULL ? json_incref(show->health) : json_null());
+    (void)json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
+    printf("\n");
+    json_decref(all);
+}
+
+/* ---- the command ---- */
+
+static int
+explain(struct show *show, bool json)
+{
+    struct upt_error err;
+    if (read_rows(show, &err) != UPT_OK) {
+        return upt_command_fail(&upt_cmd_show, &err);
+    }
+    if (show->row == NULL) {
+        fputs("uptake show: Redis has no account ", stderr);
+        upt_print_text(stderr, show->account.p, show->account.len);
+        fputs("\n", stderr);
+        return EX_UNAVAILABLE;
+    }
+    upt_status status = read_topics(show, &err);
+    if (json) {
+        print_json(show, status == UPT_OK && !show->no_topics);
+    } else {
+        print_person(show);
+    }
+    if (show->unreadable > 0) {
+        fprintf(stderr, "uptake show: %zu records of the account are in a schema that this version does not know\n",
+                show->unreadable);
+    }
+    return status == UPT_OK ? EX_OK : upt_command_fail(&upt_cmd_show, &err);
+}
+
+static int
+run(int argc, char **argv)
+{
+    struct upt_option options[] = {{.name = "c", .takes_value = true}, {.name = "json"}};
+    const size_t n = sizeof(options) / sizeof(options[0]);
+    const char *account = NULL;
+    size_t args = 0;
+    struct upt_config *config = NULL;
+    int rc = upt_options_parse(&upt_cmd_show, argc, argv, options, n, &account, 1, &args);
+    if (rc != 0) {
+        return rc < 0 ? EX_OK : rc;
+    }
+    size_t len = args == 1 ? strlen(account) : 0;
+    if (len < 1 || len > UPT_KEY_MAX || !upt_utf8_valid(account, len)) {
+        fprintf(stderr, "uptake show: an account is wanted, 1 to %d bytes of UTF-8\n", UPT_KEY_MAX);
+        return EX_USAGE;
+    }
+    rc = upt_command_config(options, n, false, &config);
+    if (rc != 0) {
+        return rc;
+    }
+    struct show show = {.config = config, .account = {.p = account, .len = (uint32_t)len}};
+    rc = explain(&show, upt_option(options, n, "json") != NULL);
+    json_decref(show.row);
+    json_decref(show.features);
+    json_decref(show.health);
+    json_decref(show.alerts);
+    upt_config_destroy(&config);
+    return rc;
+}
+
+const struct upt_command upt_cmd_show = {
+    .name = "show",
+    .usage = "ACCOUNT [-c FILE] [--json]",
+    .summary = "An account explained: counters, features, score, open alerts and their reasons.",
+    .help = "  -c FILE  configuration; without it Redis on this machine, and no reasons\n"
+            "  --json   one JSON object; units are text, since they are exact decimals\n"
+            "\n"
+            "Counters are Redis's, reasons are the last records in Kafka: the two can be a second apart.\n",
+    .run = run,
+};

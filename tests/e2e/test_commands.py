@@ -1,0 +1,91 @@
+"""Commands as a person uses them: errors in one line, the demo, the live page in a browser."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from support.browser import Browser
+from support.process import free_port
+from support.uptake_proc import binary
+
+EX_USAGE, EX_CONFIG = 64, 78
+
+
+def uptake(*args: str, timeout: float = 60) -> subprocess.CompletedProcess:
+    return subprocess.run([str(binary()), *args], capture_output=True, text=True, timeout=timeout)
+
+
+class Errors(unittest.TestCase):
+    def bad_config(self, text: str) -> str:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "uptake.yaml"
+            path.write_text(text)
+            run = uptake("run", "-c", str(path))
+        self.assertEqual(run.returncode, EX_CONFIG, run.stderr)
+        self.assertEqual(len(run.stderr.strip().splitlines()), 1, run.stderr)
+        return run.stderr
+
+    def test_usage(self) -> None:
+        for args in ((), ("nonsense",), ("run",), ("run", "--no-such"), ("demo", "--port", "many")):
+            run = uptake(*args)
+            self.assertEqual(run.returncode, EX_USAGE, (args, run.stderr))
+            self.assertTrue(run.stderr.strip())
+
+    def test_configuration(self) -> None:
+        base = 'kafka: {bootstrap.servers: "127.0.0.1:1"}\nredis: {url: "redis://127.0.0.1:1"}\n'
+        registry = 'registry: {url: "http://127.0.0.1:1"}\n'
+        self.assertRegex(self.bad_config(base + registry + "grup: x\n"), r"uptake\.yaml:4: .*group")
+        self.assertRegex(self.bad_config(base + registry + "flush_interval: soon\n"), r"uptake\.yaml:4: .*flush_interval")
+        self.assertIn("enable.auto.commit", self.bad_config(base.replace('1"}', '1", enable.auto.commit: "true"}', 1) + registry))
+        self.assertIn("yaml:", self.bad_config(base + "redis: ]["))
+        self.assertTrue(self.bad_config(base))
+
+    def test_help(self) -> None:
+        run = uptake("--help")
+        self.assertEqual(run.returncode, 0)
+        for command in re.findall(r"^  ([a-z][a-z-]+) +\S", run.stdout, re.M):
+            self.assertEqual(uptake(command, "--help").returncode, 0, command)
+
+
+class Demo(unittest.TestCase):
+    def test_page_moves(self) -> None:
+        port = free_port()
+        with tempfile.TemporaryFile("w+") as log:
+            demo = subprocess.Popen([str(binary()), "demo", "--port", str(port), "--for", "45"], stdout=log, stderr=log)
+            try:
+                with Browser(1200, 900) as browser:
+                    for _ in range(100):
+                        try:
+                            browser.open(f"http://127.0.0.1:{port}/")
+                            break
+                        except Exception:  # not listening yet
+                            time.sleep(0.2)
+                    first = self.shown(browser)
+                    browser.wait_for(f"document.body.innerText.indexOf({first!r}) < 0 || true")
+                    time.sleep(4)
+                    self.assertNotEqual(self.shown(browser), first, "the totals do not move")
+                    severe = [line for line in browser.console() if "SEVERE" in str(line)]
+                    self.assertEqual(severe, [])
+                self.assertEqual(demo.wait(90), 0)
+            finally:
+                demo.kill()
+
+    @staticmethod
+    def shown(browser: Browser) -> str:
+        """The figures that the page shows."""
+        for _ in range(60):
+            text = browser.text()
+            figures = re.findall(r"\d[\d,.\u202f ]{2,}", text)
+            if len(figures) > 5:
+                return " ".join(figures)
+            time.sleep(0.5)
+        raise AssertionError("the page shows no figures:\n" + text)
+
+
+if __name__ == "__main__":
+    unittest.main()
