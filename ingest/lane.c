@@ -286,7 +286,7 @@ static upt_status
 open_decoder(struct upt_lane *lane, struct upt_error *reterr)
 {
     const struct upt_config *config = lane->config;
-    const struct upt_decoder_config decoder = {.framed = lane->shared->registry != NULL,
+    const struct upt_decoder_config decoder = {.framed = strcmp(config->input_framing, "confluent") == 0,
                                                .schema = lane->shared->input_schema,
                                                .registry = lane->shared->registry,
                                                .max_record_bytes = config->max_record_bytes,

@@ -120,6 +120,23 @@ reload(struct pipeline *pipe)
 /* ---- start ---- */
 
 static upt_status
+register_outputs(struct pipeline *pipe, struct upt_error *reterr)
+{
+    const struct upt_config *config = pipe->config;
+    struct upt_shared *shared = &pipe->shared;
+    char subject[300];
+    snprintf(subject, sizeof(subject), "%s-value", config->health_topic);
+    upt_status status =
+        upt_registry_register(shared->registry, subject, upt_schema_account_health, &shared->health_schema_id, reterr);
+    if (status == UPT_OK) {
+        snprintf(subject, sizeof(subject), "%s-value", config->alerts_topic);
+        status =
+            upt_registry_register(shared->registry, subject, upt_schema_churn_alert, &shared->alert_schema_id, reterr);
+    }
+    return status;
+}
+
+static upt_status
 open_schemas(struct pipeline *pipe, struct upt_error *reterr)
 {
     const struct upt_config *config = pipe->config;
@@ -135,22 +152,16 @@ open_schemas(struct pipeline *pipe, struct upt_error *reterr)
                                                      .timeout_ms = config->registry_timeout_ms,
                                                      .negative_ttl_ms = config->registry_negative_ttl_ms,
                                                      .metrics = upt_board_metrics(shared->board)};
-        char subject[300];
         status = upt_registry_create(&registry, &shared->registry, reterr);
-        snprintf(subject, sizeof(subject), "%s-value", config->health_topic);
-        for (int tries = 0; status == UPT_OK || status == UPT_EUNAVAIL; tries++) {
-            status = upt_registry_register(shared->registry, subject, upt_schema_account_health,
-                                           &shared->health_schema_id, reterr);
-            if (status == UPT_OK) {
-                snprintf(subject, sizeof(subject), "%s-value", config->alerts_topic);
-                status = upt_registry_register(shared->registry, subject, upt_schema_churn_alert,
-                                               &shared->alert_schema_id, reterr);
-            }
-            if (status != UPT_EUNAVAIL || tries >= 30) {
+        for (int tries = 1; status == UPT_OK; tries++) {
+            status = register_outputs(pipe, reterr);
+            /* Two processes that register the same schema at once can meet a conflict; it is there at the next try. */
+            if (status == UPT_OK || tries >= (status == UPT_EUNAVAIL ? 30 : 4)) {
                 break;
             }
             upt_log_limited(UPT_LOG_WARNING, "pipeline", "%s; trying again", reterr->msg);
-            upt_sleep_ms(1000);
+            upt_sleep_ms(status == UPT_EUNAVAIL ? 1000 : 200);
+            status = UPT_OK;
         }
     }
     if (status == UPT_OK && strcmp(config->input_framing, "none") == 0) {

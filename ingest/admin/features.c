@@ -166,7 +166,7 @@ rank(struct upt_admin_redis *redis)
     for (; sent < features->n; sent++) {
         struct upt_str name = {.p = features->list[sent].name, .len = features->list[sent].name_len};
         upt_buf_clear(&key);
-        upt_view_key(&key, redis->config.prefix, "feature", name, "");
+        upt_view_key(&key, redis->config.prefix, "feature:", name, "");
         struct upt_str argv[3] = {UPT_STR("HGET"), {.p = key.p, .len = (uint32_t)key.len}, UPT_STR("events_24h")};
         if (!upt_admin_redis_send(redis, 3, argv)) {
             break;
@@ -205,7 +205,7 @@ rows(struct upt_admin_redis *redis)
         struct upt_str name = {.p = features->list[i].name, .len = features->list[i].name_len};
         struct upt_str argv[2 + FIELDS];
         upt_buf_clear(&key);
-        upt_view_key(&key, redis->config.prefix, "feature", name, "");
+        upt_view_key(&key, redis->config.prefix, "feature:", name, "");
         argv[0] = UPT_STR("HMGET");
         argv[1] = (struct upt_str){.p = key.p, .len = (uint32_t)key.len};
         memcpy(argv + 2, fields, sizeof(fields));

@@ -264,7 +264,7 @@ send_risk_row(struct upt_admin_redis *redis, struct upt_str account)
 {
     struct upt_buf key = {0};
     struct upt_str argv[2 + RISK_FIELDS_N];
-    upt_view_key(&key, redis->config.prefix, "account", account, "");
+    upt_view_key(&key, redis->config.prefix, "account:", account, "");
     argv[0] = UPT_STR("HMGET");
     argv[1] = str_of_buf(&key);
     memcpy(argv + 2, RISK_FIELDS, sizeof(RISK_FIELDS));
@@ -385,8 +385,8 @@ upt_admin_redis_account(struct upt_admin_redis *redis, struct upt_str id, json_t
     redisReply *row = NULL;
     redisReply *features = NULL;
     upt_status status = UPT_EUNAVAIL;
-    upt_view_key(&row_key, redis->config.prefix, "account", id, "");
-    upt_view_key(&features_key, redis->config.prefix, "account", id, ":features");
+    upt_view_key(&row_key, redis->config.prefix, "account:", id, "");
+    upt_view_key(&features_key, redis->config.prefix, "account:", id, ":features");
     if (upt_admin_redis_send(redis, 2, (struct upt_str[]){UPT_STR("HGETALL"), str_of_buf(&row_key)}) &&
         upt_admin_redis_send(redis, 2, (struct upt_str[]){UPT_STR("HGETALL"), str_of_buf(&features_key)})) {
         row = upt_admin_redis_take(redis);

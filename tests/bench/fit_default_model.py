@@ -29,13 +29,15 @@ PARTS = ("frequency_10d", "frequency_21d", "volume_21d", "breadth", "features_ev
 WEIGHTS = {"frequency_10d": 0.2, "frequency_21d": 0.1, "volume_21d": 0.2, "breadth": 0.15, "features_ever": 0.05,
            "return_probability": 0.3}
 RETURN_DAYS = 10
-BLOCKS, BLOCKS_LEAST, SHARE = 8, 4, 0.7
+BLOCKS, BLOCKS_LEAST, SHARE = 8, 3, 0.7
+SLACK = 1  # an active week may come a day late
 SCALE = {"daily": 1.0, "weekly": 3.0, "monthly": 5.0}
 GAP_WEIGHT, GAP_DECAY = 1.0, 0.95
 # Given: fitted freely the log of the days would weigh 0.63 and own_silence 0.25, and accounts that come once a week would
 # be alarms in an ordinary week. Log loss .4186 instead of .4179.
 DAYS_SILENT_WEIGHT = 0.4
 COUNT_MOST, SPREAD_MOST = 20.0, 0.9
+GAPS_LEAST = 1.25
 LOGISTIC_SCALE = math.sqrt(3) / math.pi
 # feature of the risk: sign of its weight, least and most value
 RISK = {"gone_odds": (1, -8, 8), "days_silent": (1, 0, 6), "own_silence": (1, 0, 8), "frequency_10d": (-1, -2.5, 2.7),
@@ -195,7 +197,7 @@ class View:
         a10, a21 = active @ 2.0 ** (-age / 10), active @ 2.0 ** (-age / 21)
         block10, block21 = np.zeros(data.size), np.zeros(data.size)
         for start in range(0, day, 7):
-            on = active[:, (age >= start) & (age < start + 7)].any(1)
+            on = active[:, (age >= start) & (age < start + 7 + SLACK)].any(1)
             block10 += on * 2.0 ** (-start / 10)
             block21 += on * 2.0 ** (-start / 21)
         uses = data.counts[:, 1: day + 1] > 0
@@ -516,7 +518,9 @@ spread_most  {SPREAD_MOST:g}
 gap_mean     {gaps[0]:.6f}
 gap_variance {gaps[1]:.6f}
 gap_weight   {GAP_WEIGHT:g}
-gap_decay    {GAP_DECAY:g}""")
+gap_decay    {GAP_DECAY:g}
+# Never before so many of the account's own typical gaps. Chosen, not fitted.
+gaps_least   {GAPS_LEAST:g}""")
 
 
 if __name__ == "__main__":

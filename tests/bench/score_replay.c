@@ -121,10 +121,10 @@ read_events(FILE *file)
         const char *day = strtok_r(NULL, ",\r\n", &rest);
         upt_assert(day != NULL && upt_parse_day(day, (uint32_t)strlen(day), &u->day));
         (void)snprintf(u->account, sizeof(u->account), "%.20s-%.20s", course, enrollment);
-        u->course = course_of(atoi(course), u->day);
+        u->course = course_of((int)strtol(course, NULL, 10), u->day);
         for (int i = 0; i < features_n; i++) {
             const char *w = strtok_r(NULL, ",\r\n", &rest);
-            u->count[i] = w == NULL ? 0 : atoi(w);
+            u->count[i] = w == NULL ? 0 : (int)strtol(w, NULL, 10);
         }
     }
     qsort(usage, usage_n, sizeof(*usage), by_day);
@@ -150,7 +150,7 @@ read_labels(FILE *file)
         const char *churned = strtok_r(NULL, ",\r\n", &rest);
         upt_assert(churned != NULL);
         (void)snprintf(a->id, sizeof(a->id), "%.20s-%.20s", course, enrollment);
-        a->course = course_of(atoi(course), INT64_MAX);
+        a->course = course_of((int)strtol(course, NULL, 10), INT64_MAX);
         a->churned = churned[0] == '1';
     }
     qsort(accounts, accounts_n, sizeof(*accounts), by_id);

@@ -6,6 +6,7 @@ Needs a build with UPTAKE_CRASH_POINTS in UPTAKE_BIN. KILLS=100 EVENTS=2000000 A
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
@@ -13,7 +14,7 @@ import time
 import unittest
 from collections import Counter
 
-from support.kafka_util import Message, committed, produce, read_topic
+from support.kafka_util import Decoder, produce, read_topic
 from support.services import Services
 from support.uptake_proc import Uptake, config_for
 
@@ -32,12 +33,22 @@ POINTS = (
 CONFIG = {"clock": "log", "checkpoint_interval": "2s", "threads": 1, "flush_interval": "300ms"}
 
 
-def outputs(services: Services) -> dict[str, Counter]:
-    """Committed output records; of alerts all but the time of detection is compared elsewhere."""
-    return {
-        topic: Counter((m.key, m.value) for m in read_topic(services.kafka.bootstrap, topic))
-        for topic in ("account-health",)
-    }
+CLEAN = {"group": "clean", "state_topic": "clean-state", "redis": {"prefix": "clean:"},
+         "output": {"health_topic": "clean-health", "alerts_topic": "clean-alerts", "dead_topic": "clean-dead"}}
+
+
+def outputs(services: Services, health: str, alerts: str) -> Counter:
+    """Committed output records, the time of detection left out."""
+    decoder = Decoder(services.registry.schema)
+    found: Counter = Counter()
+    for topic in (health, alerts):
+        for message in read_topic(services.kafka.bootstrap, topic):
+            value = None if message.value is None else dict(decoder.decode(message.value))
+            if value is not None:
+                value.pop("detected_at", None)
+                value.pop("config_hash", None)  # names the topics
+            found[(topic == health, message.key, json.dumps(value, sort_keys=True, default=str))] += 1
+    return found
 
 
 class Storm(unittest.TestCase):
@@ -100,6 +111,12 @@ class Storm(unittest.TestCase):
             seconds = until_end(services, "storm-end", **CONFIG)
             print(f"\n{kills} kills: {dict(hit)}; end reached in {seconds:.1f} s; {verify(services)}")
             self.assertGreaterEqual(kills, KILLS)
+            until_end(services, "storm-clean", **{**CONFIG, **CLEAN})
+            got, want = outputs(services, "account-health", "churn-alerts"), outputs(services, "clean-health", "clean-alerts")
+            print(f"{sum(want.values())} health records and alert transitions without kills, {sum(got.values())} with them")
+            self.assertGreater(sum(want.values()), 0)
+            self.assertEqual(got - want, Counter(), "records that a run without kills does not have")
+            self.assertEqual(want - got, Counter(), "records that are missing")
 
 
 if __name__ == "__main__":

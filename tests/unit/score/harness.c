@@ -1,3 +1,4 @@
+/* A score and a state played by hand: days, events, decisions kept for the assertions. See harness.h. */
 #include "harness.h"
 
 #include <stdio.h>
