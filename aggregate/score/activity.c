@@ -14,6 +14,8 @@
 #include "uptake/units.h"
 
 #define SILENCE_MINUTES_MAX (400 * 1440)
+/* An active week may come a day late, a month three days, without counting as missed today. */
+static const int slack_days[UPT_CADENCES] = {0, 1, 3};
 #define LOGISTIC_SCALE 0.55132889542179204 /* √3 / π: scale of a logistic distribution of standard deviation 1 */
 
 bool
@@ -125,6 +127,7 @@ read_gaps(const struct upt_model *model, const struct upt_score_ext *ext, struct
     double k = model->silence.gap_weight;
     double m = (sum + k * model->silence.gap_mean) / (w + k);
     double v = (squares - 2 * m * sum + m * m * w + k * model->silence.gap_variance) / (w + k);
+    act->gap_own = w > 0 ? upt_round6(exp(sum / w)) : 0;
     act->gap_mean = upt_round6(m);
     act->gap_sd = upt_round6(sqrt(v > 1e-4 ? v : 1e-4));
 }
@@ -146,7 +149,7 @@ read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, s
         double b10 = 0;
         double b21 = 0;
         for (int age = 0; age < UPT_ACTIVE_DAYS; age += p) {
-            if (any_between(ext, act->day - age - p + 1, act->day - age)) {
+            if (any_between(ext, act->day - age - p + 1 - slack_days[act->cadence], act->day - age)) {
                 b10 += model->half_10[age];
                 b21 += model->half_21[age];
             }
@@ -225,7 +228,8 @@ upt_silence_minutes(const struct upt_model *model, const struct upt_activity *ac
             high = middle;
         }
     }
-    return high;
+    double least = ceil(upt_round6(act->gap_own * model->silence.gaps_least * 1440));
+    return high > least ? high : (int64_t)least;
 }
 
 double

@@ -15,6 +15,7 @@ struct upt_activity {
     int x, tx, n; /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
     double frequency_10, frequency_21;
     double gap_mean, gap_sd; /* of the log of the gap in days, shrunk */
+    double gap_own;          /* typical gap, days, not shrunk; 0: none yet */
 };
 
 /* Marks a day; true if it was not marked. Days 256 or more before the last are left out. */
@@ -29,7 +30,8 @@ void upt_activity_read(const struct upt_model *model, const struct upt_score_ext
 double upt_own_silence(const struct upt_activity *act, double days);
 /* P(gone for good | silent for so many minutes), rounded; rises with minutes. */
 double upt_silence_risk(const struct upt_model *model, const struct upt_activity *act, int64_t minutes);
-/* Least number of minutes at which upt_silence_risk reaches level; −1: not within the limit. */
+/* Least number of minutes at which upt_silence_risk reaches level, and not before gaps_least own gaps; −1: not within
+ * the limit. */
 int64_t upt_silence_minutes(const struct upt_model *model, const struct upt_activity *act, double level);
 /* The account's own 99th percentile of gaps, days. */
 double upt_gap_p99(const struct upt_activity *act);

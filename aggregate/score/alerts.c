@@ -171,18 +171,26 @@ moved(const struct upt_decision *d, const struct upt_slot *slot)
     return risk || health;
 }
 
+bool
+upt_alert_moves(const struct upt_decision *d, int rule, int severity)
+{
+    const struct upt_slot *slot = &d->ext->slot[rule];
+    upt_assert(slot->state == UPT_SLOT_OPEN);
+    return severity != slot->severity ||
+           (moved(d, slot) && d->now - (int64_t)slot->changed_min * UPT_MINUTE_MS >= UPT_DAY_MS);
+}
+
 void
-upt_alert_keep(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding)
+upt_alert_move(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding)
 {
     struct upt_slot *slot = &d->ext->slot[rule];
-    upt_assert(slot->state == UPT_SLOT_OPEN);
     int previous = slot->severity;
-    if (severity != previous) {
-        slot->severity = (uint8_t)severity;
-        emit(d, rule, severity > previous ? UPT_ESCALATE : UPT_DEESCALATE, previous, finding);
-    } else if (moved(d, slot) && d->now - (int64_t)slot->changed_min * UPT_MINUTE_MS >= UPT_DAY_MS) {
-        emit(d, rule, UPT_UPDATE, previous, finding);
-    }
+    slot->severity = (uint8_t)severity;
+    emit(d, rule,
+         severity == previous  ? UPT_UPDATE
+         : severity > previous ? UPT_ESCALATE
+                               : UPT_DEESCALATE,
+         previous, finding);
 }
 
 void

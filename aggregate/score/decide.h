@@ -38,8 +38,10 @@ struct upt_finding {
 bool upt_alert_may_open(const struct upt_decision *d, int rule);
 void upt_alert_open(struct upt_decision *d, int rule, int severity, int64_t since_ms,
                     const struct upt_finding *finding);
-/* ESCALATE or DEESCALATE when severity differs; else UPDATE when something moved and a day has passed. */
-void upt_alert_keep(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding);
+/* Whether an open alert gets a record: severity differs, or something moved and a day has passed. */
+bool upt_alert_moves(const struct upt_decision *d, int rule, int severity);
+/* That record: ESCALATE, DEESCALATE or UPDATE. */
+void upt_alert_move(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding);
 void upt_alert_close(struct upt_decision *d, int rule, upt_action action, const struct upt_finding *finding);
 struct upt_finding upt_finding_none(void);
 uint32_t upt_open_alerts(const struct upt_score_ext *ext);

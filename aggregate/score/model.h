@@ -64,8 +64,9 @@ struct upt_model {
 
     struct {
         double intercept, own_silence, days_silent, count, spread; /* log-odds */
-        double count_most, spread_most;               /* caps of the last two */
+        double count_most, spread_most;                            /* caps of the last two */
         double gap_mean, gap_variance, gap_weight, gap_decay;
+        double gaps_least; /* no alarm before so many own typical gaps */
     } silence;
 
     double half_10[257], half_21[257]; /* 2^(−age/10), 2^(−age/21) */

@@ -25,6 +25,7 @@
 #define LAG_DAYS 7
 #define TAIL_LOW 0.05
 #define SMALL_MEAN 2000.0
+#define LOG_ZERO_LEAST (-600.0)
 
 static int
 weekday(int64_t day)
@@ -78,20 +79,21 @@ learn(struct upt_drop *drop, int64_t day, double y)
     drop->periods_n++;
 }
 
-/* P(Y ≤ y) of a negative binomial with mean and dispersion (1 / size); by the normal beyond SMALL_MEAN. */
+/* P(Y ≤ y) of a negative binomial with mean and dispersion (1 / size); by the normal where P(Y = 0) is no double. */
 static double
 at_most(double y, double mean, double dispersion)
 {
     if (!(mean > 0)) {
         return 1;
     }
-    if (mean > SMALL_MEAN) {
+    double size = 1 / dispersion;
+    double log_zero = size * log(size / (mean + size));
+    if (mean > SMALL_MEAN || log_zero < LOG_ZERO_LEAST) {
         double z = (y + 0.5 - mean) / sqrt(mean + dispersion * mean * mean);
         return upt_round6(0.5 * erfc(-z / sqrt(2.0)));
     }
-    double size = 1 / dispersion;
     double q = mean / (mean + size);
-    double p = exp(size * log(size / (mean + size)));
+    double p = exp(log_zero);
     double sum = 0;
     for (double k = 0; k <= y && (k <= mean || p > 1e-12); k++) {
         sum += p;
@@ -100,20 +102,21 @@ at_most(double y, double mean, double dispersion)
     return upt_round6(fmin(sum, 1));
 }
 
+/* The least whole number that is not below what is usual: P(Y ≤ it) ≥ TAIL_LOW. */
 static double
 low_of(double mean, double dispersion)
 {
-    double low = 0;
-    double high = mean;
+    int64_t low = -1; /* too few */
+    int64_t high = (int64_t)ceil(mean) + 1;
     while (high - low > 1) {
-        double middle = floor((low + high) / 2);
-        if (at_most(middle, mean, dispersion) < TAIL_LOW) {
+        int64_t middle = low + (high - low) / 2;
+        if (at_most((double)middle, mean, dispersion) < TAIL_LOW) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    return at_most(low, mean, dispersion) < TAIL_LOW ? upt_round6(ceil(high)) : upt_round6(low);
+    return (double)high;
 }
 
 static struct upt_finding
@@ -182,12 +185,14 @@ judge(struct upt_decision *d, int64_t end, double y, double mu)
             bool back = y >= upt_round6(mu * rules->drop_recovered_share);
             slot->off_n = (uint8_t)(back ? slot->off_n + 1 : 0);
         }
-        struct upt_finding finding = find(d, end);
+        severity = severity > slot->severity ? severity : slot->severity;
         if (slot->off_n >= rules->rule[UPT_RULE_USAGE_DROP].off_count) {
+            struct upt_finding finding = find(d, end);
             upt_alert_close(d, UPT_RULE_USAGE_DROP, UPT_RESOLVE, &finding);
             restart(drop, end + 1);
-        } else {
-            upt_alert_keep(d, UPT_RULE_USAGE_DROP, severity > slot->severity ? severity : slot->severity, &finding);
+        } else if (upt_alert_moves(d, UPT_RULE_USAGE_DROP, severity)) {
+            struct upt_finding finding = find(d, end);
+            upt_alert_move(d, UPT_RULE_USAGE_DROP, severity, &finding);
         }
     } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_USAGE_DROP)) {
         struct upt_finding finding = find(d, end);

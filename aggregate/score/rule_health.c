@@ -44,11 +44,12 @@ upt_rule_health_daily(struct upt_decision *d)
     int severity = rules->band_severity[d->ext->band];
     if (slot->state == UPT_SLOT_OPEN) {
         slot->off_n = (uint8_t)(severity != UPT_OFF ? 0 : slot->off_n < UINT8_MAX ? slot->off_n + 1 : UINT8_MAX);
-        struct upt_finding finding = find(d);
         if (slot->off_n >= rule->off_count) {
+            struct upt_finding finding = find(d);
             upt_alert_close(d, UPT_RULE_HEALTH_BAND, UPT_RESOLVE, &finding);
-        } else if (severity != UPT_OFF) {
-            upt_alert_keep(d, UPT_RULE_HEALTH_BAND, severity, &finding);
+        } else if (severity != UPT_OFF && upt_alert_moves(d, UPT_RULE_HEALTH_BAND, severity)) {
+            struct upt_finding finding = find(d);
+            upt_alert_move(d, UPT_RULE_HEALTH_BAND, severity, &finding);
         }
         return;
     }

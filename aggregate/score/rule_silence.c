@@ -102,9 +102,12 @@ judge(struct upt_decision *d)
     int64_t since = d->now;
     int severity = d->eval->has_key && judged(d, act) ? reached(d, act, &since) : UPT_OFF;
     if (slot->state == UPT_SLOT_OPEN) {
-        struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
         /* A late event may have changed the gaps; that is no sign of life, so the severity does not fall. */
-        upt_alert_keep(d, UPT_RULE_SILENCE, severity > slot->severity ? severity : slot->severity, &finding);
+        severity = severity > slot->severity ? severity : slot->severity;
+        if (upt_alert_moves(d, UPT_RULE_SILENCE, severity)) {
+            struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
+            upt_alert_move(d, UPT_RULE_SILENCE, severity, &finding);
+        }
     } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_SILENCE)) {
         struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
         upt_alert_open(d, UPT_RULE_SILENCE, severity, since, &finding);

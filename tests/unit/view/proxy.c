@@ -121,13 +121,17 @@ proxy_start(struct proxy *proxy, int server_port)
     proxy->server_port = server_port;
     proxy->listen_fd = loopback(0, true, &port);
     snprintf(proxy->url, sizeof(proxy->url), "redis://127.0.0.1:%d", port);
-    return proxy->listen_fd >= 0 && pthread_create(&proxy->thread, NULL, proxy_main, proxy) == 0;
+    proxy->started = proxy->listen_fd >= 0 && pthread_create(&proxy->thread, NULL, proxy_main, proxy) == 0;
+    return proxy->started;
 }
 
 void
 proxy_end(struct proxy *proxy)
 {
-    atomic_store(&proxy->stop, true);
-    pthread_join(proxy->thread, NULL);
-    close(proxy->listen_fd);
+    if (proxy->started) {
+        atomic_store(&proxy->stop, true);
+        pthread_join(proxy->thread, NULL);
+        close(proxy->listen_fd);
+        proxy->started = false;
+    }
 }

@@ -16,12 +16,13 @@ struct proxy {
     char url[64];
     int listen_fd, server_port;
     pthread_t thread;
+    bool started;
     atomic_int mode;  /* a proxy_mode; back to PROXY_PASS when it has happened */
     atomic_bool held; /* something is being held */
     atomic_bool release, stop;
 };
 
 bool proxy_start(struct proxy *proxy, int server_port);
-void proxy_end(struct proxy *proxy);
+void proxy_end(struct proxy *proxy); /* nothing if it was not started */
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,8 @@ spawn(const struct redis_server *server)
     }
     int null = open("/dev/null", O_RDWR);
     dup2(null, STDOUT_FILENO);
+    dup2(null, STDERR_FILENO);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves no server behind */
     execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", server->dir, "--save", "",
            "--appendonly", server->aof ? "yes" : "no", "--appendfsync", "always", (char *)NULL);
     _exit(127);

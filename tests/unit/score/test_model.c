@@ -1,0 +1,143 @@
+/* The model file: what is shipped loads; what is wrong is refused with file, line and what is allowed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+extern const unsigned char upt_default_model[];
+extern const size_t upt_default_model_len;
+
+static char *
+shipped(void)
+{
+    char *text = malloc(upt_default_model_len + 2000);
+    assert_non_null(text);
+    memcpy(text, upt_default_model, upt_default_model_len);
+    text[upt_default_model_len] = '\0';
+    return text;
+}
+
+static void
+replace(char *text, const char *from, const char *to)
+{
+    char *at = strstr(text, from);
+    assert_non_null(at);
+    memmove(at + strlen(to), at + strlen(from), strlen(at + strlen(from)) + 1);
+    memcpy(at, to, strlen(to));
+}
+
+static upt_status
+load(const char *text, struct upt_error *err)
+{
+    char path[] = "/tmp/upt-model-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    (void)close(fd);
+    struct upt_model *model = NULL;
+    upt_status status = upt_model_load(path, &model, err);
+    (void)unlink(path);
+    upt_model_destroy(&model);
+    return status;
+}
+
+static void
+refused(const char *from, const char *to, const char *line, const char *says)
+{
+    char *text = shipped();
+    struct upt_error err = {0};
+    replace(text, from, to);
+    assert_int_equal(load(text, &err), UPT_EINVAL);
+    if (strstr(err.msg, says) == NULL || strstr(err.msg, line) == NULL) {
+        fail_msg("said: %s", err.msg);
+    }
+    free(text);
+}
+
+static void
+shipped_loads(void **state)
+{
+    (void)state;
+    struct upt_error err = {0};
+    struct upt_model *model = NULL;
+    assert_int_equal(upt_model_load("", &model, &err), UPT_OK);
+    assert_int_not_equal(strlen(upt_model_version(model)), 0);
+    int32_t weights = 0;
+    for (int i = 0; i < UPT_C_COUNT; i++) {
+        weights += model->weight_milli[i];
+    }
+    assert_int_equal(weights, 1000);
+    assert_int_equal(model->weight_milli[UPT_C_RETURN], 300);
+    upt_model_destroy(&model);
+    char *text = shipped();
+    assert_int_equal(load(text, &err), UPT_OK);
+    free(text);
+}
+
+static void
+refusals(void **state)
+{
+    (void)state;
+    refused("uptake-model 1", "uptake-model 2", ":1: ", "allowed: uptake-model 1");
+    refused("version courses-1\n", "\n", ": ", "version: missing");
+    refused("version courses-1\n", "version courses-1\nversion b\n", ":3: ", "once");
+    refused("[bands]", "[bonds]", ": ", "[bonds]: unknown section; allowed: [bgbb]");
+    refused("critical_below 30", "critical_belo 30", ": ", "critical_belo: unknown in [bands]; allowed: critical_below");
+    refused("critical_below 30", "critical_below 30\ncritical_below 30", ": ", "critical_below: a second time");
+    refused("critical_below 30\n", "\n", ": ", "[bands] critical_below: missing");
+    refused("critical_below 30", "critical_below 300", ": ", "allowed: 0 to 100");
+    refused("critical_below 30", "critical_below 60", ": ", "critical_below < at_risk_below");
+    refused("critical_below 30", "critical_below 30 1", ": ", "2 values; allowed: value");
+    refused("critical_below 30", "critical_below 3o", ": ", "3o: not a decimal number");
+    refused("critical_below 30", "critical_below 0x1E", ": ", "not a decimal number");
+    refused("critical_below 30", "critical_below nan", ": ", "not a decimal number");
+    refused("frequency_10d      0.200", "frequency_10d      0.201", ": ", "add up to 1.001");
+    refused("frequency_10d      0.200", "frequency_10d      0.2001", ": ", "a weight of 3 decimals");
+    refused("intercept_60d", "intercept_60d -49 # ", ": ", "do not fall");
+    refused("0.025 ", "0.000 ", ": ", "share 0.000");
+    refused("1.000 ", "0.999 ", ": ", "the last with share 1");
+    refused("breadth       -0.", "breadth       0.", ": ", "allowed: -10 to 0");
+}
+
+static void
+line_is_named(void **state)
+{
+    (void)state;
+    struct upt_error err = {0};
+    assert_int_equal(load("uptake-model 1\nversion x\n\n# note\nrubbish 1\n", &err), UPT_EINVAL);
+    assert_non_null(strstr(err.msg, ":5: rubbish"));
+    assert_int_equal(load("", &err), UPT_EINVAL);
+    struct upt_model *model = NULL;
+    assert_int_equal(upt_model_load("/nonexistent/model", &model, &err), UPT_EINVAL);
+    assert_non_null(strstr(err.msg, "/nonexistent/model"));
+    assert_null(model);
+}
+
+/* Ties by half, in proportion between rows, 0 and 1 outside. */
+static void
+percentiles(void **state)
+{
+    (void)state;
+    static struct upt_model model = {
+        .quantiles_n = 5,
+        .share_of = {0, 0.25, 0.5, 0.75, 1},
+        .quantile = {{1}, {2}, {2}, {4}, {8}},
+    };
+    const double in[] = {0.5, 1, 1.5, 2, 3, 4, 7, 8, 9};
+    const double out[] = {0, 0, 0.125, 0.375, 0.625, 0.75, 0.9375, 1, 1};
+    for (int i = 0; i < 9; i++) {
+        assert_true(fabs(upt_percentile(&model, 0, in[i]) - out[i]) < 1e-12);
+    }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shipped_loads),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(line_is_named),
+        cmocka_unit_test(percentiles),
+    };
+    return cmocka_run_group_tests_name("score_model", tests, NULL, NULL);
+}
