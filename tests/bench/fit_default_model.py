@@ -39,9 +39,10 @@ DAYS_SILENT_WEIGHT = 0.4
 COUNT_MOST, SPREAD_MOST = 20.0, 0.9
 GAPS_LEAST = 1.25
 LOGISTIC_SCALE = math.sqrt(3) / math.pi
-# feature of the risk: sign of its weight, least and most value
+# feature of the risk: sign of its weight, least and most value (volume: the p80 of those that stayed, so that it cannot
+# buy a low risk)
 RISK = {"gone_odds": (1, -8, 8), "days_silent": (1, 0, 6), "own_silence": (1, 0, 8), "frequency_10d": (-1, -2.5, 2.7),
-        "volume_21d": (-1, 0, 6.5), "breadth": (-1, 0, 20)}
+        "volume_21d": (-1, 0, 5.4), "breadth": (-1, 0, 20)}
 ASSUMED_BASE = 0.5
 # Given, not fitted: 30 days of history cannot show what the odds are worth after a year. From 0 to 0.3 the fit is as good
 # (log loss .3170 to .3172), and the more they weigh the sooner an account that used to be regular is seen to leave.
