@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #define NEAR(a, b) assert_true(fabs((a) - (b)) < 1e-9)
 
@@ -345,14 +344,4 @@ double
 world_day(int64_t ms)
 {
     return (double)(ms - DAY0 * UPT_DAY_MS) / (double)UPT_DAY_MS;
-}
-
-void
-upt_test_xxh128(const void *p, size_t len, char ret[33])
-{
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(p, len));
-    for (int i = 0; i < 16; i++) {
-        (void)snprintf(ret + 2 * i, 3, "%02x", canonical.digest[i]);
-    }
 }

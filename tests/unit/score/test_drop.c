@@ -144,10 +144,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(falls_and_recovers),
-        cmocka_unit_test(silence_does_not_close),
-        cmocka_unit_test(evidence_by_hand),
-        cmocka_unit_test(own_period),
+        cmocka_unit_test(falls_and_recovers), cmocka_unit_test(silence_does_not_close),
+        cmocka_unit_test(evidence_by_hand),   cmocka_unit_test(own_period),
         cmocka_unit_test(fade),
     };
     return cmocka_run_group_tests_name("score_drop", tests, NULL, NULL);
