@@ -1,21 +1,27 @@
 /* Guarded writes of a batch.
  *
- * Why no row ever goes back. All rows of a partition are written under its marker key: WATCH it, read it, compare, then
- * rows and a new marker in one MULTI/EXEC. A process writes only if the marker is byte for byte the one it wrote last,
- * so:
+ * Why no row ever goes back. Everything of a partition but its sums (rows, ranks, hints, its entry in the partition
+ * table) is written under its marker key: WATCH it, read it, compare, then all of it and a new marker in one
+ * MULTI/EXEC. A process writes only if the marker is byte for byte the one it wrote last, so:
  *   - a stalled owner that comes back after another has taken the marker: its comparison fails, or, if it was stopped
- *     between the comparison and EXEC, the WATCH does. It does not take the marker again unless it is gone or older.
+ *     between the comparison and EXEC, the WATCH does; after EXEC it has nothing left to write but sums. It does not
+ *     take the marker again unless it is gone or older.
  *   - a marker that is gone or older (FLUSHALL, an older AOF): rows are gone or older alike, since they live on the
- * same node and were written in the same transactions. Whoever takes it first may write; a taker with a lower epoch is
- *     refused by one with a higher, and its rows, being older, are overwritten by newer ones, never the reverse.
+ *     same node and were written in the same transactions. Then every marker of this view is taken anew, frames pushed
+ *     before are passed over, and the lane pushes everything again, above the floor that was found: a stale owner may
+ *     have been first, and further.
  *   - a new owner begins above the stored position (the floor); a marker carries the highest position of any row.
- * An EXEC whose reply was lost is recognised by the marker that it was to write. */
+ *   - an EXEC whose reply was lost is recognised by the marker that it was to write. Should the server carry it out
+ *     only later, either its WATCH fails or that of the next attempt.
+ * This needs maxmemory-policy noeviction: a marker evicted alone lets a stale owner in.
+ * Sums are guarded by the epoch and position kept with each contribution (sums.lua). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "aggregate/view/internal.h"
 #include "uptake/assert.h"
+#include "uptake/crash.h"
 #include "uptake/log.h"
 #include "uptake/time.h"
 
@@ -31,9 +37,15 @@ struct outcome {
     char text[200];
 };
 
+/* A key that something else made of another type spoils what is written to it and nothing else: retrying would hold up
+ * all other rows for ever, deleting it would destroy what is not ours. Said in the log, left out. */
 static void
 note_error(struct outcome *out, const char *text)
 {
+    if (strncmp(text, "WRONGTYPE", 9) == 0) {
+        upt_log_limited(UPT_LOG_ERROR, "view", "a key under the prefix is not of the view's making: %s", text);
+        return;
+    }
     out->error = true;
     out->noscript = out->noscript || strncmp(text, "NOSCRIPT", 8) == 0;
     snprintf(out->text, sizeof(out->text), "%s", text);
@@ -106,7 +118,7 @@ marker_command(struct upt_view *view, const char *name, int32_t partition, const
 static void
 make_marker(const struct upt_view *view, const struct upt_view_part *part, uint64_t seq, struct upt_pos pos, char *ret)
 {
-    snprintf(ret, UPT_MARKER_MAX, "%lld %.256s %llu %lld %lld", (long long)part->epoch, view->owner,
+    snprintf(ret, UPT_MARKER_MAX, "%lld %.256s %llu %lld %lld", (long long)part->epoch, view->marker_owner.p,
              (unsigned long long)seq, (long long)pos.offset, (long long)pos.tick);
 }
 
@@ -123,12 +135,13 @@ parse_marker(const char *text, long long *epoch, struct upt_pos *pos)
     return true;
 }
 
+/* The copy that was worked with goes back, unless the partition has changed hands meanwhile. */
 static void
-publish_part(struct upt_view *view, const struct upt_view_part *mine, bool repair)
+publish_part(struct upt_view *view, const struct upt_view_part *mine)
 {
     pthread_mutex_lock(&view->lock);
     struct upt_view_part *part = upt_view_find(view, mine->partition);
-    if (part != NULL && part->gen == mine->gen) {
+    if (part != NULL && part->gen == mine->gen && part->round == mine->round) {
         memcpy(part->marker, mine->marker, sizeof(part->marker));
         memcpy(part->attempt, mine->attempt, sizeof(part->attempt));
         part->seq = mine->seq;
@@ -139,16 +152,32 @@ publish_part(struct upt_view *view, const struct upt_view_part *mine, bool repai
         part->floor = mine->floor;
         part->published = upt_pos_cmp(mine->published, part->published) > 0 ? mine->published : part->published;
     }
-    for (size_t i = 0; repair && i < view->parts_n; i++) {
-        /* Frames pushed before the loss say nothing any more: the lane pushes all rows again. */
-        view->parts[i].repair = true;
-        view->parts[i].published = UPT_POS_NONE;
-        view->parts[i].gen++;
-    }
     pthread_mutex_unlock(&view->lock);
 }
 
-/* Takes the marker; part->refused if another with a higher epoch has it. False: the connection is gone. */
+/* Redis lost writes: of one partition for certain, of all as likely as not. All markers are taken anew, without a look
+ * at what they were; frames pushed before say nothing any more, for the lane pushes everything again. Doing this for
+ * all at once keeps the loss of n markers from being found, and everything pushed again, n times. */
+static void
+mark_lost(struct upt_view *view)
+{
+    pthread_mutex_lock(&view->lock);
+    for (size_t i = 0; i < view->parts_n; i++) {
+        struct upt_view_part *part = &view->parts[i];
+        if (part->owned && !part->refused) {
+            part->take = part->repair = true;
+            part->floor_known = false;
+            part->published = UPT_POS_NONE;
+            part->round++;
+            upt_metric_add(view->config.metrics, UPT_M_REDIS_REPAIRS, 1);
+        }
+    }
+    pthread_mutex_unlock(&view->lock);
+    view->shares_of[0] = '\0';
+}
+
+/* Takes the marker, or sets part->refused if another with a higher epoch has it; part->take stays if others kept coming
+ * in between. False: the connection is gone. */
 static bool
 take(struct upt_view *view, struct upt_view_part *part)
 {
@@ -174,21 +203,22 @@ take(struct upt_view *view, struct upt_view_part *part)
         simple(view, "MULTI");
         marker_command(view, "SET", part->partition, marker);
         simple(view, "EXEC");
+        upt_crash_point("view.take.before");
         if (!round_trip(view, &out)) {
             return false;
         }
+        upt_crash_point("view.take.after");
         if (out.aborted) {
             continue;
         }
         memcpy(part->marker, marker, sizeof(marker));
+        part->attempt[0] = '\0';
         part->seq++;
         part->highest = highest;
-        part->floor = part->take || upt_pos_cmp(stored, part->floor) > 0 ? stored : part->floor;
-        if (part->take) {
-            part->floor_known = true;
-            part->take = false;
-            view->scan_wanted = true;
-        }
+        part->floor = stored;
+        part->floor_known = true;
+        part->take = false;
+        view->scan_wanted = true;
         return true;
     }
     return true;
@@ -210,28 +240,21 @@ accept_attempt(struct upt_view_part *part, const char *got)
 }
 
 /* The marker is not what was written last: another owner, or Redis lost writes. */
-static bool
+static void
 marker_differs(struct upt_view *view, struct upt_view_part *part, const char *got)
 {
     long long epoch = 0;
     struct upt_pos stored;
+    upt_metric_add(view->config.metrics, UPT_M_REDIS_GUARD_REFUSALS, 1);
     if (parse_marker(got, &epoch, &stored) && epoch > part->epoch) {
         part->refused = true;
-        upt_metric_add(view->config.metrics, UPT_M_REDIS_GUARD_REFUSALS, 1);
         upt_log(UPT_LOG_WARNING, "view",
                 "partition %d belongs to another process now; its rows are not written any more", part->partition);
-        publish_part(view, part, false);
-        return true;
+        publish_part(view, part);
+        return;
     }
     upt_log(UPT_LOG_WARNING, "view", "Redis lost writes of partition %d; publishing all rows again", part->partition);
-    upt_metric_add(view->config.metrics, UPT_M_REDIS_REPAIRS, 1);
-    if (!take(view, part)) {
-        return false;
-    }
-    view->scan_wanted = true;
-    view->shares_of[0] = '\0';
-    publish_part(view, part, true);
-    return true;
+    mark_lost(view);
 }
 
 /* ---- batch ---- */
@@ -279,28 +302,52 @@ forgotten_of(const struct upt_view_frame *frame)
     return (struct upt_str){.p = (const char *)(frame + 1), .len = frame->features_n};
 }
 
-/* Rows and forgotten accounts of one partition into out; *ret_highest: their highest position. */
+/* Pushed under the present ownership, and after the lane heard of the last loss. */
+static bool
+is_current(const struct upt_view_part *part, const struct upt_view_frame *frame)
+{
+    return frame->partition == part->partition && frame->gen == part->gen && frame->round == part->round;
+}
+
+static void
+format_row_frame(struct upt_view *view, const struct upt_view_frame *frame)
+{
+    struct upt_row row;
+    struct upt_feature_days *features = calloc((size_t)frame->features_n + 1, sizeof(*features));
+    upt_assert(features != NULL);
+    size_t n = unpack_row(frame, &row, features);
+    upt_format_row(view, &row, features, n);
+    upt_format_ranks(view, &row);
+    free(features);
+}
+
+/* Rows, ranks, forgotten accounts and the entry of one partition into out; *ret_highest: the highest position of a row.
+ */
 static unsigned
-format_partition_rows(struct upt_view *view, const struct upt_view_part *part, struct upt_pos *ret_highest)
+format_guarded(struct upt_view *view, const struct upt_view_part *part, struct upt_pos *ret_highest)
 {
     unsigned rows = 0;
     for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
         const struct upt_view_frame *frame = frame_at(view, at);
-        if (frame->partition != part->partition || frame->gen != part->gen) {
+        struct upt_view_flush flush;
+        if (!is_current(part, frame)) {
             continue;
         }
-        if (frame->type == UPT_FRAME_ROW) {
-            struct upt_row row;
-            struct upt_feature_days *features = calloc((size_t)frame->features_n + 1, sizeof(*features));
-            upt_assert(features != NULL);
-            size_t n = unpack_row(frame, &row, features);
-            upt_format_row(view, &row, features, n);
-            free(features);
+        switch (frame->type) {
+        case UPT_FRAME_ROW:
+            format_row_frame(view, frame);
             rows++;
-        } else if (frame->type == UPT_FRAME_FORGOTTEN) {
+            break;
+        case UPT_FRAME_FORGOTTEN:
             upt_format_forgotten(view, forgotten_of(frame));
+            upt_format_unranked(view, forgotten_of(frame));
             rows++;
-        } else {
+            break;
+        case UPT_FRAME_FLUSH:
+            memcpy(&flush, frame + 1, sizeof(flush));
+            upt_format_partition(view, &flush);
+            continue;
+        default:
             continue;
         }
         *ret_highest = upt_pos_cmp(frame->pos, *ret_highest) > 0 ? frame->pos : *ret_highest;
@@ -308,37 +355,41 @@ format_partition_rows(struct upt_view *view, const struct upt_view_part *part, s
     return rows;
 }
 
-/* One partition's rows under its marker. False: the connection is gone. */
-static bool
-write_rows(struct upt_view *view, struct upt_view_part *part)
+typedef enum write_result { WRITE_DONE, WRITE_AGAIN, WRITE_GONE } write_result;
+
+/* One partition's rows under its marker. WRITE_AGAIN: look at the partitions anew. WRITE_GONE: the connection is. */
+static write_result
+write_guarded(struct upt_view *view, struct upt_view_part *part)
 {
-    for (int i = 0; i < TRIES && !part->refused; i++) {
-        struct outcome out;
-        marker_command(view, "WATCH", part->partition, NULL);
-        marker_command(view, "GET", part->partition, NULL);
-        if (!round_trip(view, &out)) {
-            return false;
-        }
-        if (strcmp(out.got, part->marker) != 0 && !accept_attempt(part, out.got)) {
-            /* Refused, or repaired: then this batch is dropped and all rows come again. */
-            return marker_differs(view, part, out.got);
-        }
-        struct upt_pos highest = part->highest;
-        simple(view, "MULTI");
-        unsigned rows = format_partition_rows(view, part, &highest);
-        make_marker(view, part, part->seq + 1, highest, part->attempt);
-        marker_command(view, "SET", part->partition, part->attempt);
-        simple(view, "EXEC");
-        if (!round_trip(view, &out)) {
-            return false;
-        }
-        if (!out.aborted) {
-            (void)accept_attempt(part, part->attempt);
-            upt_metric_add(view->config.metrics, UPT_M_REDIS_ROWS, rows);
-            return true;
-        }
+    struct outcome out;
+    marker_command(view, "WATCH", part->partition, NULL);
+    marker_command(view, "GET", part->partition, NULL);
+    if (!round_trip(view, &out)) {
+        return WRITE_GONE;
     }
-    return true;
+    if (strcmp(out.got, part->marker) != 0 && !accept_attempt(part, out.got)) {
+        marker_differs(view, part, out.got);
+        return WRITE_AGAIN;
+    }
+    struct upt_pos highest = part->highest;
+    simple(view, "MULTI");
+    unsigned rows = format_guarded(view, part, &highest);
+    make_marker(view, part, part->seq + 1, highest, part->attempt);
+    marker_command(view, "SET", part->partition, part->attempt);
+    simple(view, "EXEC");
+    publish_part(view, part); /* the attempt must be known should the reply be lost */
+    upt_crash_point("view.exec.before");
+    if (!round_trip(view, &out)) {
+        return WRITE_GONE;
+    }
+    upt_crash_point("view.exec.after");
+    if (out.aborted) {
+        return WRITE_AGAIN;
+    }
+    (void)accept_attempt(part, part->attempt);
+    publish_part(view, part);
+    upt_metric_add(view->config.metrics, UPT_M_REDIS_ROWS, rows);
+    return WRITE_DONE;
 }
 
 /* ---- sums ---- */
@@ -418,23 +469,47 @@ str_of(const struct upt_buf *buf)
     return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
 }
 
+/* Where the name is, or the free slot where it would be. */
+static uint32_t *
+feature_slot(const struct upt_view *view, struct upt_str name)
+{
+    for (uint64_t h = upt_hash(name.p, name.len);; h++) {
+        uint32_t *slot = &view->feature_slots[h & (view->feature_slots_n - 1)];
+        if (*slot == 0 || upt_str_eq(str_of(&view->features[*slot - 1]), name)) {
+            return slot;
+        }
+    }
+}
+
+static void
+grow_features(struct upt_view *view)
+{
+    view->features_cap = view->features_cap == 0 ? 64 : view->features_cap * 2;
+    struct upt_buf *grown = realloc(view->features, view->features_cap * sizeof(*grown));
+    free(view->feature_slots);
+    view->feature_slots_n = view->features_cap * 2;
+    view->feature_slots = calloc(view->feature_slots_n, sizeof(*view->feature_slots));
+    upt_assert(grown != NULL && view->feature_slots != NULL);
+    view->features = grown;
+    for (size_t i = 0; i < view->features_n; i++) {
+        *feature_slot(view, str_of(&view->features[i])) = (uint32_t)i + 1;
+    }
+}
+
 static void
 remember_feature(struct upt_view *view, struct upt_str name)
 {
-    for (size_t i = 0; i < view->features_n; i++) {
-        if (upt_str_eq(str_of(&view->features[i]), name)) {
-            return;
-        }
-    }
     if (view->features_n == view->features_cap) {
-        view->features_cap = view->features_cap == 0 ? 64 : view->features_cap * 2;
-        struct upt_buf *grown = realloc(view->features, view->features_cap * sizeof(*grown));
-        upt_assert(grown != NULL);
-        view->features = grown;
+        grow_features(view);
+    }
+    uint32_t *slot = feature_slot(view, name);
+    if (*slot != 0) {
+        return;
     }
     struct upt_buf *to = &view->features[view->features_n++];
     memset(to, 0, sizeof(*to));
     upt_buf_put(to, name.p, name.len);
+    *slot = (uint32_t)view->features_n;
 }
 
 static void
@@ -483,9 +558,9 @@ format_totals(struct upt_view *view, const struct upt_view_part *part, const str
     upt_cmd_end(view);
 }
 
-/* Everything of the batch that is not under a marker. */
+/* The sums of the batch, which have a guard of their own. */
 static bool
-write_plain(struct upt_view *view, const struct upt_view_part *parts, size_t parts_n)
+write_sums(struct upt_view *view, const struct upt_view_part *parts, size_t parts_n)
 {
     for (int tries = 0; tries < 2; tries++) {
         struct outcome out;
@@ -497,35 +572,16 @@ write_plain(struct upt_view *view, const struct upt_view_part *parts, size_t par
         for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
             const struct upt_view_frame *frame = frame_at(view, at);
             const struct upt_view_part *part = NULL;
-            for (size_t i = 0; i < parts_n; i++) {
-                part = parts[i].partition == frame->partition ? &parts[i] : part;
+            for (size_t i = 0; i < parts_n && part == NULL; i++) {
+                part = is_current(&parts[i], frame) && !parts[i].refused ? &parts[i] : NULL;
             }
-            if (part == NULL || part->gen != frame->gen || part->refused) {
-                continue;
-            }
-            struct upt_row row;
-            struct upt_view_flush flush;
-            switch (frame->type) {
-            case UPT_FRAME_ROW:
-                memcpy(&row, frame + 1, sizeof(row));
-                row.account.p = (const char *)(frame + 1) + sizeof(row);
-                upt_format_ranks(view, &row);
-                break;
-            case UPT_FRAME_FORGOTTEN:
-                upt_format_unranked(view, forgotten_of(frame));
-                break;
-            case UPT_FRAME_FEATURE:
+            if (part != NULL && frame->type == UPT_FRAME_FEATURE) {
                 format_feature(view, part, frame);
-                break;
-            case UPT_FRAME_TOTALS:
+            } else if (part != NULL && frame->type == UPT_FRAME_TOTALS) {
                 format_totals(view, part, frame);
-                break;
-            default:
-                memcpy(&flush, frame + 1, sizeof(flush));
-                upt_format_partition(view, &flush);
-                break;
             }
         }
+        upt_crash_point("view.sums.before");
         if (!round_trip(view, &out)) {
             return false;
         }
@@ -534,7 +590,7 @@ write_plain(struct upt_view *view, const struct upt_view_part *parts, size_t par
         }
         view->sum_sha[0] = '\0';
     }
-    return true;
+    return false;
 }
 
 /* Partitions owned now, as a copy. */
@@ -556,12 +612,10 @@ copy_parts(struct upt_view *view, struct upt_view_part **ret)
 }
 
 static bool
-has_rows(const struct upt_view *view, const struct upt_view_part *part)
+has_frames(const struct upt_view *view, const struct upt_view_part *part)
 {
     for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
-        const struct upt_view_frame *frame = frame_at(view, at);
-        if (frame->partition == part->partition && frame->gen == part->gen &&
-            (frame->type == UPT_FRAME_ROW || frame->type == UPT_FRAME_FORGOTTEN)) {
+        if (is_current(part, frame_at(view, at))) {
             return true;
         }
     }
@@ -573,12 +627,13 @@ note_flushes(struct upt_view *view, struct upt_view_part *part)
 {
     for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
         const struct upt_view_frame *frame = frame_at(view, at);
-        if (frame->type == UPT_FRAME_FLUSH && frame->partition == part->partition && frame->gen == part->gen) {
+        if (frame->type == UPT_FRAME_FLUSH && is_current(part, frame)) {
             part->published = frame->pos;
         }
     }
 }
 
+/* The batch is kept until everything current in it is in Redis; what is not current any more is passed over. */
 bool
 upt_flush_batch(struct upt_view *view)
 {
@@ -589,18 +644,18 @@ upt_flush_batch(struct upt_view *view)
         struct upt_view_part *part = &parts[i];
         if (part->take) {
             ok = take(view, part);
-            publish_part(view, part, false);
+            publish_part(view, part);
+            ok = ok && !part->take;
         }
-        if (ok && !part->refused && !part->take && has_rows(view, part)) {
-            ok = write_rows(view, part);
-            publish_part(view, part, false);
+        if (ok && !part->refused && has_frames(view, part)) {
+            ok = write_guarded(view, part) == WRITE_DONE || part->refused;
         }
     }
-    ok = ok && (view->batch.len == 0 || write_plain(view, parts, n));
+    ok = ok && (view->batch.len == 0 || write_sums(view, parts, n));
     for (size_t i = 0; i < n && ok; i++) {
         if (!parts[i].refused) {
             note_flushes(view, &parts[i]);
-            publish_part(view, &parts[i], false);
+            publish_part(view, &parts[i]);
         }
     }
     if (ok) {
@@ -616,8 +671,8 @@ upt_check_markers(struct upt_view *view)
 {
     struct upt_view_part *parts = NULL;
     size_t n = copy_parts(view, &parts);
-    bool ok = true;
-    for (size_t i = 0; i < n && ok; i++) {
+    bool ok = true, same = true;
+    for (size_t i = 0; i < n && ok && same; i++) {
         struct outcome out;
         if (parts[i].take) {
             continue;
@@ -626,9 +681,10 @@ upt_check_markers(struct upt_view *view)
         ok = round_trip(view, &out);
         if (ok && strcmp(out.got, parts[i].marker) != 0) {
             if (accept_attempt(&parts[i], out.got)) {
-                publish_part(view, &parts[i], false);
+                publish_part(view, &parts[i]);
             } else {
-                ok = marker_differs(view, &parts[i], out.got);
+                marker_differs(view, &parts[i], out.got);
+                same = parts[i].refused; /* else all are taken anew */
             }
         }
     }

@@ -202,12 +202,9 @@ void
 upt_format_ranks(struct upt_view *view, const struct upt_row *row)
 {
     char text[64];
-    if (!row->has_scores) {
-        return;
-    }
-    format_rank(view, "rank:churn_risk", row->account, row->risk[0]);
-    format_rank(view, "rank:health", row->account, row->health);
-    if (row->scores_changed) {
+    format_rank(view, "rank:churn_risk", row->account, row->has_scores ? row->risk[0] : NAN);
+    format_rank(view, "rank:health", row->account, row->has_scores ? row->health : NAN);
+    if (row->has_scores && row->scores_changed) {
         plain_key(view, "changes");
         upt_cmd_begin(view);
         upt_cmd_text(view, "XADD");
@@ -251,23 +248,26 @@ upt_format_unranked(struct upt_view *view, struct upt_str account)
 void
 upt_format_partition(struct upt_view *view, const struct upt_view_flush *flush)
 {
-    char text[600];
-    int n = 0;
-    text[n++] = '{';
+    struct upt_buf json = {0};
+    upt_buf_puts(&json, "{");
+    if (flush->pos.offset != UPT_NO_OFFSET) {
+        upt_buf_printf(&json, "\"offset\":%lld,", (long long)flush->pos.offset);
+    }
     if (flush->as_of != UPT_NO_CLOCK) {
-        n += snprintf(text + n, sizeof(text) - (size_t)n, "\"offset\":%lld,\"as_of\":%lld,",
-                      (long long)flush->pos.offset, (long long)flush->as_of);
+        upt_buf_printf(&json, "\"as_of\":%lld,", (long long)flush->as_of);
     }
     if (flush->end_offset >= 0) {
-        n += snprintf(text + n, sizeof(text) - (size_t)n, "\"end_offset\":%lld,", (long long)flush->end_offset);
+        upt_buf_printf(&json, "\"end_offset\":%lld,", (long long)flush->end_offset);
     }
-    n += snprintf(text + n, sizeof(text) - (size_t)n, "\"owner\":\"%.256s\",\"updated\":%lld}", view->owner,
-                  (long long)flush->wall_ms);
+    upt_buf_puts(&json, "\"owner\":");
+    upt_buf_put_json(&json, view->owner, strlen(view->owner));
+    upt_buf_printf(&json, ",\"updated\":%lld}", (long long)flush->wall_ms);
     plain_key(view, "partitions");
     upt_cmd_begin(view);
     upt_cmd_text(view, "HSET");
     upt_cmd_buf(view, &view->key);
     upt_cmd_i64(view, flush->partition);
-    upt_cmd_arg(view, text, (size_t)n);
+    upt_cmd_buf(view, &json);
     upt_cmd_end(view);
+    upt_buf_fini(&json);
 }

@@ -26,6 +26,7 @@ struct upt_view_frame {
     uint32_t type;
     int32_t partition;
     uint64_t gen;        /* of the ownership under which it was pushed */
+    uint64_t round;      /* and how many repairs the lane had been told of by then */
     uint32_t len;        /* of all, a multiple of 8 */
     uint32_t features_n; /* of a forgotten account: the length of its id */
     struct upt_pos pos;
@@ -36,6 +37,7 @@ struct upt_view_part {
     int32_t partition;
     bool owned, take, refused, floor_known, repair;
     uint64_t gen;
+    uint64_t round, lane_round; /* losses found; those of them that the lane knows of */
     int64_t epoch;
     struct upt_pos floor, published;
     /* @locality view thread */
@@ -53,6 +55,7 @@ struct upt_stray {
 struct upt_view {
     struct upt_view_config config;
     char *url, *user, *password, *prefix, *owner;
+    struct upt_buf marker_owner; /* owner, encoded to one word, NUL at the end */
     struct upt_ring *ring;
     int doorbell;
     pthread_t thread;
@@ -75,7 +78,9 @@ struct upt_view {
     char sum_sha[48], share_sha[48];
     struct upt_buf *features; /* names whose shares this view refreshes */
     size_t features_n, features_cap;
-    char shares_of[160]; /* the totals that the shares were made of */
+    uint32_t *feature_slots; /* hash table over features: index + 1; 0: free */
+    size_t feature_slots_n;  /* a power of two, at least twice features_n */
+    char shares_of[160];     /* the totals that the shares were made of */
     bool scan_wanted;
     unsigned long long scan_cursor;
 };
@@ -103,6 +108,8 @@ void upt_format_forgotten(struct upt_view *view, struct upt_str account);
 void upt_format_unranked(struct upt_view *view, struct upt_str account);
 void upt_format_partition(struct upt_view *view, const struct upt_view_flush *flush);
 size_t upt_format_fraction(double v, char *buf); /* up to 6 decimals, no trailing zeros */
+/* Percent-encodes as in keys. */
+void upt_encode(struct upt_buf *out, const char *p, size_t len);
 void upt_key(struct upt_view *view, const char *family, struct upt_str name, const char *suffix); /* into view->key */
 
 /* flush.c */

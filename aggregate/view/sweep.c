@@ -102,7 +102,13 @@ upt_scan_step(struct upt_view *view)
     upt_cmd_u64(view, view->scan_cursor);
     upt_cmd_text(view, "MATCH");
     upt_buf_clear(&view->key);
-    upt_buf_printf(&view->key, "%saccount:{*}", view->prefix);
+    for (const char *c = view->prefix; *c != '\0'; c++) {
+        if (strchr("*?[]^\\", *c) != NULL) {
+            upt_buf_puts(&view->key, "\\");
+        }
+        upt_buf_put(&view->key, c, 1);
+    }
+    upt_buf_puts(&view->key, "account:{*}");
     upt_cmd_buf(view, &view->key);
     upt_cmd_text(view, "COUNT");
     upt_cmd_text(view, STEP_COUNT);

@@ -65,7 +65,11 @@ turn(struct upt_view *view)
             return false;
         }
     }
-    return upt_scan_step(view) && work;
+    if (!upt_scan_step(view)) {
+        return false;
+    }
+    view->backoff_ms = 0; /* not on connecting: a server may take connections and refuse every write */
+    return work;
 }
 
 void *

@@ -50,6 +50,7 @@ upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
     part->epoch = epoch;
     part->owned = part->take = true;
     part->refused = part->floor_known = part->repair = false;
+    part->lane_round = part->round;
     part->published = part->floor = UPT_POS_NONE;
     pthread_mutex_unlock(&view->lock);
     ring_doorbell(view);
@@ -64,6 +65,14 @@ upt_view_disown(struct upt_view *view, int32_t partition)
     if (part != NULL) {
         part->owned = false;
         part->gen++;
+    }
+    for (size_t i = 0; i < view->strays_n;) {
+        if (view->strays[i].partition == partition) {
+            upt_buf_fini(&view->strays[i].account);
+            view->strays[i] = view->strays[--view->strays_n];
+        } else {
+            i++;
+        }
     }
     pthread_mutex_unlock(&view->lock);
     return true;
@@ -97,9 +106,11 @@ upt_view_take_repair(struct upt_view *view, int32_t partition)
 {
     pthread_mutex_lock(&view->lock);
     struct upt_view_part *part = upt_view_find(view, partition);
-    bool repair = part != NULL && part->owned && part->repair;
+    /* Not before the marker is taken anew: what is pushed from here on counts, so it must be above the floor. */
+    bool repair = part != NULL && part->owned && part->repair && part->floor_known;
     if (repair) {
         part->repair = false;
+        part->lane_round = part->round;
     }
     pthread_mutex_unlock(&view->lock);
     return repair;
@@ -153,7 +164,7 @@ begin(struct upt_view *view, upt_frame_type type, int32_t partition, struct upt_
 {
     pthread_mutex_lock(&view->lock);
     const struct upt_view_part *part = upt_view_find(view, partition);
-    uint64_t gen = part != NULL ? part->gen : 0;
+    uint64_t gen = part != NULL ? part->gen : 0, round = part != NULL ? part->lane_round : 0;
     pthread_mutex_unlock(&view->lock);
     len = padded(len);
     char *at = upt_ring_reserve(view->ring, len);
@@ -161,8 +172,13 @@ begin(struct upt_view *view, upt_frame_type type, int32_t partition, struct upt_
         ring_doorbell(view);
         return NULL;
     }
-    struct upt_view_frame frame = {
-        .type = type, .partition = partition, .gen = gen, .len = (uint32_t)len, .features_n = features_n, .pos = pos};
+    struct upt_view_frame frame = {.type = type,
+                                   .partition = partition,
+                                   .gen = gen,
+                                   .round = round,
+                                   .len = (uint32_t)len,
+                                   .features_n = features_n,
+                                   .pos = pos};
     return put(at, &frame, sizeof(frame));
 }
 
@@ -266,6 +282,8 @@ upt_view_create(const struct upt_view_config *config, struct upt_view **ret, str
     view->config.password = view->password = copy(config->password);
     view->config.prefix = view->prefix = copy(config->prefix);
     view->config.owner = view->owner = copy(config->owner);
+    upt_encode(&view->marker_owner, view->owner, strlen(view->owner));
+    upt_buf_put(&view->marker_owner, "", 1);
     pthread_mutex_init(&view->lock, NULL);
     view->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     upt_status status = upt_ring_create(config->ring_bytes > 0 ? config->ring_bytes : RING_BYTES, &view->ring, reterr);
@@ -303,6 +321,8 @@ upt_view_destroy(struct upt_view **view_p)
         upt_buf_fini(&view->features[i]);
     }
     free(view->features);
+    free(view->feature_slots);
+    upt_buf_fini(&view->marker_owner);
     free(view->parts);
     upt_ring_destroy(&view->ring);
     upt_buf_fini(&view->batch);

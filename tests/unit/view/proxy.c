@@ -77,6 +77,9 @@ serve(struct proxy *proxy, int client, int server)
                 return;
             }
             bool ends = len > sizeof(exec) && memcmp(chunk + len - sizeof(exec) + 1, exec, sizeof(exec) - 1) == 0;
+            if (ends && atomic_load(&proxy->mode) == PROXY_HOLD_EXEC_REPLY && is_readable(server, 5000)) {
+                hold(proxy);
+            }
             if (ends && atomic_load(&proxy->mode) == PROXY_DROP_EXEC_REPLY) {
                 (void)pass(server, -1, chunk, sizeof(chunk), &len);
                 atomic_store(&proxy->mode, PROXY_PASS);

@@ -10,6 +10,7 @@ typedef enum proxy_mode {
     PROXY_PASS,
     PROXY_DROP_EXEC_REPLY, /* once: EXEC is carried out, but the connection ends before its reply */
     PROXY_HOLD_MULTI,      /* once: what begins with MULTI is held until released */
+    PROXY_HOLD_EXEC_REPLY, /* once: EXEC is carried out, its reply is held until released */
 } proxy_mode;
 
 struct proxy {

@@ -10,6 +10,7 @@
 
 #include "proxy.h"
 #include "rig.h"
+#include "uptake/time.h"
 
 static struct redis_server server = {.aof = true};
 /* Not on the stack of a test: a failing one leaves it at once, and these have threads. Ended by teardown. */
@@ -361,6 +362,134 @@ test_zombie_writes_no_rank(void **state)
     assert_non_null(strstr(redis_server_ask(&server, "HGET uptake:partitions 0"), "heir"));
 }
 
+/* Each partition's loss is found once, and the frames of one repair are not thrown away by the next. */
+static void
+test_repair_of_many_partitions_is_one(void **state)
+{
+    (void)state;
+    rig_open(&rig, &server, "one");
+    for (int32_t p = 0; p < 6; p++) {
+        rig_own(&rig, p, 1);
+    }
+    redis_server_ask(&server, "FLUSHALL");
+    for (int32_t p = 0; p < 6; p++) {
+        assert_true(rig_repair(&rig, p));
+    }
+    for (int64_t turn = 0; turn < 6; turn++) { /* each longer than a look at the markers */
+        for (int32_t p = 0; p < 6; p++) {
+            rig_flush(&rig, p, 10 + turn);
+            assert_true(rig_published(&rig, p, 10 + turn));
+        }
+    }
+    redis_server_ask(&server, "DEL uptake:_m:{3}");
+    assert_true(rig_repair(&rig, 3));
+    struct upt_row row = rig_row("acme", 3, 20);
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 3, 20);
+    assert_true(rig_published(&rig, 3, 20));
+    assert_offset("acme", "20");
+    assert_in_range(rig_metric(&rig, UPT_M_REDIS_REPAIRS), 2, 12);
+}
+
+/* What was pushed before the lane heard of the loss does not say that everything is in Redis. */
+static void
+test_published_waits_for_the_repair(void **state)
+{
+    (void)state;
+    rig_open(&rig, &server, "one");
+    rig_own(&rig, 0, 1);
+    rig_own(&rig, 1, 1);
+    push(&rig, "acme", 10);
+    assert_true(rig_published(&rig, 0, 10));
+    redis_server_ask(&server, "FLUSHALL");
+    assert_true(rig_repair(&rig, 1)); /* the loss is known; partition 0's flag is not yet taken */
+    rig_flush(&rig, 0, 11);
+    rig_flush(&rig, 1, 11);
+    assert_true(rig_published(&rig, 1, 11));
+    assert_int_equal(upt_view_published(rig.view, 0).offset, UPT_NO_OFFSET);
+    assert_true(upt_view_take_repair(rig.view, 0));
+    push(&rig, "acme", 11);
+    assert_true(rig_published(&rig, 0, 11));
+    assert_offset("acme", "11");
+}
+
+/* Stopped after EXEC and before whatever it does next. */
+static void
+test_zombie_after_exec_writes_no_rank(void **state)
+{
+    (void)state;
+    struct upt_row row = rig_row("acme", 0, 11);
+    row.has_scores = true;
+    row.health = 50;
+    row.risk[0] = 0.5;
+    assert_true(proxy_start(&proxy, server.port));
+    rig_open_url(&rig, proxy.url, "zombie");
+    rig_open(&other, &server, "heir");
+    rig_own(&rig, 0, 1);
+    atomic_store(&proxy.mode, PROXY_HOLD_EXEC_REPLY);
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 0, 11);
+    assert_true(redis_server_wait(is_held, NULL));
+    rig_own(&other, 0, 2);
+    assert_true(upt_view_push_forgotten(other.view, 0, rig_pos(20), UPT_STR("acme")));
+    rig_flush(&other, 0, 20);
+    assert_true(rig_published(&other, 0, 20));
+    atomic_store(&proxy.release, true);
+    rig_own(&rig, 1, 1);
+    rig_flush(&rig, 1, 5);
+    assert_true(rig_published(&rig, 1, 5));
+    assert_string_equal(redis_server_ask(&server, "ZCARD uptake:rank:health"), "0");
+    assert_non_null(strstr(redis_server_ask(&server, "HGET uptake:partitions 0"), "heir"));
+}
+
+static void
+test_owner_of_any_name(void **state)
+{
+    (void)state;
+    rig_open(&rig, &server, "my \"group\"-1");
+    rig_own(&rig, 0, 2);
+    push(&rig, "acme", 10);
+    assert_true(rig_published(&rig, 0, 10));
+    assert_non_null(strstr(redis_server_ask(&server, "HGET uptake:partitions 0"), "\"owner\":\"my \\\"group\\\"-1\""));
+    rig_open(&other, &server, "other");
+    assert_true(upt_view_own(other.view, 0, 1));
+    assert_true(rig_metric_reaches(&other, UPT_M_REDIS_GUARD_REFUSALS, 1));
+}
+
+/* A key that something else made a string of does not hold up the others. */
+static void
+test_key_of_another_type(void **state)
+{
+    (void)state;
+    redis_server_ask(&server, "SET uptake:account:{bad} x");
+    rig_open(&rig, &server, "one");
+    rig_own(&rig, 0, 1);
+    push(&rig, "bad", 10);
+    push(&rig, "good", 10);
+    assert_true(rig_published(&rig, 0, 10));
+    assert_offset("good", "10");
+    assert_string_equal(redis_server_ask(&server, "GET uptake:account:{bad}"), "x");
+}
+
+static void
+test_refused_writes_back_off(void **state)
+{
+    (void)state;
+    rig_open(&rig, &server, "one");
+    rig_own(&rig, 0, 1);
+    redis_server_ask(&server, "CONFIG SET maxmemory 1");
+    uint64_t before = rig_metric(&rig, UPT_M_REDIS_RECONNECTS);
+    int64_t began = upt_mono_ms();
+    push(&rig, "acme", 10);
+    bool reached = rig_metric_reaches(&rig, UPT_M_REDIS_RECONNECTS, before + 5);
+    int64_t took = upt_mono_ms() - began;
+    redis_server_ask(&server, "CONFIG SET maxmemory 0");
+    assert_true(reached);
+    assert_in_range(took, 50 + 100 + 200 + 400 + 800, 20000);
+    assert_true(rig_published(&rig, 0, 10));
+    assert_int_equal(rig_metric(&rig, UPT_M_REDIS_REPAIRS), 0);
+}
+
 int
 main(void)
 {
@@ -378,6 +507,12 @@ main(void)
         cmocka_unit_test_setup_teardown(test_strays_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contributions_obey_epochs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_zombie_writes_no_rank, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_repair_of_many_partitions_is_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_published_waits_for_the_repair, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_zombie_after_exec_writes_no_rank, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_owner_of_any_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_key_of_another_type, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_writes_back_off, setup, teardown),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
