@@ -228,8 +228,8 @@ upt_silence_minutes(const struct upt_model *model, const struct upt_activity *ac
             high = middle;
         }
     }
-    double least = ceil(upt_round6(act->gap_own * model->silence.gaps_least * 1440));
-    return high > least ? high : (int64_t)least;
+    int64_t least = (int64_t)ceil(upt_round6(act->gap_own * model->silence.gaps_least * 1440));
+    return high > least ? high : least;
 }
 
 double

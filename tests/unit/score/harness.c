@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define NEAR(a, b) assert_true(fabs((a) - (b)) < 1e-9)
 
@@ -57,6 +58,7 @@ check_alert(struct world *w, const struct upt_alert *alert)
     for (int i = 0; i < w->alerts_n; i++) {
         if (strcmp(w->alert[i].id, alert->alert_id) == 0) {
             revisions++;
+            assert_true(alert->action != UPT_UPDATE || alert->changed_at - w->alert[i].a.changed_at >= UPT_DAY_MS);
             ended += w->alert[i].a.action == UPT_RESOLVE || w->alert[i].a.action == UPT_EXPIRE ? 1 : 0;
         }
     }
@@ -344,4 +346,14 @@ double
 world_day(int64_t ms)
 {
     return (double)(ms - DAY0 * UPT_DAY_MS) / (double)UPT_DAY_MS;
+}
+
+void
+upt_test_xxh128(const void *p, size_t len, char ret[33])
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(p, len));
+    for (int i = 0; i < 16; i++) {
+        (void)snprintf(ret + 2 * i, 3, "%02x", canonical.digest[i]);
+    }
 }

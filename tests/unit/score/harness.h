@@ -1,8 +1,9 @@
-/* Accounts whose days are scripted, run through the real state and score; everything that is decided is kept and checked.
+/* Accounts whose days are scripted, run through the real state and score; everything that is decided is kept and
+ * checked.
  *
- * Checked for every record that comes out, in every test: weights add up to 1; points are weight × (sub-score − mean) × 100
- * and add up to score − cohort mean, factors and base to the logit, both to 1e-9; revisions have no gaps; an alert begins
- * with OPEN, ends with RESOLVE or EXPIRE, and no id comes twice. */
+ * Checked for every record that comes out, in every test: weights add up to 1; points are weight × (sub-score − mean) ×
+ * 100 and add up to score − cohort mean, factors and base to the logit, both to 1e-9; revisions have no gaps; an alert
+ * begins with OPEN, ends with RESOLVE or EXPIRE, and no id comes twice. */
 #ifndef UPT_TEST_SCORE_HARNESS_H
 #define UPT_TEST_SCORE_HARNESS_H
 
@@ -58,5 +59,7 @@ int world_count(const struct world *w, const char *account, const char *rule, in
 /* The i-th such transition; fails the test if there is none. */
 const struct kept_alert *world_alert(const struct world *w, const char *account, const char *rule, int i);
 double world_day(int64_t ms); /* days since DAY0 */
+/* Canonical hex of XXH3-128. */
+void upt_test_xxh128(const void *p, size_t len, char ret[33]);
 
 #endif

@@ -180,12 +180,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bitmap),
-        cmocka_unit_test(order_free),
-        cmocka_unit_test(cadence),
-        cmocka_unit_test(gaps_and_frequency_by_hand),
-        cmocka_unit_test(weekly_frequency),
-        cmocka_unit_test(silence_deadline),
+        cmocka_unit_test(bitmap),           cmocka_unit_test(order_free),
+        cmocka_unit_test(cadence),          cmocka_unit_test(gaps_and_frequency_by_hand),
+        cmocka_unit_test(weekly_frequency), cmocka_unit_test(silence_deadline),
     };
     return cmocka_run_group_tests_name("score_activity", tests, setup, teardown);
 }

@@ -49,7 +49,8 @@ static void
 against_textbook(void **state)
 {
     (void)state;
-    const struct upt_bgbb sets[] = {{0.427926, 3.115898, 0.398303, 2.750144}, {1.2, 0.7, 0.6, 3.1}, {0.25, 0.63, 0.4, 6.2}};
+    const struct upt_bgbb sets[] = {
+        {0.427926, 3.115898, 0.398303, 2.750144}, {1.2, 0.7, 0.6, 3.1}, {0.25, 0.63, 0.4, 6.2}};
     for (size_t s = 0; s < 3; s++) {
         for (int n = 0; n <= 60; n += 4) {
             for (int tx = 0; tx <= n; tx += 3) {

@@ -69,6 +69,26 @@ silence_does_not_close(void **state)
     world_to(w, 300, 1, 0);
     assert_int_equal(world_count(w, "a", "USAGE_DROP", UPT_RESOLVE), 0);
     assert_int_equal(world_count(w, "a", "USAGE_DROP", UPT_ESCALATE), 1);
+    assert_true(fabs((double)world_ext(w, "a")->drop.profile[0] - 20) < 1e-4); /* the drop did not become the usual */
+    world_free(w);
+}
+
+/* Little is expected at weekends: that it comes is no recovery. */
+static void
+quiet_days_do_not_count(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 83; d++) {
+        world_use(w, "a", d, "f", !workday(d) ? 1 : d < 61 || d > 79 ? 20 : 4);
+    }
+    assert_int_equal(world_count(w, "a", "USAGE_DROP", UPT_OPEN), 1);
+    world_to(w, 83, 0, 59); /* Saturday, Sunday and one Monday were as expected */
+    assert_int_equal(world_count(w, "a", "USAGE_DROP", UPT_RESOLVE), 0);
+    world_use(w, "a", 83, "f", 20);
+    world_use(w, "a", 84, "f", 20);
+    world_to(w, 85, 0, 59);
+    assert_int_equal(world_count(w, "a", "USAGE_DROP", UPT_RESOLVE), 1);
     world_free(w);
 }
 
@@ -144,8 +164,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(falls_and_recovers), cmocka_unit_test(silence_does_not_close),
-        cmocka_unit_test(evidence_by_hand),   cmocka_unit_test(own_period),
+        cmocka_unit_test(falls_and_recovers),
+        cmocka_unit_test(silence_does_not_close),
+        cmocka_unit_test(quiet_days_do_not_count),
+        cmocka_unit_test(evidence_by_hand),
+        cmocka_unit_test(own_period),
         cmocka_unit_test(fade),
     };
     return cmocka_run_group_tests_name("score_drop", tests, NULL, NULL);

@@ -82,7 +82,8 @@ refusals(void **state)
     refused("version courses-1\n", "\n", ": ", "version: missing");
     refused("version courses-1\n", "version courses-1\nversion b\n", ":3: ", "once");
     refused("[bands]", "[bonds]", ": ", "[bonds]: unknown section; allowed: [bgbb]");
-    refused("critical_below 30", "critical_belo 30", ": ", "critical_belo: unknown in [bands]; allowed: critical_below");
+    refused("critical_below 30", "critical_belo 30", ": ",
+            "critical_belo: unknown in [bands]; allowed: critical_below");
     refused("critical_below 30", "critical_below 30\ncritical_below 30", ": ", "critical_below: a second time");
     refused("critical_below 30\n", "\n", ": ", "[bands] critical_below: missing");
     refused("critical_below 30", "critical_below 300", ": ", "allowed: 0 to 100");

@@ -85,7 +85,8 @@ refusals(void **state)
     refused("rules:\n  SILENCE:\n    enabled: yes\n", ":3: ", "allowed: true, false");
     refused("rules:\n  SILENCE:\n    cool_down: 3\n", ":3: ", "allowed: a duration");
     refused("rules:\n  SILENCE:\n    min_active_days: 2.5\n", ":3: ", "a whole number");
-    refused("rules:\n  HEALTH_BAND:\n    levels: {WATCH: LOUD}\n", ":3: ", "allowed: off, INFO, WARNING, HIGH, CRITICAL");
+    refused("rules:\n  HEALTH_BAND:\n    levels: {WATCH: LOUD}\n",
+            ":3: ", "allowed: off, INFO, WARNING, HIGH, CRITICAL");
     refused("rules:\n  SILENCE:\n    version: 1\n    version: 2\n", ":4: ", "a second time");
     refused("rules:\n  SILENCE: 3\n", ":2: ", "allowed: a mapping with enabled, version");
     refused("rules:\n  SILENCE:\n    version: {a: 1}\n", ":3: ", "unknown");

@@ -1,4 +1,5 @@
-/* SILENCE: with no event arriving, in each account's own cadence, at the minute worked out ahead; ends at the next use. */
+/* SILENCE: with no event arriving, in each account's own cadence, at the minute worked out ahead; ends at the next use.
+ */
 #include "harness.h"
 
 /* A daily and a weekly account in the same log; both stop. */
@@ -15,7 +16,8 @@ own_cadence(void **state)
             world_use(w, "weekly", d, "f", 3);
         }
         world_to(w, d, 23, 0);
-        assert_int_equal(world_count(w, "weekly", "SILENCE", -1), 0); /* also in the week in which the daily one fires */
+        assert_int_equal(world_count(w, "weekly", "SILENCE", -1),
+                         0); /* also in the week in which the daily one fires */
     }
     const struct kept_alert *open = world_alert(w, "daily", "SILENCE", 0);
     double silent = world_day(open->a.changed_at) - 59.5;
@@ -79,7 +81,8 @@ ends_at_the_next_use(void **state)
     const struct kept_alert *end = &w->alert[w->alerts_n - 1];
     assert_true(end->a.changed_at == at + 1000); /* decided at the record */
     assert_true(end->a.pos.offset == w->offset - 1);
-    assert_true(fabs(end->a.observed - (double)(at + 1000 - (DAY0 + 29) * UPT_DAY_MS - 12 * UPT_HOUR_MS) / 86400e3) < 1e-6);
+    assert_true(fabs(end->a.observed - (double)(at + 1000 - (DAY0 + 29) * UPT_DAY_MS - 12 * UPT_HOUR_MS) / 86400e3) <
+                1e-6);
     world_free(w);
 }
 
@@ -125,7 +128,8 @@ young(void **state)
     world_free(w);
 }
 
-/* Use every day at changing hours: the timer never fires, and the deadline follows the last use, not the first of the day. */
+/* Use every day at changing hours: the timer never fires, and the deadline follows the last use, not the first of the
+ * day. */
 static void
 deadline_follows(void **state)
 {
@@ -170,8 +174,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_cadence), cmocka_unit_test(weekly_with_jitter), cmocka_unit_test(ends_at_the_next_use),
-        cmocka_unit_test(cool_down),   cmocka_unit_test(young),              cmocka_unit_test(deadline_follows),
+        cmocka_unit_test(own_cadence),
+        cmocka_unit_test(weekly_with_jitter),
+        cmocka_unit_test(ends_at_the_next_use),
+        cmocka_unit_test(cool_down),
+        cmocka_unit_test(young),
+        cmocka_unit_test(deadline_follows),
         cmocka_unit_test(churned),
     };
     return cmocka_run_group_tests_name("score_silence", tests, NULL, NULL);
