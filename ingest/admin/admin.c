@@ -48,7 +48,9 @@ split(const char *listen_at, char *ret_host, size_t host_cap, const char **ret_p
         ret_host[0] = '\0';
     }
     *ret_port = colon + 1;
-    return true;
+    char *end = NULL;
+    unsigned long port = strtoul(colon + 1, &end, 10); /* getaddrinfo takes 70000 for 4464 */
+    return colon[1] >= '0' && colon[1] <= '9' && *end == '\0' && port <= UINT16_MAX;
 }
 
 static bool
@@ -289,8 +291,9 @@ upt_admin_start(const struct upt_admin_config *config, struct upt_admin **ret, s
     if (status != UPT_OK) {
         goto fail;
     }
-    upt_log(UPT_LOG_INFO, "admin", "the live page is on port %u of %s%s", (unsigned)admin->port, config->listen,
-            admin->token[0] != '\0' ? ", with a token" : "");
+    upt_log(UPT_LOG_INFO, "admin", "the live page: http://%.*s:%u/%s",
+            (int)(strrchr(config->listen, ':') - config->listen), config->listen, (unsigned)admin->port,
+            admin->token[0] != '\0' ? " (asks for the token)" : "");
     *ret = admin;
     return UPT_OK;
 

@@ -239,22 +239,20 @@ acceptable(const struct upt_admin *admin, struct MHD_Connection *connection, con
     return true;
 }
 
+static bool
+is_probe(const char *path)
+{
+    return strcmp(path, "/healthz") == 0 || strcmp(path, "/livez") == 0 || strcmp(path, "/readyz") == 0;
+}
+
 /* Paths are compared whole: no prefix, no folder, no file system. */
 static enum MHD_Result
-route(struct upt_admin *admin, struct MHD_Connection *connection, const char *path, const char *method,
-      struct upt_admin_job *job)
+route(struct upt_admin *admin, struct MHD_Connection *connection, const char *path, struct upt_admin_job *job)
 {
-    enum MHD_Result result = MHD_NO;
-    bool live = strcmp(path, "/healthz") == 0 || strcmp(path, "/livez") == 0;
-    bool readiness = strcmp(path, "/readyz") == 0;
-    bool page = strcmp(path, "/") == 0;
-    if (!acceptable(admin, connection, method, live || readiness, &result)) {
-        return result;
+    if (is_probe(path)) {
+        return serve_health(admin, connection, strcmp(path, "/readyz") == 0);
     }
-    if (live || readiness) {
-        return serve_health(admin, connection, readiness);
-    }
-    if (page) {
+    if (strcmp(path, "/") == 0) {
         return serve_page(connection);
     }
     if (!authorised(admin, connection)) {
@@ -272,27 +270,34 @@ route(struct upt_admin *admin, struct MHD_Connection *connection, const char *pa
     return refuse(connection, MHD_HTTP_NOT_FOUND, "there is nothing here");
 }
 
+/* Called with the headers, again when the (empty) body is over, and once more after a suspension. */
 static enum MHD_Result
 on_request(void *arg, struct MHD_Connection *connection, const char *path, const char *method, const char *version,
            const char *upload, size_t *upload_len, void **request_p)
 {
     struct upt_admin *admin = arg;
     struct upt_admin_job *job = *request_p;
+    enum MHD_Result result = MHD_YES;
     (void)version;
     (void)upload;
     upt_assert(admin->magic == UPT_ADMIN_MAGIC);
-    if (job != NULL && job->queued) {
-        return respond(connection, job->code, JSON_TYPE, BASE_POLICY, &job->body); /* resumed: the answer is there */
+    if (job == NULL) {
+        job = calloc(1, sizeof(*job));
+        *request_p = job;
+        if (job == NULL) {
+            return MHD_NO;
+        }
+        /* Refused now, answered later: an answer at this point makes libmicrohttpd close the connection. */
+        (void)acceptable(admin, connection, method, is_probe(path), &result);
+        return result;
     }
     if (*upload_len > 0) {
         return MHD_NO;
     }
-    job = calloc(1, sizeof(*job));
-    if (job == NULL) {
-        return MHD_NO;
+    if (job->queued) {
+        return respond(connection, job->code, JSON_TYPE, BASE_POLICY, &job->body);
     }
-    *request_p = job;
-    return route(admin, connection, path, method, job);
+    return route(admin, connection, path, job);
 }
 
 static void

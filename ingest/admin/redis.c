@@ -16,6 +16,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "uptake/output.h"
 #include "uptake/time.h"
 
 #define RETRY_MS 1000
@@ -293,12 +294,13 @@ risk_row(struct upt_str account, struct upt_str score, const redisReply *fields)
     return row;
 }
 
+/* Accounts that have left rank high and are past helping: more are read than shown. */
 json_t *
 upt_admin_redis_at_risk(struct upt_admin_redis *redis)
 {
     struct upt_buf key = {0};
     char last[16];
-    snprintf(last, sizeof(last), "%d", UPT_ADMIN_RISKS - 1);
+    snprintf(last, sizeof(last), "%d", UPT_ADMIN_RANKED - 1);
     upt_buf_printf(&key, "%srank:churn_risk", redis->config.prefix);
     redisReply *ranks = ask(redis, 5,
                             (struct upt_str[]){UPT_STR("ZREVRANGE"), str_of_buf(&key), UPT_STR("0"), upt_str_of(last),
@@ -316,9 +318,12 @@ upt_admin_redis_at_risk(struct upt_admin_redis *redis)
     for (size_t i = 0; i < sent; i++) {
         redisReply *fields = upt_admin_redis_take(redis);
         json_t *row = risk_row(str_of_reply(ranks->element[2 * i]), str_of_reply(ranks->element[2 * i + 1]), fields);
-        if (row != NULL) {
-            (void)json_array_append_new(list, row);
+        const char *phase = json_string_value(json_object_get(row, "phase"));
+        bool gone = phase != NULL && strcmp(phase, upt_phase_names[UPT_PHASE_CHURNED]) == 0;
+        if (row != NULL && !gone && json_array_size(list) < UPT_ADMIN_RISKS) {
+            (void)json_array_append(list, row);
         }
+        json_decref(row);
         if (fields != NULL) {
             freeReplyObject(fields);
         }

@@ -16,7 +16,7 @@ struct upt_generator;
 
 struct upt_generator_config {
     int64_t accounts, users, features, days; /* users: mean of an account; 0: natural sizes, 1 to some thousand */
-    int64_t events;                          /* about so many in all; 0: as the accounts are */
+    int64_t events;                          /* so many in all; 0: as the accounts are */
     double churn_share;                      /* 0..1 of the accounts leave within the time */
     uint64_t seed;
     int64_t now_ms; /* the end; the beginning is `days` before */
