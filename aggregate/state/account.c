@@ -1,295 +1,295 @@
-/* Accounts and their table: open addressing over a vector of pointers; ids are compared fully. */
-#include <stdlib.h>
+/* An account from birth to being forgotten, and what observers may ask about it.
+ *
+ * An account is one block: the struct, the observer's bytes, the id. Windows, users, features, pairs, ids and profile
+ * hang off it, each there only when it holds something.
+ *
+ * @locality: the thread that owns the state. */
 #include <string.h>
 
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-static uint32_t
-slot_of(const struct upt_accounts *a, struct upt_str key, uint64_t hash)
+#define LINE 64    /* bytes of a cache line */
+#define SCANNED 16 /* users or features that are found by looking at all */
+
+static char *
+id_of(struct upt_account *acct)
 {
-    uint32_t mask = a->slots_n - 1;
-    uint32_t i = (uint32_t)hash & mask;
-    while (a->slots[i] != 0) {
-        const struct upt_account *acct = a->v[a->slots[i] - 1];
-        if (acct->hash == hash && acct->id_len == key.len && memcmp(acct->id, key.p, key.len) == 0) {
-            break;
-        }
-        i = (i + 1) & mask;
-    }
-    return i;
+    return (char *)acct->tail + acct->id_at;
 }
 
-struct upt_account *
-upt_accounts_find(const struct upt_accounts *a, struct upt_str key, uint64_t hash)
+static size_t
+block_size(size_t ext_size, size_t id_len)
 {
-    if (a->slots_n == 0) {
-        return NULL;
-    }
-    uint32_t slot = slot_of(a, key, hash);
-    return a->slots[slot] != 0 ? a->v[a->slots[slot] - 1] : NULL;
+    return sizeof(struct upt_account) + ext_size + id_len;
+}
+
+static size_t
+ext_size(const struct upt_state *st)
+{
+    return (st->observer.ext_size + 7) & ~(size_t)7;
 }
 
 static void
-grow_table(struct upt_accounts *a)
+prefetch(const void *p, size_t bytes)
 {
-    free(a->slots);
-    a->slots_n = a->slots_n == 0 ? 64 : a->slots_n * 2;
-    a->slots = calloc(a->slots_n, sizeof(*a->slots));
-    upt_assert(a->slots != NULL);
-    for (uint32_t i = 0; i < a->n; i++) {
-        uint32_t slot = (uint32_t)a->v[i]->hash & (a->slots_n - 1);
-        while (a->slots[slot] != 0) {
-            slot = (slot + 1) & (a->slots_n - 1);
-        }
-        a->slots[slot] = i + 1;
+    for (size_t at = 0; at < bytes; at += LINE) {
+        __builtin_prefetch((const char *)p + at);
+    }
+}
+
+/* An account that was not touched for a while costs a miss for each of its parts: start them together. */
+void
+upt_account_prefetch(const struct upt_account *acct)
+{
+    unsigned buckets = acct->rings.n[UPT_R_DAY] + acct->rings.n[UPT_R_HOUR];
+    prefetch(acct->users.v, acct->users.cap > SCANNED ? LINE : acct->users.n * sizeof(*acct->users.v));
+    prefetch(acct->uses.v, acct->uses.cap > SCANNED ? LINE : acct->uses.n * sizeof(*acct->uses.v));
+    if (buckets > 0) {
+        prefetch(&acct->rings.v[acct->rings.n[UPT_R_DAY] - 1], 1);
+        prefetch(&acct->rings.v[buckets - 1], 1);
+        prefetch(&acct->rings.v[buckets + acct->rings.n[UPT_R_MINUTE] - 1], 1);
     }
 }
 
 struct upt_account *
-upt_account_create(struct upt_state *st, struct upt_str key, uint64_t hash)
+upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash)
 {
-    struct upt_accounts *a = &st->accounts;
-    size_t ext_size = st->config.observer != NULL ? st->config.observer->ext_size : 0;
-    size_t ext_at = (offsetof(struct upt_account, id) + key.len + 1 + 7) & ~(size_t)7;
-    struct upt_account *acct = calloc(1, ext_at + ext_size);
-    upt_assert(acct != NULL);
-    acct->hash = hash;
-    acct->id_len = key.len;
-    memcpy(acct->id, key.p, key.len);
-    acct->ext_at = (uint32_t)ext_at;
-    acct->timer = UPT_NO_CLOCK;
-    acct->change = acct->daily = INT64_MAX;
-    acct->heap_at = UPT_NOT_IN_HEAP;
-    acct->unseen = true;
-    acct->active_day = UPT_NO_DAY;
-    if ((a->n + 1) * 3 > a->slots_n * 2) {
-        grow_table(a);
-    }
-    if (a->n == a->cap) {
-        a->cap = a->cap == 0 ? 64 : a->cap + a->cap / 2;
-        struct upt_account **grown = realloc(a->v, a->cap * sizeof(struct upt_account *));
-        upt_assert(grown != NULL);
-        a->v = grown;
-    }
-    acct->position = a->n;
-    a->v[a->n++] = acct;
-    a->slots[slot_of(a, key, hash)] = a->n;
-    return acct;
-}
-
-void
-upt_accounts_remove(struct upt_accounts *a, struct upt_account *acct)
-{
-    uint32_t mask = a->slots_n - 1;
-    uint32_t hole = slot_of(a, (struct upt_str){.p = acct->id, .len = acct->id_len}, acct->hash);
-    /* The last of the vector takes the free place. */
-    struct upt_account *last = a->v[a->n - 1];
-    if (last != acct) {
-        a->slots[slot_of(a, (struct upt_str){.p = last->id, .len = last->id_len}, last->hash)] = acct->position + 1;
-        a->v[acct->position] = last;
-        last->position = acct->position;
-    }
-    a->n--;
-    a->slots[hole] = 0;
-    for (uint32_t i = (hole + 1) & mask; a->slots[i] != 0; i = (i + 1) & mask) {
-        uint32_t home = (uint32_t)a->v[a->slots[i] - 1]->hash & mask;
-        if (((i - home) & mask) >= ((i - hole) & mask)) {
-            a->slots[hole] = a->slots[i];
-            a->slots[i] = 0;
-            hole = i;
+    struct upt_account *acct;
+    for (size_t pos = hash; (acct = upt_table_next(&st->accounts, hash, &pos)) != NULL;) {
+        prefetch(acct, sizeof(*acct)); /* it is nearly always this one */
+        if (acct->id_len == key.len && memcmp(id_of(acct), key.p, key.len) == 0) {
+            return acct;
         }
     }
+    return NULL;
+}
+
+struct upt_account *
+upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
+{
+    upt_assert(key.len >= 1 && key.len <= UPT_KEY_MAX);
+    struct upt_account *acct = upt_mem_resize(&st->mem, NULL, 0, block_size(ext_size(st), key.len));
+    acct->item.kind = UPT_ITEM_ACCOUNT;
+    acct->item.flags = UPT_ITEM_UNSEEN;
+    acct->hash = hash;
+    acct->day = st->now.b[UPT_R_DAY];
+    acct->first_seen = INT64_MAX;
+    acct->last_seen = INT64_MIN;
+    acct->accepted = st->now.ms;
+    acct->active_day = UPT_NO_CLOCK;
+    acct->timer = UPT_NO_CLOCK;
+    acct->id_at = (uint16_t)ext_size(st);
+    acct->id_len = (uint16_t)key.len;
+    memcpy(id_of(acct), key.p, key.len);
+    upt_table_insert(&st->mem, &st->accounts, hash, acct);
+    return acct;
 }
 
 void
 upt_account_free(struct upt_state *st, struct upt_account *acct)
 {
-    if (acct->dirty) {
-        upt_list_drop(&st->dirty, acct);
-    }
-    if (acct->changed) {
-        upt_list_drop(&st->changed, acct);
-    }
-    if (st->snapshot) {
-        upt_list_drop(&st->snap, acct);
-    }
-    upt_rings_fini(&acct->rings);
-    upt_users_fini(&acct->users);
-    upt_ids_fini(&acct->ids);
-    free(acct->pairs);
-    free(acct->features);
-    free(acct->traits);
-    free(acct);
+    upt_rings_fini(&st->mem, &acct->rings);
+    upt_users_fini(&st->mem, &acct->users);
+    upt_uses_fini(&st->mem, &acct->uses);
+    upt_pairs_fini(&st->mem, &acct->pairs);
+    upt_dedup_destroy(&st->mem, &acct->dedup);
+    upt_profile_destroy(&st->mem, &st->strings, &acct->profile);
+    (void)upt_mem_resize(&st->mem, acct, block_size(ext_size(st), acct->id_len), 0);
 }
-
-/* ---- size ---- */
-
-#define SAMPLE 512
-#define MALLOC_OVERHEAD 16
-
-static size_t
-bytes_of(const struct upt_account *acct, size_t ext_size)
-{
-    return acct->ext_at + ext_size + upt_rings_bytes(&acct->rings) + acct->users.cap * sizeof(*acct->users.v) +
-           acct->users.index_n * sizeof(uint32_t) + acct->pairs_cap * sizeof(*acct->pairs) +
-           acct->features_cap * sizeof(*acct->features) + acct->traits_n * sizeof(*acct->traits) +
-           acct->ids.cap * sizeof(*acct->ids.v) + acct->ids.index_n * sizeof(uint32_t) + 9 * (size_t)MALLOC_OVERHEAD;
-}
-
-/* The mean of a few hundred accounts, spread over all, times their number: exact sums would cost a counter at
- * every allocation for a limit that needs no such precision. */
-size_t
-upt_state_bytes(const struct upt_state *st)
-{
-    const struct upt_accounts *a = &st->accounts;
-    size_t ext_size = st->config.observer != NULL ? st->config.observer->ext_size : 0;
-    size_t fixed = a->cap * sizeof(struct upt_account *) + a->slots_n * sizeof(uint32_t) +
-                   st->heap.cap * sizeof(struct upt_timer) + st->strings.bytes + st->feature_names.bytes;
-    uint32_t n = a->n < SAMPLE ? a->n : SAMPLE;
-    uint32_t step = n > 0 ? a->n / n : 1;
-    size_t sum = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        sum += bytes_of(a->v[(size_t)i * step], ext_size);
-    }
-    for (uint32_t i = 0; i < st->features_n; i++) {
-        fixed += sizeof(struct upt_feature) + upt_rings_bytes(&st->features[i]->rings);
-    }
-    return fixed + (n > 0 ? sum / n * a->n : 0);
-}
-
-/* ---- lists and timers ---- */
 
 void
-upt_list_put(struct upt_list *list, void *what)
+upt_account_roll(struct upt_state *st, struct upt_account *acct)
 {
-    if (list->n == list->cap) {
-        if (list->head > list->n / 2) {
-            memmove(list->v, list->v + list->head, (list->n - list->head) * sizeof(*list->v));
-            list->n -= list->head;
-            list->head = 0;
-        } else {
-            list->cap = list->cap == 0 ? 64 : list->cap * 2;
-            void **grown = realloc(list->v, list->cap * sizeof(*grown));
-            upt_assert(grown != NULL);
-            list->v = grown;
-        }
+    int64_t today = st->now.b[UPT_R_DAY];
+    if (acct->day == today) {
+        return;
     }
-    list->v[list->n++] = what;
+    upt_users_roll(&acct->users, &st->now, today - acct->day);
+    upt_uses_roll(&acct->uses, today - acct->day);
+    upt_pairs_roll(&st->mem, &acct->pairs, acct->day, today);
+    acct->day = today;
 }
 
-void *
-upt_list_take(struct upt_list *list)
+int
+upt_account_age(const struct upt_account *acct, const struct upt_now *now)
 {
-    while (list->head < list->n) {
-        void *what = list->v[list->head++];
-        if (what != NULL) {
-            return what;
+    if (acct->active_day == UPT_NO_CLOCK || now->b[UPT_R_DAY] - acct->active_day >= UPT_WINDOW_DAYS) {
+        return -1;
+    }
+    return (int)(now->b[UPT_R_DAY] - acct->active_day);
+}
+
+/* Takes the account out of every distinct count. Its events, units and logins stay where they were counted. */
+static void
+take_out(struct upt_state *st, struct upt_account *acct)
+{
+    int64_t today = st->now.b[UPT_R_DAY];
+    struct upt_pair pair;
+    for (uint32_t cursor = 0; upt_pairs_next(&acct->pairs, today, &cursor, &pair);) {
+        struct upt_feature *feature = st->features.v[acct->uses.v[pair.feature].feature];
+        upt_hist_move(&feature->pairs, today, pair.age, -1);
+    }
+    for (uint32_t i = 0; i < acct->uses.n; i++) {
+        struct upt_feature *feature = st->features.v[acct->uses.v[i].feature];
+        int age = upt_used_age(&acct->uses.v[i]);
+        if (age >= 0) {
+            upt_hist_move(&feature->accounts, today, age, -1);
+            upt_item_dirty(st, &feature->item);
         }
     }
-    list->head = list->n = 0;
+    for (uint32_t i = 0; i < acct->users.n; i++) {
+        upt_hist_move(&st->totals.users, today, upt_user_age(&acct->users.v[i], &st->now), -1);
+    }
+    upt_hist_move(&st->totals.accounts, today, upt_account_age(acct, &st->now), -1);
+    st->totals.users_total -= acct->users.total;
+    st->totals.open_alerts -= acct->open_alerts;
+    upt_item_dirty(st, &st->totals.item);
+}
+
+void
+upt_account_remove(struct upt_state *st, struct upt_account *acct)
+{
+    upt_item_before(st, &acct->item);
+    if (st->observer.on_forget != NULL) {
+        st->observer.on_forget(st->config.observer_ctx, st, acct);
+    }
+    upt_account_roll(st, acct);
+    take_out(st, acct);
+    upt_wheel_disarm(&st->wheel, &acct->item);
+    upt_item_gone(st, &acct->item);
+    upt_records_push(&st->forgotten, upt_account_id(acct), UPT_STR_NULL);
+    upt_table_remove(&st->accounts, acct->hash, acct);
+    upt_account_free(st, acct);
+    upt_metric_add(st->config.metrics, UPT_M_FORGOTTEN, 1);
+}
+
+/* ---- what observers and rows read ---- */
+
+struct upt_account *
+upt_state_find(struct upt_state *st, struct upt_str key)
+{
+    return upt_account_lookup(st, key, upt_hash(key.p, key.len));
+}
+
+struct upt_account *
+upt_state_next(struct upt_state *st, size_t *cursor)
+{
+    for (size_t i = *cursor; st->accounts.v != NULL && i <= st->accounts.mask; i++) {
+        if (st->accounts.v[i].item != NULL) {
+            *cursor = i + 1;
+            return st->accounts.v[i].item;
+        }
+    }
     return NULL;
 }
 
-void
-upt_list_drop(struct upt_list *list, const void *what)
+struct upt_str
+upt_account_id(const struct upt_account *acct)
 {
-    for (size_t i = list->head; i < list->n; i++) {
-        if (list->v[i] == what) {
-            list->v[i] = NULL;
-        }
-    }
+    return (struct upt_str){.p = (const char *)acct->tail + acct->id_at, .len = acct->id_len};
+}
+
+void *
+upt_account_ext(struct upt_account *acct)
+{
+    return acct->tail;
+}
+
+int64_t
+upt_account_first_seen(const struct upt_account *acct)
+{
+    return acct->first_seen;
+}
+
+int64_t
+upt_account_last_seen(const struct upt_account *acct)
+{
+    return acct->last_seen;
 }
 
 void
-upt_list_fini(struct upt_list *list)
+upt_account_set_timer(struct upt_state *st, struct upt_account *acct, int64_t tick)
 {
-    free(list->v);
-    memset(list, 0, sizeof(*list));
-}
-
-/* Earlier first; at the same minute accounts by hash and id, then features, then totals: the order is a function of the
- * state, so that a restored process decides in the same order. */
-static bool
-before(const struct upt_timer *a, const struct upt_timer *b)
-{
-    if (a->due != b->due) {
-        return a->due < b->due;
-    }
-    if (a->kind != b->kind) {
-        return a->kind < b->kind;
-    }
-    if (a->order != b->order || a->kind != UPT_TIMER_ACCOUNT || a->what == b->what) {
-        return a->order < b->order;
-    }
-    const struct upt_account *x = a->what, *y = b->what;
-    uint32_t len = x->id_len < y->id_len ? x->id_len : y->id_len;
-    int cmp = memcmp(x->id, y->id, len);
-    return cmp != 0 ? cmp < 0 : x->id_len < y->id_len;
-}
-
-static void
-place(struct upt_heap *heap, uint32_t i, const struct upt_timer *timer)
-{
-    heap->v[i] = *timer;
-    *timer->at = i;
-}
-
-static void
-sift(struct upt_heap *heap, uint32_t i, struct upt_timer timer)
-{
-    while (i > 0 && before(&timer, &heap->v[(i - 1) / 2])) {
-        place(heap, i, &heap->v[(i - 1) / 2]);
-        i = (i - 1) / 2;
-    }
-    for (;;) {
-        uint32_t child = 2 * i + 1;
-        if (child >= heap->n) {
-            break;
-        }
-        if (child + 1 < heap->n && before(&heap->v[child + 1], &heap->v[child])) {
-            child++;
-        }
-        if (!before(&heap->v[child], &timer)) {
-            break;
-        }
-        place(heap, i, &heap->v[child]);
-        i = child;
-    }
-    place(heap, i, &timer);
-}
-
-void
-upt_heap_set(struct upt_heap *heap, struct upt_timer timer)
-{
-    uint32_t at = *timer.at;
-    if (at == UPT_NOT_IN_HEAP) {
-        if (heap->n == heap->cap) {
-            heap->cap = heap->cap == 0 ? 64 : heap->cap * 2;
-            struct upt_timer *grown = realloc(heap->v, heap->cap * sizeof(*grown));
-            upt_assert(grown != NULL);
-            heap->v = grown;
-        }
-        at = heap->n++;
-    }
-    sift(heap, at, timer);
-}
-
-void
-upt_heap_remove(struct upt_heap *heap, uint32_t at)
-{
-    if (at == UPT_NOT_IN_HEAP) {
-        return;
-    }
-    *heap->v[at].at = UPT_NOT_IN_HEAP;
-    struct upt_timer last = heap->v[--heap->n];
-    if (at < heap->n) {
-        sift(heap, at, last);
+    upt_item_changed(st, &acct->item);
+    acct->timer = tick;
+    if (tick != UPT_NO_CLOCK) {
+        upt_assert(tick % UPT_MINUTE_MS == 0 && tick > st->now.ms);
+        upt_state_arm(st, &acct->item, tick / UPT_MINUTE_MS);
     }
 }
 
 int64_t
-upt_heap_next(const struct upt_heap *heap)
+upt_account_timer(const struct upt_account *acct)
 {
-    return heap->n > 0 ? heap->v[0].due : INT64_MAX;
+    return acct->timer;
+}
+
+void
+upt_account_touch(struct upt_state *st, struct upt_account *acct, int32_t open_alerts_delta)
+{
+    upt_item_changed(st, &acct->item);
+    upt_item_dirty(st, &acct->item);
+    if (open_alerts_delta != 0) {
+        acct->open_alerts += open_alerts_delta;
+        st->totals.open_alerts += open_alerts_delta;
+        upt_item_dirty(st, &st->totals.item);
+    }
+}
+
+struct upt_str
+upt_account_trait(const struct upt_account *acct, struct upt_str name)
+{
+    return upt_profile_get(acct->profile, name);
+}
+
+bool
+upt_account_seats(const struct upt_account *acct, int64_t *ret_micro)
+{
+    if (acct->profile == NULL || !acct->profile->has_seats) {
+        return false;
+    }
+    *ret_micro = acct->profile->micro_seats;
+    return true;
+}
+
+struct upt_usage
+upt_account_day(const struct upt_account *acct, int64_t day)
+{
+    return upt_rings_day(&acct->rings, acct->day, day);
+}
+
+size_t
+upt_account_features_n(const struct upt_account *acct)
+{
+    return acct->uses.n;
+}
+
+void
+upt_account_feature(const struct upt_state *st, const struct upt_account *acct, size_t i, struct upt_str *ret_name,
+                    uint32_t *ret_days)
+{
+    upt_assert(i < acct->uses.n);
+    const struct upt_used *used = &acct->uses.v[i];
+    *ret_name = upt_feature_name(st->features.v[used->feature]);
+    *ret_days = upt_used_days(used, st->now.b[UPT_R_DAY] - acct->day);
+}
+
+struct upt_account_users
+upt_account_users(const struct upt_state *st, const struct upt_account *acct)
+{
+    struct upt_account_users counts = {.total = acct->users.total};
+    int64_t later = st->now.b[UPT_R_DAY] - acct->day;
+    for (uint32_t i = 0; i < acct->users.n; i++) {
+        const struct upt_user *user = &acct->users.v[i];
+        int age = upt_user_age(user, &st->now);
+        if (age >= 0) {
+            counts.d30++;
+            counts.d7 += age < 7;
+            counts.d1 += upt_user_hours(user, &st->now) < 24;
+        }
+        counts.adopted += (user->bits & UPT_USER_REMOVED) == 0 &&
+                          upt_count_bits(upt_user_days(user, later)) >= st->config.adopted_days;
+    }
+    return counts;
 }

@@ -1,76 +1,102 @@
-/* Event ids of an account, first in first out, with the clock at which each was accepted.
+/* Ids for deduplication: a ring, first in, first out, of at most 4,096 ids of an account.
  *
- * They are part of the account's checkpoint. Reading them again from the input, from one window before the checkpoint,
- * is not exact: an id accepted at 0 min, seen at 9 and accepted again at 18 (a duplicate does not refresh) gives other
- * verdicts when one starts at 9. A linear search from the newest serves the usual account; beyond 32 ids there is an
- * index. */
-#include <stdlib.h>
+ * An id is held as 64 bits of hash and 32 bits of time. Two ids of one window share a hash with odds below
+ * 4,096² / 2^65, 1 in 2 · 10^12 for a full ring; the ids themselves would be three to five times as large.
+ *
+ * One block, of which the last part is there only beyond 16 ids (fewer are found by looking at all):
+ *
+ *     header | hash[cap] | at[cap] | index[2 × cap]
+ *
+ * index is open addressing over words of 20 bits of hash and 12 of slot. Nearly every id is new, and then its 20 bits
+ * are found nowhere: one cache line is read, no hash. Words of ids given up stay, and are told by their slot, which is
+ * free or holds another hash; when three quarters are taken the index is built anew.
+ *
+ * @locality: the thread that owns the state. */
+#include "aggregate/state/dedup.h"
+
 #include <string.h>
 
-#include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-#define LINEAR_MAX 32
+#define SCAN_MAX 16
+#define MIN_CAP 4
 
-static struct upt_id *
-at(struct upt_ids *ids, uint32_t i)
+struct upt_dedup {
+    int64_t base; /* what at[] is relative to */
+    uint16_t head, n, cap;
+    uint16_t indexed; /* words of the index that are taken */
+    uint64_t hash[];
+};
+
+_Static_assert(UPT_DEDUP_MAX == 1 << 12, "a slot has 12 bits in the index");
+
+static size_t
+byte_size(uint32_t cap)
 {
-    uint32_t pos = ids->head + i;
-    return &ids->v[pos >= ids->cap ? pos - ids->cap : pos];
+    size_t index = cap > SCAN_MAX ? 2 * sizeof(uint32_t) : 0;
+    return sizeof(struct upt_dedup) + cap * (sizeof(uint64_t) + sizeof(uint32_t) + index);
 }
 
-/* The index holds ring positions + 1; entries of ids that left are rebuilt away when it fills up. */
-static void
-reindex(struct upt_ids *ids)
+static uint32_t *
+at_of(struct upt_dedup *dedup)
 {
-    uint32_t want = 64;
-    while (want < ids->n * 4) {
-        want *= 2;
-    }
-    if (want != ids->index_n) {
-        free(ids->index);
-        ids->index = malloc(want * sizeof(*ids->index));
-        upt_assert(ids->index != NULL);
-        ids->index_n = want;
-    }
-    memset(ids->index, 0, want * sizeof(*ids->index));
-    for (uint32_t i = 0; i < ids->n; i++) {
-        uint32_t pos = (uint32_t)(at(ids, i) - ids->v);
-        uint32_t slot = (uint32_t)ids->v[pos].hash & (want - 1);
-        while (ids->index[slot] != 0) {
-            slot = (slot + 1) & (want - 1);
-        }
-        ids->index[slot] = pos + 1;
-    }
-    ids->indexed = ids->n;
+    return (uint32_t *)(void *)(dedup->hash + dedup->cap);
+}
+
+static const uint32_t *
+at_const(const struct upt_dedup *dedup)
+{
+    return (const uint32_t *)(const void *)(dedup->hash + dedup->cap);
+}
+
+/* Never 0, which is a free word. */
+static uint32_t
+word_of(uint64_t hash, uint16_t slot)
+{
+    return (uint32_t)(hash >> 44 | 1) << 12 | slot;
+}
+
+/* The slot of the i-th oldest id. */
+static uint16_t
+slot_of(const struct upt_dedup *dedup, uint32_t i)
+{
+    return (uint16_t)((dedup->head + i) & (dedup->cap - 1U));
+}
+
+static int64_t
+clock_of(const struct upt_dedup *dedup, uint16_t slot)
+{
+    return dedup->base + at_const(dedup)[slot];
 }
 
 static bool
-live(const struct upt_ids *ids, uint32_t pos)
+find_by_index(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 {
-    uint32_t i = pos >= ids->head ? pos - ids->head : pos + ids->cap - ids->head;
-    return i < ids->n;
+    const uint32_t *index = at_const(dedup) + dedup->cap;
+    uint32_t mask = 2U * dedup->cap - 1;
+    uint32_t tag = word_of(hash, 0);
+    for (uint32_t i = (uint32_t)hash & mask; index[i] != 0; i = (i + 1) & mask) {
+        uint16_t slot = index[i] & (UPT_DEDUP_MAX - 1);
+        if ((index[i] ^ tag) < UPT_DEDUP_MAX && dedup->hash[slot] == hash &&
+            (((uint32_t)slot - dedup->head) & (dedup->cap - 1U)) < dedup->n && clock_of(dedup, slot) > after) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool
-upt_ids_has(struct upt_ids *ids, uint64_t hash, int64_t after)
+upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 {
-    if (ids->n <= LINEAR_MAX || ids->index == NULL) {
-        for (uint32_t i = ids->n; i > 0; i--) {
-            const struct upt_id *id = at(ids, i - 1);
-            if (id->clock <= after) {
-                return false; /* clocks ascend */
-            }
-            if (id->hash == hash) {
-                return true;
-            }
-        }
+    if (dedup == NULL) {
         return false;
     }
-    uint32_t mask = ids->index_n - 1;
-    for (uint32_t slot = (uint32_t)hash & mask; ids->index[slot] != 0; slot = (slot + 1) & mask) {
-        const struct upt_id *id = &ids->v[ids->index[slot] - 1];
-        if (id->hash == hash && id->clock > after && live(ids, ids->index[slot] - 1)) {
+    if (dedup->cap > SCAN_MAX) {
+        return find_by_index(dedup, hash, after);
+    }
+    for (uint32_t i = 0; i < dedup->n; i++) {
+        uint16_t slot = slot_of(dedup, i);
+        if (dedup->hash[slot] == hash && clock_of(dedup, slot) > after) {
             return true;
         }
     }
@@ -78,66 +104,156 @@ upt_ids_has(struct upt_ids *ids, uint64_t hash, int64_t after)
 }
 
 static void
-make_room(struct upt_ids *ids)
+put_index(struct upt_dedup *dedup, uint16_t slot)
 {
-    if (ids->n < ids->cap) {
+    uint32_t *index = at_of(dedup) + dedup->cap;
+    uint32_t mask = 2U * dedup->cap - 1;
+    uint32_t i = (uint32_t)dedup->hash[slot] & mask;
+    while (index[i] != 0) {
+        i = (i + 1) & mask;
+    }
+    index[i] = word_of(dedup->hash[slot], slot);
+    dedup->indexed++;
+}
+
+static void
+build_index(struct upt_dedup *dedup)
+{
+    memset(at_of(dedup) + dedup->cap, 0, 2 * sizeof(uint32_t) * dedup->cap);
+    dedup->indexed = 0;
+    for (uint32_t i = 0; i < dedup->n; i++) {
+        put_index(dedup, slot_of(dedup, i));
+    }
+}
+
+/* Appends; there is room. */
+static void
+append(struct upt_dedup *dedup, uint64_t hash, int64_t clock)
+{
+    uint16_t slot = slot_of(dedup, dedup->n);
+    if (dedup->n == 0) {
+        dedup->base = clock;
+    }
+    dedup->hash[slot] = hash;
+    at_of(dedup)[slot] = (uint32_t)(clock - dedup->base);
+    dedup->n++;
+    if (dedup->cap <= SCAN_MAX) {
         return;
     }
-    uint32_t cap = ids->cap == 0 ? 4 : ids->cap * 2;
-    cap = cap > UPT_IDS_MAX ? UPT_IDS_MAX : cap;
-    struct upt_id *v = malloc(cap * sizeof(*v));
-    upt_assert(v != NULL && ids->n < cap);
-    for (uint32_t i = 0; i < ids->n; i++) {
-        v[i] = *at(ids, i);
+    if (2 * (dedup->indexed + 1U) > 3U * dedup->cap) { /* three quarters of 2 × cap */
+        build_index(dedup);
+    } else {
+        put_index(dedup, slot);
     }
-    free(ids->v);
-    ids->v = v;
-    ids->head = 0;
-    ids->cap = cap;
-    if (ids->index != NULL) {
-        reindex(ids);
+}
+
+static void
+resize(struct upt_mem *mem, struct upt_dedup **dedup_p, uint32_t cap)
+{
+    struct upt_dedup *old = *dedup_p;
+    struct upt_dedup *fresh = upt_mem_resize(mem, NULL, 0, byte_size(cap));
+    fresh->cap = (uint16_t)cap;
+    for (uint32_t i = 0; old != NULL && i < old->n; i++) {
+        uint16_t slot = slot_of(old, i);
+        append(fresh, old->hash[slot], clock_of(old, slot));
     }
+    upt_dedup_destroy(mem, dedup_p);
+    *dedup_p = fresh;
+}
+
+static void
+drop_expired(struct upt_dedup *dedup, int64_t after)
+{
+    while (dedup->n > 0 && clock_of(dedup, dedup->head) <= after) {
+        dedup->head = slot_of(dedup, 1);
+        dedup->n--;
+    }
+}
+
+/* Brings base up to the oldest id, when a time would not fit otherwise. */
+static void
+rebase(struct upt_dedup *dedup)
+{
+    uint32_t *at = at_of(dedup);
+    uint32_t shift = at[dedup->head];
+    for (uint32_t i = 0; i < dedup->n; i++) {
+        at[slot_of(dedup, i)] -= shift;
+    }
+    dedup->base += shift;
 }
 
 bool
-upt_ids_put(struct upt_ids *ids, uint64_t hash, int64_t clock, int64_t after)
+upt_dedup_add(struct upt_mem *mem, struct upt_dedup **dedup_p, uint64_t hash, int64_t clock, int64_t after)
 {
-    bool pushed_out = false;
-    while (ids->n > 0 && at(ids, 0)->clock <= after) {
-        ids->head = ids->head + 1 == ids->cap ? 0 : ids->head + 1;
-        ids->n--;
+    if (*dedup_p == NULL) {
+        resize(mem, dedup_p, MIN_CAP);
     }
-    if (ids->n == UPT_IDS_MAX) {
-        ids->head = ids->head + 1 == ids->cap ? 0 : ids->head + 1;
-        ids->n--;
-        pushed_out = true;
+    struct upt_dedup *dedup = *dedup_p;
+    bool evicted = false;
+    drop_expired(dedup, after);
+    if (dedup->n == dedup->cap) {
+        if (dedup->cap < UPT_DEDUP_MAX) {
+            resize(mem, dedup_p, dedup->cap * 2U);
+            dedup = *dedup_p;
+        } else {
+            dedup->head = slot_of(dedup, 1);
+            dedup->n--;
+            evicted = true;
+        }
     }
-    make_room(ids);
-    struct upt_id *id = at(ids, ids->n++);
-    *id = (struct upt_id){.hash = hash, .clock = clock};
-    if (ids->n <= LINEAR_MAX) {
-        free(ids->index);
-        ids->index = NULL;
-        ids->index_n = 0;
-        return pushed_out;
+    if (dedup->n > 0 && clock - dedup->base > UPT_DEDUP_WINDOW_MAX_MS) {
+        rebase(dedup);
     }
-    if (ids->index == NULL || ids->indexed * 2 >= ids->index_n) {
-        reindex(ids);
-        return pushed_out;
-    }
-    uint32_t slot = (uint32_t)hash & (ids->index_n - 1);
-    while (ids->index[slot] != 0) {
-        slot = (slot + 1) & (ids->index_n - 1);
-    }
-    ids->index[slot] = (uint32_t)(id - ids->v) + 1;
-    ids->indexed++;
-    return pushed_out;
+    append(dedup, hash, clock);
+    return evicted;
 }
 
 void
-upt_ids_fini(struct upt_ids *ids)
+upt_dedup_trim(struct upt_mem *mem, struct upt_dedup **dedup_p, int64_t after)
 {
-    free(ids->v);
-    free(ids->index);
-    memset(ids, 0, sizeof(*ids));
+    if (*dedup_p == NULL) {
+        return;
+    }
+    drop_expired(*dedup_p, after);
+    uint32_t n = (*dedup_p)->n;
+    uint32_t cap = (*dedup_p)->cap;
+    while (cap > MIN_CAP && n <= cap / 4) {
+        cap /= 2;
+    }
+    if (n == 0) {
+        upt_dedup_destroy(mem, dedup_p);
+    } else if (cap < (*dedup_p)->cap) {
+        resize(mem, dedup_p, cap);
+    }
+}
+
+int64_t
+upt_dedup_newest(const struct upt_dedup *dedup)
+{
+    upt_assert(dedup->n > 0);
+    return clock_of(dedup, slot_of(dedup, dedup->n - 1U));
+}
+
+bool
+upt_dedup_next(const struct upt_dedup *dedup, int64_t after, uint32_t *cursor, uint64_t *ret_hash, int64_t *ret_clock)
+{
+    for (uint32_t i = *cursor; dedup != NULL && i < dedup->n; i++) {
+        uint16_t slot = slot_of(dedup, i);
+        if (clock_of(dedup, slot) > after) {
+            *ret_hash = dedup->hash[slot];
+            *ret_clock = clock_of(dedup, slot);
+            *cursor = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+upt_dedup_destroy(struct upt_mem *mem, struct upt_dedup **dedup_p)
+{
+    if (*dedup_p != NULL) {
+        (void)upt_mem_resize(mem, *dedup_p, byte_size((*dedup_p)->cap), 0);
+        *dedup_p = NULL;
+    }
 }

@@ -1,115 +1,264 @@
-/* Traits and seats: the last value in the log wins, SEATS and PROFILE alike. */
-#include <errno.h>
-#include <math.h>
+/* Profiles: a sorted vector of traits whose names and values are shared by all accounts of the partition.
+ *
+ * Plans, tiers, segments and the names themselves take few values, so a trait costs 16 bytes; the values that do differ
+ * (a contract value, a date) are no larger than they would be in a map of their own. Sorted, so that two states of the
+ * same content have the same bytes in a checkpoint whatever the order in which traits came.
+ *
+ * Later in the log wins, for each trait by itself; an empty value clears it. Values are kept as they came, also a date
+ * that is none; seats that are no number leave what was known before.
+ *
+ * @locality: the thread that owns the state. */
+#include "aggregate/state/profile.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "aggregate/state/internal.h"
-#include "uptake/assert.h"
+#include "uptake/units.h"
 
-#define NAME_MAX_LEN 64
-#define VALUE_MAX_LEN 256
-#define SEATS_MAX 1e12
+#define SEATS_LIMIT 1e12
+#define NUMBER_MAX 63 /* characters */
 
-static void
-set_seats(struct upt_state *st, struct upt_account *acct, double seats)
+/* The properties that the contract names; `seats` is kept as a number. They do not count against UPT_TRAITS_MAX. */
+static const char *const known[] = {
+    "plan",
+    "tier",
+    "segment",
+    "industry",
+    "line_of_business",
+    "region",
+    "growth_potential",
+    "contract_value",
+    "contract_start",
+    "renewal_date",
+    "onboarding_steps",
+};
+
+static bool
+is(struct upt_str s, const char *name)
 {
-    if (!isfinite(seats) || seats > SEATS_MAX || seats < -SEATS_MAX) {
-        upt_metric_add(st->config.metrics, UPT_M_BAD_SEATS, 1);
-        return;
-    }
-    acct->has_seats = true;
-    acct->micro_seats = upt_micro_from_double(seats);
+    return s.len == strlen(name) && memcmp(s.p, name, s.len) == 0;
 }
 
-/* A plain decimal number: sign, digits, point, exponent; nothing else that strtod takes. */
+static bool
+is_known(struct upt_str name)
+{
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        if (is(name, known[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- shared strings ---- */
+
+static struct upt_intern *
+intern(struct upt_mem *mem, struct upt_table *strings, struct upt_str s)
+{
+    uint64_t hash = upt_hash(s.p, s.len);
+    struct upt_intern *found;
+    for (size_t pos = hash; (found = upt_table_next(strings, hash, &pos)) != NULL;) {
+        if (found->len == s.len && memcmp(found->p, s.p, s.len) == 0) {
+            found->refs++;
+            return found;
+        }
+    }
+    found = upt_mem_resize(mem, NULL, 0, sizeof(*found) + s.len);
+    found->hash = hash;
+    found->refs = 1;
+    found->len = s.len;
+    memcpy(found->p, s.p, s.len);
+    upt_table_insert(mem, strings, hash, found);
+    return found;
+}
+
+static void
+release(struct upt_mem *mem, struct upt_table *strings, struct upt_intern *s)
+{
+    if (--s->refs == 0) {
+        upt_table_remove(strings, s->hash, s);
+        (void)upt_mem_resize(mem, s, sizeof(*s) + s->len, 0);
+    }
+}
+
+/* ---- traits ---- */
+
+static struct upt_profile *
+make(struct upt_mem *mem, struct upt_profile **profile_p)
+{
+    if (*profile_p == NULL) {
+        *profile_p = upt_mem_resize(mem, NULL, 0, sizeof(**profile_p));
+    }
+    return *profile_p;
+}
+
+static int
+compare(const struct upt_intern *a, struct upt_str b)
+{
+    int order = memcmp(a->p, b.p, a->len < b.len ? a->len : b.len);
+    return order != 0 ? order : (a->len > b.len) - (a->len < b.len);
+}
+
+/* Index of the name, or of the trait before which it would stand. */
+static uint32_t
+place_of(const struct upt_profile *profile, struct upt_str name, bool *ret_found)
+{
+    uint32_t i = 0;
+    int order = -1;
+    while (i < profile->n && (order = compare(profile->v[i].name, name)) < 0) {
+        i++;
+    }
+    *ret_found = i < profile->n && order == 0;
+    return i;
+}
+
+static void
+clear_trait(struct upt_mem *mem, struct upt_table *strings, struct upt_profile *profile, uint32_t i)
+{
+    release(mem, strings, profile->v[i].name);
+    release(mem, strings, profile->v[i].value);
+    memmove(&profile->v[i], &profile->v[i + 1], (profile->n - i - 1) * sizeof(*profile->v));
+    profile->n--;
+}
+
+static bool
+may_add(const struct upt_profile *profile, struct upt_str name)
+{
+    uint32_t further = 0;
+    for (uint32_t i = 0; i < profile->n; i++) {
+        further += !is_known((struct upt_str){.p = profile->v[i].name->p, .len = profile->v[i].name->len});
+    }
+    return is_known(name) || further < UPT_TRAITS_MAX;
+}
+
+static void
+set_trait(struct upt_mem *mem, struct upt_table *strings, struct upt_profile *profile, struct upt_str name,
+          struct upt_str value)
+{
+    bool found = false;
+    uint32_t i = place_of(profile, name, &found);
+    if (value.len == 0) {
+        if (found) {
+            clear_trait(mem, strings, profile, i);
+        }
+        return;
+    }
+    if (found) {
+        struct upt_intern *fresh = intern(mem, strings, value);
+        release(mem, strings, profile->v[i].value);
+        profile->v[i].value = fresh;
+        return;
+    }
+    if (!may_add(profile, name)) {
+        return;
+    }
+    if (profile->n == profile->cap) {
+        uint32_t cap = profile->cap + 4;
+        profile->v = upt_mem_resize(mem, profile->v, profile->cap * sizeof(*profile->v), cap * sizeof(*profile->v));
+        profile->cap = cap;
+    }
+    memmove(&profile->v[i + 1], &profile->v[i], (profile->n - i) * sizeof(*profile->v));
+    profile->v[i].name = intern(mem, strings, name);
+    profile->v[i].value = intern(mem, strings, value);
+    profile->n++;
+}
+
+/* [+-] digits [. digits] [e [+-] digits], at least one digit before the exponent. No blanks, hex, inf or nan. */
 static bool
 parse_number(struct upt_str s, double *ret)
 {
-    char text[64];
-    if (s.len == 0 || s.len >= sizeof(text)) {
+    char text[NUMBER_MAX + 1];
+    if (s.len == 0 || s.len > NUMBER_MAX) {
         return false;
-    }
-    for (uint32_t i = 0; i < s.len; i++) {
-        if (strchr("0123456789+-.eE", s.p[i]) == NULL || s.p[i] == '\0') {
-            return false;
-        }
     }
     memcpy(text, s.p, s.len);
     text[s.len] = '\0';
-    char *end = NULL;
-    *ret = strtod(text, &end);
-    return end == text + s.len && isfinite(*ret);
-}
-
-void
-upt_profile_set_trait(struct upt_state *st, struct upt_account *acct, struct upt_str name, struct upt_str value)
-{
-    const char *key = upt_intern_text(&st->strings, name);
-    uint32_t i = 0;
-    while (i < acct->traits_n && acct->traits[i].name != key) {
-        i++;
+    const char *p = text + strspn(text, "+-");
+    size_t whole = strspn(p, "0123456789");
+    size_t digits = whole;
+    const char *q = p + whole;
+    if (*q == '.') {
+        size_t fraction = strspn(q + 1, "0123456789");
+        digits += fraction;
+        q += 1 + fraction;
     }
-    if (value.len == 0) {
-        if (i < acct->traits_n) {
-            memmove(acct->traits + i, acct->traits + i + 1, (acct->traits_n - i - 1) * sizeof(*acct->traits));
-            acct->traits_n--;
+    if (p - text > 1 || digits == 0) {
+        return false;
+    }
+    if (*q == 'e' || *q == 'E') {
+        q++;
+        q += *q == '+' || *q == '-';
+        size_t exponent = strspn(q, "0123456789");
+        if (exponent == 0) {
+            return false;
         }
-        return;
+        q += exponent;
     }
-    if (i == acct->traits_n) {
-        if (acct->traits_n == UPT_TRAITS_MAX) {
-            return;
-        }
-        struct upt_trait *grown = realloc(acct->traits, (acct->traits_n + 1) * sizeof(*grown));
-        upt_assert(grown != NULL);
-        acct->traits = grown;
-        acct->traits[acct->traits_n++].name = key;
-    }
-    acct->traits[i].value = upt_intern_text(&st->strings, value);
-}
-
-void
-upt_profile_apply(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev)
-{
-    if (ev->kind == UPT_KIND_SEATS) {
-        set_seats(st, acct, ev->quantity);
-        return;
-    }
-    struct upt_str name, value;
-    struct upt_props_cur cur = upt_props_begin(ev->properties);
-    while (upt_props_next(&cur, &name, &value)) {
-        double seats;
-        if (upt_str_eq(name, UPT_STR("seats"))) {
-            if (value.len == 0) {
-                acct->has_seats = false;
-            } else if (parse_number(value, &seats)) {
-                set_seats(st, acct, seats);
-            } else {
-                upt_metric_add(st->config.metrics, UPT_M_BAD_SEATS, 1);
-            }
-        } else if (name.len == 0 || name.len > NAME_MAX_LEN || value.len > VALUE_MAX_LEN) {
-            continue;
-        } else {
-            upt_profile_set_trait(st, acct, name, value);
-        }
-    }
-}
-
-struct upt_str
-upt_account_trait(const struct upt_account *acct, struct upt_str name)
-{
-    for (uint32_t i = 0; i < acct->traits_n; i++) {
-        if (upt_str_eq(upt_text_of(acct->traits[i].name), name)) {
-            return upt_text_of(acct->traits[i].value);
-        }
-    }
-    return UPT_STR_NULL;
+    *ret = strtod(text, NULL);
+    return q == text + s.len; /* a NUL within the value ends text early */
 }
 
 bool
-upt_account_seats(const struct upt_account *acct, int64_t *ret_micro)
+upt_profile_set_seats(struct upt_mem *mem, struct upt_profile **profile_p, double seats)
 {
-    *ret_micro = acct->micro_seats;
-    return acct->has_seats;
+    if (!(seats >= -SEATS_LIMIT && seats <= SEATS_LIMIT)) {
+        return false;
+    }
+    upt_profile_put_seats(mem, profile_p, upt_micro_from_double(seats));
+    return true;
+}
+
+void
+upt_profile_put_seats(struct upt_mem *mem, struct upt_profile **profile_p, int64_t micro_seats)
+{
+    struct upt_profile *profile = make(mem, profile_p);
+    profile->has_seats = true;
+    profile->micro_seats = micro_seats;
+}
+
+bool
+upt_profile_set(struct upt_mem *mem, struct upt_table *strings, struct upt_profile **profile_p, struct upt_str name,
+                struct upt_str value)
+{
+    if (is(name, "seats")) {
+        double seats = 0;
+        if (value.len == 0) {
+            if (*profile_p != NULL) {
+                (*profile_p)->has_seats = false;
+            }
+            return true;
+        }
+        return parse_number(value, &seats) && upt_profile_set_seats(mem, profile_p, seats);
+    }
+    if (name.len == 0 || name.len > UPT_TRAIT_NAME_MAX || value.len > UPT_TRAIT_VALUE_MAX) {
+        return true;
+    }
+    set_trait(mem, strings, make(mem, profile_p), name, value);
+    return true;
+}
+
+struct upt_str
+upt_profile_get(const struct upt_profile *profile, struct upt_str name)
+{
+    bool found = false;
+    uint32_t i = profile == NULL ? 0 : place_of(profile, name, &found);
+    if (!found) {
+        return UPT_STR_NULL;
+    }
+    return (struct upt_str){.p = profile->v[i].value->p, .len = profile->v[i].value->len};
+}
+
+void
+upt_profile_destroy(struct upt_mem *mem, struct upt_table *strings, struct upt_profile **profile_p)
+{
+    struct upt_profile *profile = *profile_p;
+    if (profile != NULL) {
+        for (uint32_t i = 0; i < profile->n; i++) {
+            release(mem, strings, profile->v[i].name);
+            release(mem, strings, profile->v[i].value);
+        }
+        (void)upt_mem_resize(mem, profile->v, profile->cap * sizeof(*profile->v), 0);
+        (void)upt_mem_resize(mem, profile, sizeof(*profile), 0);
+        *profile_p = NULL;
+    }
 }

@@ -1,218 +1,194 @@
-/* Consistent snapshots at one position, taken in steps while the state goes on.
+/* Snapshots: what changed since the last one, consistent at one position, handed out while the state goes on.
  *
- * At begin the lists of what changed since the last snapshot become the lists of what is to be serialised. An account
- * that changes before its turn is serialised at that moment, before the change (copy on write): the bytes are those of
- * the snapshot's position whenever they are made. Buckets and bitmaps are stored absolutely, so a clock that has moved
- * on, but not touched the account, changes nothing. A forgotten account leaves a tombstone for the next snapshot. */
-#include <stdlib.h>
-#include <string.h>
-
+ * To begin is O(1) in the accounts that did not change: the queue of changed items becomes the queue of those pending,
+ * and the generation grows, by which an item knows the queue that its ticket belongs to. An item that is about to
+ * change while it is pending is serialised first (copy on write), as of the snapshot's clock, and leaves the queue.
+ * Cutting off what left a window is such a change, too: at the snapshot's clock it was still there.
+ *
+ *     changed ──begin──► pending ──its turn, or about to change──► queue of records ──► snapshot_next
+ *        ▲                                                                                   │
+ *        └───────────────────────────── snapshot_failed ◄────────────────────────────────────┘
+ *
+ * Deletions come first, so that an account forgotten and born again ends up with its new records.
+ *
+ * @locality: the thread that owns the state. */
 #include "aggregate/state/internal.h"
+#include "uptake/assert.h"
 
-static void
-save_account(struct upt_state *st, struct upt_account *acct)
+static bool
+is_pending(const struct upt_state *st, const struct upt_item *item)
 {
-    acct->snap = false;
-    upt_codec_account(st, acct, &st->early);
-    upt_list_put(&st->snapped, upt_text_copy(upt_account_id(acct)));
-}
-
-void
-upt_snapshot_before(struct upt_state *st, struct upt_account *acct)
-{
-    if (acct->snap) {
-        save_account(st, acct); /* its entry in the list is passed over later */
-    }
+    return (item->flags & UPT_ITEM_QUEUED) != 0 && item->changed != st->snapshot.generation;
 }
 
 static void
-save_feature(struct upt_state *st, struct upt_feature *f)
+save(struct upt_state *st, struct upt_item *item)
 {
-    f->snap = false;
-    upt_codec_feature(st, f, &st->early);
-    upt_list_put(&st->snapped_features, f);
+    struct upt_snapshot *snapshot = &st->snapshot;
+    item->flags &= (uint8_t)~UPT_ITEM_QUEUED;
+    item->saved = snapshot->generation;
+    upt_codec_encode(st, item, &snapshot->now, &snapshot->queue);
 }
 
 void
-upt_snapshot_before_feature(struct upt_state *st, struct upt_feature *f)
+upt_item_before(struct upt_state *st, struct upt_item *item)
 {
-    if (f->snap) {
-        save_feature(st, f);
+    if (is_pending(st, item)) {
+        upt_deque_drop(&st->snapshot.pending, item->queue);
+        save(st, item);
     }
-}
-
-void
-upt_snapshot_before_totals(struct upt_state *st)
-{
-    if (st->totals_snap) {
-        st->totals_snap = false;
-        upt_codec_totals(st, &st->early);
-    }
-}
-
-void
-upt_snapshot_gone(struct upt_state *st, struct upt_account *acct)
-{
-    upt_snapshot_before(st, acct);
-    upt_codec_tombs(acct, &st->tombs);
 }
 
 static void
-move_list(struct upt_list *to, struct upt_list *from)
+queue_up(struct upt_state *st, struct upt_item *item)
 {
-    for (void *what; (what = upt_list_take(from)) != NULL;) {
-        upt_list_put(to, what);
+    item->queue = upt_deque_push(&st->mem, &st->snapshot.changed, item);
+    item->flags |= UPT_ITEM_QUEUED;
+    item->changed = st->snapshot.generation;
+}
+
+void
+upt_item_changed(struct upt_state *st, struct upt_item *item)
+{
+    upt_item_before(st, item);
+    if ((item->flags & UPT_ITEM_QUEUED) == 0) {
+        queue_up(st, item);
     }
+}
+
+void
+upt_item_gone(struct upt_state *st, struct upt_item *item)
+{
+    struct upt_snapshot *snapshot = &st->snapshot;
+    upt_item_before(st, item);
+    if ((item->flags & UPT_ITEM_QUEUED) != 0) {
+        upt_deque_drop(&snapshot->changed, item->queue);
+    }
+    if ((item->flags & UPT_ITEM_DIRTY) != 0) {
+        upt_deque_drop(&st->dirty_accounts, item->dirty);
+    }
+    for (uint32_t page = 0; page < item->pages; page++) {
+        upt_codec_key(item, page, &snapshot->scratch_key);
+        struct upt_str key = {.p = snapshot->scratch_key.p, .len = (uint32_t)snapshot->scratch_key.len};
+        upt_records_push(&snapshot->gone, key, UPT_STR_NULL);
+    }
+}
+
+/* Every item, of whatever kind. */
+static void
+for_all(struct upt_state *st, void (*visit)(struct upt_state *, struct upt_item *))
+{
+    struct upt_account *acct;
+    for (size_t cursor = 0; (acct = upt_state_next(st, &cursor)) != NULL;) {
+        visit(st, &acct->item);
+    }
+    for (uint32_t i = 0; i < st->features.n; i++) {
+        visit(st, &st->features.v[i]->item);
+    }
+    visit(st, &st->totals.item);
 }
 
 void
 upt_state_snapshot_begin(struct upt_state *st, bool all)
 {
-    struct upt_account *acct;
-    struct upt_feature *f;
-    for (uint32_t i = 0; all && i < st->accounts.n; i++) {
-        upt_list_put(&st->snap, st->accounts.v[i]);
-        st->accounts.v[i]->snap = true;
-        st->accounts.v[i]->changed = false;
+    struct upt_snapshot *snapshot = &st->snapshot;
+    upt_assert(!snapshot->active);
+    if (all) {
+        for_all(st, upt_item_changed);
     }
-    for (uint32_t i = 0; all && i < st->features_n; i++) {
-        upt_list_put(&st->snap_features, st->features[i]);
-        st->features[i]->snap = true;
-        st->features[i]->changed = false;
-    }
-    while ((acct = upt_list_take(&st->changed)) != NULL) {
-        if (!acct->snap) {
-            acct->snap = true;
-            upt_list_put(&st->snap, acct);
-        }
-        acct->changed = false;
-    }
-    while ((f = upt_list_take(&st->changed_features)) != NULL) {
-        if (!f->snap) {
-            f->snap = true;
-            upt_list_put(&st->snap_features, f);
-        }
-        f->changed = false;
-    }
-    st->totals_snap = st->totals_changed || all;
-    st->totals_changed = false;
-    /* Tombstones first: an account born again since comes after its own. */
-    for (char *key; (key = upt_list_take(&st->tombs)) != NULL;) {
-        upt_list_put(&st->early, key);
-        upt_list_put(&st->early, upt_text_copy((struct upt_str){.p = "", .len = 0}));
-        upt_list_put(&st->snapped_tombs, upt_text_copy(upt_text_of(key)));
-    }
-    st->snapshot = true;
+    upt_deque_fini(&st->mem, &snapshot->pending);
+    snapshot->pending = snapshot->changed;
+    snapshot->changed = (struct upt_deque){0};
+    upt_buf_clear(&snapshot->deleted.buf);
+    struct upt_records spare = snapshot->deleted;
+    snapshot->deleted = snapshot->gone;
+    snapshot->gone = (struct upt_records){.buf = spare.buf};
+    snapshot->generation++;
+    snapshot->now = st->now;
+    snapshot->active = true;
 }
 
 static void
-free_texts(struct upt_list *list)
+put(struct upt_buf *buf, struct upt_str s)
 {
-    for (char *text; (text = upt_list_take(list)) != NULL;) {
-        free(text);
+    upt_buf_clear(buf);
+    if (s.len > 0) {
+        upt_buf_put(buf, s.p, s.len);
     }
+}
+
+/* deleted is kept until the next snapshot begins, in case this one fails: only its reading place moves on. */
+static bool
+next_deleted(struct upt_records *deleted, struct upt_str *ret_key, struct upt_str *ret_value)
+{
+    return deleted->at < deleted->buf.len && upt_records_pop(deleted, ret_key, ret_value);
 }
 
 bool
 upt_state_snapshot_next(struct upt_state *st, struct upt_buf *key, struct upt_buf *value)
 {
-    upt_buf_clear(key);
-    upt_buf_clear(value);
-    if (!st->snapshot) {
+    struct upt_snapshot *snapshot = &st->snapshot;
+    struct upt_str next_key;
+    struct upt_str next_value;
+    if (!snapshot->active) {
         return false;
     }
-    char *text = upt_list_take(&st->early);
-    if (text == NULL) {
-        struct upt_account *acct = NULL;
-        struct upt_feature *f = NULL;
-        while ((acct = upt_list_take(&st->snap)) != NULL && !acct->snap) {
+    while (!next_deleted(&snapshot->deleted, &next_key, &next_value) &&
+           !upt_records_pop(&snapshot->queue, &next_key, &next_value)) {
+        struct upt_item *item = upt_deque_pop(&st->mem, &snapshot->pending);
+        if (item == NULL) {
+            snapshot->active = false;
+            upt_buf_clear(key);
+            upt_buf_clear(value);
+            return false;
         }
-        while (acct == NULL && (f = upt_list_take(&st->snap_features)) != NULL && !f->snap) {
-        }
-        if (acct != NULL) {
-            save_account(st, acct);
-        } else if (f != NULL) {
-            save_feature(st, f);
-        } else {
-            upt_snapshot_before_totals(st);
-        }
-        text = upt_list_take(&st->early);
+        save(st, item);
     }
-    if (text == NULL) {
-        st->snapshot = false;
-        return false;
-    }
-    char *bytes = upt_list_take(&st->early);
-    upt_buf_put(key, upt_text_of(text).p, upt_text_of(text).len);
-    upt_buf_put(value, upt_text_of(bytes).p, upt_text_of(bytes).len);
-    free(text);
-    free(bytes);
+    put(key, next_key);
+    put(value, next_value);
     return true;
 }
 
 bool
 upt_state_snapshot_active(const struct upt_state *st)
 {
-    return st->snapshot;
-}
-
-/* What the last snapshot took counts as changed again. */
-void
-upt_state_snapshot_failed(struct upt_state *st)
-{
-    struct upt_account *acct;
-    struct upt_feature *f;
-    free_texts(&st->early);
-    while ((acct = upt_list_take(&st->snap)) != NULL) {
-        acct->snap = false;
-        if (!acct->changed) {
-            acct->changed = true;
-            upt_list_put(&st->changed, acct);
-        }
-    }
-    for (char *id; (id = upt_list_take(&st->snapped)) != NULL; free(id)) {
-        acct = upt_state_find(st, upt_text_of(id));
-        if (acct != NULL && !acct->changed) {
-            acct->changed = true;
-            upt_list_put(&st->changed, acct);
-        }
-    }
-    move_list(&st->snap_features, &st->snapped_features);
-    while ((f = upt_list_take(&st->snap_features)) != NULL) {
-        f->snap = false;
-        if (!f->changed) {
-            f->changed = true;
-            upt_list_put(&st->changed_features, f);
-        }
-    }
-    move_list(&st->tombs, &st->snapped_tombs);
-    st->totals_changed = true;
-    st->totals_snap = false;
-    st->snapshot = false;
+    return st->snapshot.active;
 }
 
 void
 upt_state_snapshot_stored(struct upt_state *st)
 {
-    free_texts(&st->snapped);
-    free_texts(&st->snapped_tombs);
-    st->snapped_features.head = st->snapped_features.n = 0;
+    upt_assert(!st->snapshot.active);
+    upt_buf_fini(&st->snapshot.deleted.buf);
+    st->snapshot.deleted = (struct upt_records){0};
+}
+
+static void
+change_again(struct upt_state *st, struct upt_item *item)
+{
+    if (item->saved == st->snapshot.generation) {
+        item->saved = 0;
+        upt_item_changed(st, item);
+    }
 }
 
 void
-upt_snapshot_fini(struct upt_state *st)
+upt_state_snapshot_failed(struct upt_state *st)
 {
-    free_texts(&st->early);
-    free_texts(&st->snapped);
-    free_texts(&st->snapped_tombs);
-    free_texts(&st->tombs);
-    upt_list_fini(&st->early);
-    upt_list_fini(&st->snapped);
-    upt_list_fini(&st->snapped_tombs);
-    upt_list_fini(&st->tombs);
-    upt_list_fini(&st->snapped_features);
-    upt_list_fini(&st->changed);
-    upt_list_fini(&st->changed_features);
-    upt_list_fini(&st->snap);
-    upt_list_fini(&st->snap_features);
+    struct upt_snapshot *snapshot = &st->snapshot;
+    for (struct upt_item *item; (item = upt_deque_pop(&st->mem, &snapshot->pending)) != NULL;) {
+        queue_up(st, item);
+    }
+    for_all(st, change_again);
+    /* Its deletions, before those of since. */
+    if (snapshot->gone.buf.len > 0) {
+        upt_buf_put(&snapshot->deleted.buf, snapshot->gone.buf.p, snapshot->gone.buf.len);
+    }
+    struct upt_records spare = {.buf = snapshot->gone.buf};
+    upt_buf_clear(&spare.buf);
+    snapshot->gone = (struct upt_records){.buf = snapshot->deleted.buf};
+    snapshot->deleted = spare;
+    upt_buf_clear(&snapshot->queue.buf);
+    snapshot->queue.at = 0;
+    snapshot->active = false;
 }

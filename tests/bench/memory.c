@@ -1,0 +1,106 @@
+/* How much memory an account takes: resident size before and after accounts of 10 users and 10 features, every one of
+ * the 100 pairs used within the last day, all users seen in the last day, without event ids (their 16 bytes each are
+ * apart).
+ *
+ *     bench_memory [ACCOUNTS]       default 100,000
+ *
+ * Quantity: growth of the resident set (/proc/self/statm) for each account, tables, timers and the allocator's own
+ * bytes included, the observer's not. The events come as a log would bring them: accounts take turns, time goes on, so
+ * the heap is as scattered as it gets. Also the bytes of a full checkpoint for each account. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "aggregate/state/state.h"
+#include "uptake/assert.h"
+#include "uptake/time.h"
+
+#define USERS 10
+#define FEATURES 10
+#define PAIRS (USERS * FEATURES)
+#define START INT64_C(1767225600000)
+
+static struct upt_metrics metrics;
+
+static size_t
+resident(void)
+{
+    unsigned long long pages = 0, rss = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    upt_assert(f != NULL && fscanf(f, "%llu %llu", &pages, &rss) == 2);
+    (void)fclose(f);
+    return (size_t)rss * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The n-th event of an account: each pair once, in an order that mixes users and features. */
+static void
+apply(struct upt_state *st, unsigned account, unsigned n)
+{
+    char key[32], user[32], feature[32];
+    unsigned pair = (n * 37 + account) % PAIRS;
+    (void)snprintf(key, sizeof(key), "account-%07u", account);
+    (void)snprintf(user, sizeof(user), "user-%u", pair / FEATURES);
+    (void)snprintf(feature, sizeof(feature), "feature-%u", pair % FEATURES);
+    const struct upt_event ev = {
+        .account_id = upt_str_of(key),
+        .user_id = upt_str_of(user),
+        .feature = upt_str_of(feature),
+        .kind = UPT_KIND_USAGE,
+        .quantity = 1.0,
+        .occurred_at = upt_state_clock(st),
+    };
+    upt_assert(upt_state_judge(st, &ev, upt_state_clock(st)) == UPT_REASON_NONE);
+    upt_assert(upt_state_apply(st, ev.account_id, &ev));
+}
+
+static size_t
+checkpoint_bytes(struct upt_state *st)
+{
+    struct upt_buf key = {0}, value = {0};
+    size_t bytes = 0;
+    upt_state_snapshot_begin(st, true);
+    while (upt_state_snapshot_next(st, &key, &value)) {
+        bytes += value.len;
+    }
+    upt_buf_fini(&key);
+    upt_buf_fini(&value);
+    return bytes;
+}
+
+int
+main(int argc, char **argv)
+{
+    unsigned accounts = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 100000;
+    const struct upt_state_config config = {
+        .max_future_ms = 5 * UPT_MINUTE_MS,
+        .dedup_window_ms = 10 * UPT_MINUTE_MS,
+        .retention_ms = 400 * UPT_DAY_MS,
+        .adopted_days = 3,
+        .metrics = &metrics,
+    };
+    struct upt_state *st = NULL;
+    upt_assert(upt_state_create(&config, &st, NULL) == UPT_OK);
+    size_t before = resident();
+    int64_t offset = 0;
+    for (unsigned n = 0; n < PAIRS; n++) {
+        for (unsigned account = 0; account < accounts; account++) {
+            /* One day for all: what the last event sees lies within the last 24 hours. */
+            upt_state_begin(st, offset, START + offset * (UPT_DAY_MS - UPT_MINUTE_MS) / ((int64_t)accounts * PAIRS));
+            offset++;
+            apply(st, account, n);
+            struct upt_account *dirty;
+            while (upt_state_next_dirty(st, &dirty)) { /* as the lane does; the list is not an account's memory */
+            }
+        }
+    }
+    size_t after = resident();
+    size_t held = upt_state_bytes(st);
+    printf("accounts %u, users %d, features %d, events %" PRId64 "\n", accounts, USERS, FEATURES, offset);
+    printf("resident MiB before %.1f after %.1f\n", (double)before / 1048576, (double)after / 1048576);
+    printf("bytes/account resident %.0f, by upt_state_bytes %.0f\n", (double)(after - before) / accounts,
+           (double)held / accounts);
+    printf("checkpoint bytes/account %.0f\n", (double)checkpoint_bytes(st) / accounts);
+    upt_state_destroy(&st);
+    return 0;
+}
