@@ -31,7 +31,6 @@ struct upt_shared {
     int64_t publish_from_ms; /* UPT_NO_CLOCK: everything */
     int lanes;
     atomic_ullong state_bytes; /* of all lanes */
-    atomic_bool over_limit;
     /* Scoring files; replaced by a reload, the old ones are kept until the end. */
     _Atomic(struct upt_scoring *) scoring;
 };

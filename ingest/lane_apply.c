@@ -64,22 +64,11 @@ json_text(struct upt_buf *out, const char *name, struct upt_str text)
 {
     upt_buf_printf(out, "\"%s\":", name);
     if (text.p == NULL) {
-        upt_buf_puts(out, "null,");
-        return;
+        upt_buf_puts(out, "null");
+    } else {
+        upt_buf_put_json(out, text.p, text.len);
     }
-    upt_buf_puts(out, "\"");
-    for (uint32_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.p[i];
-        if (c == '"' || c == '\\') {
-            upt_buf_put(out, "\\", 1);
-            upt_buf_put(out, &text.p[i], 1);
-        } else if (c < 0x20) {
-            upt_buf_printf(out, "\\u%04x", c);
-        } else {
-            upt_buf_put(out, &text.p[i], 1);
-        }
-    }
-    upt_buf_puts(out, "\",");
+    upt_buf_puts(out, ",");
 }
 
 static void

@@ -183,8 +183,8 @@ upt_part_wall(struct upt_part *part)
 
 /* ---- checkpoints ---- */
 
-void
-upt_part_checkpoint_begin(struct upt_part *part)
+static void
+begin_checkpoint(struct upt_part *part)
 {
     struct upt_lane *lane = part->lane;
     upt_assert(lane->snapshotting == NULL); /* one transaction holds one partition's checkpoint */
@@ -311,6 +311,6 @@ upt_part_checkpoint(struct upt_part *part, int64_t now_ms)
                  part->stored_next < upt_ends_first(lane->shared->ends, part->id);
     if (part->claimed && lane->snapshotting == NULL && moved && upt_part_replayed(part) &&
         (now_ms >= part->checkpoint_due_ms || ended)) {
-        upt_part_checkpoint_begin(part);
+        begin_checkpoint(part);
     }
 }

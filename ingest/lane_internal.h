@@ -141,11 +141,9 @@ void upt_part_run_places(struct upt_part *part);
 void upt_part_run_pending_tick(struct upt_part *part, int64_t reached);
 void upt_part_wall(struct upt_part *part);
 void upt_part_checkpoint(struct upt_part *part, int64_t now_ms);
-void upt_part_checkpoint_begin(struct upt_part *part);
 void upt_part_checkpoint_failed(struct upt_part *part);
 /* lane_rows.c */
 void upt_part_rows(struct upt_part *part, int64_t now_ms);
-void upt_part_flush_now(struct upt_part *part);
 bool upt_part_flushed(struct upt_part *part);
 
 #endif

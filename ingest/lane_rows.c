@@ -182,9 +182,3 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
         part->commit_wanted = part->commit_wanted || lane->shared->until_end;
     }
 }
-
-void
-upt_part_flush_now(struct upt_part *part)
-{
-    part->flush_due_ms = 0;
-}

@@ -23,7 +23,7 @@ struct upt_pipeline_options {
 UPT_NODISCARD upt_status upt_pipeline_run(struct upt_config *config, const struct upt_pipeline_options *options,
                                           struct upt_error *reterr);
 
-/* Loads rules and model, and hashes them with the configuration into config_hash. Shared with `check` and `verify`. */
+/* Loads rules and model, and hashes them with the configuration into config_hash. Shared with `check`. */
 struct upt_scoring;
 UPT_NODISCARD upt_status upt_scoring_load(const struct upt_config *config, struct upt_scoring **ret,
                                           struct upt_error *reterr);

@@ -38,7 +38,7 @@ extern const struct upt_observer upt_score_observer;
 void upt_score_set(struct upt_score *score, const struct upt_model *model, const struct upt_rules *rules,
                    const char *config_hash);
 
-/* The account explained as of the state's clock, for `show` and the page: the same numbers that would be published. */
+/* The account explained as of the state's clock: the same numbers that would be published. */
 void upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret);
 
 #endif

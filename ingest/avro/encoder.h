@@ -22,7 +22,7 @@ void upt_encode_event(struct upt_buf *out, int32_t schema_id, const struct upt_e
 void upt_encode_batch_begin(struct upt_buf *out, int32_t schema_id, size_t count);
 void upt_encode_batch_end(struct upt_buf *out);
 
-/* A decoded alert or health record for `show`, `verify` and the page: Avro bytes (after any header) to one JSON object. */
+/* A decoded alert or health record for `show`: Avro bytes (after any header) to one JSON object. */
 UPT_NODISCARD upt_status upt_record_json(struct upt_str schema_json, struct upt_str body, struct upt_buf *out,
                                          struct upt_error *reterr);
 

@@ -1,4 +1,4 @@
-/* Any Avro record as one JSON object, for people: show, verify, the live page.
+/* Any Avro record as one JSON object, for people: show.
  *
  * The schema's fields in their order, values as they are: a union's value without its branch's name, an enum's symbol,
  * bytes as hexadecimal digits; a number that JSON does not have (NaN, infinity) is null. Reads with the bounds of

@@ -16,6 +16,7 @@ from support.uptake_proc import Uptake, config_for
 
 from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
 from e2e.traffic import Traffic
+from e2e.watch import Watch
 
 FAULTS = int(os.environ.get("FAULTS", "4"))
 EVENTS = int(os.environ.get("FAULT_EVENTS", "20000"))
@@ -102,6 +103,28 @@ class Faults(unittest.TestCase):
                 print(f"\nRedis storm: {FAULTS} faults, rows right again after at most {worst} s")
                 uptake.terminate()
             verify(services)
+
+    def test_rows_never_go_back(self) -> None:
+        """A long replay after kill -9: rows stay where they are until it has passed them."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            traffic = Traffic(services.registry, accounts=300, seed=15)
+            self.more(services, traffic, 200)
+            config = config_for(services, {**CONFIG, "checkpoint_interval": "10m", "flush_interval": "10ms"})
+            watch = Watch(services)
+            for kill in range(4):
+                with Uptake(config, name=f"replay{kill}") as uptake:
+                    self.settle(services.redis)
+                    if kill == 0:  # after the first checkpoint: all of this is replayed each time
+                        self.more(services, traffic, 40_000)
+                        self.settle(services.redis)
+                        watch.start()
+                    uptake.kill9()
+            watch.stop.set()
+            watch.join()
+            print(f"\nreplays: rows looked at {watch.looks} times, {len(watch.back)} went back")
+            self.assertGreater(watch.looks, 100)
+            self.assertEqual(watch.back, [])
 
     def test_zombies(self) -> None:
         with Services() as services:

@@ -20,6 +20,7 @@ from support.uptake_proc import Uptake, config_for
 
 from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
 from e2e.traffic import Traffic
+from e2e.watch import Watch
 
 EVENTS = int(os.environ.get("EVENTS", "40000"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "400"))
@@ -72,6 +73,8 @@ class Storm(unittest.TestCase):
             services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
             traffic = Traffic(services.registry, accounts=ACCOUNTS, seed=SEED)
             feeder = self.feed(services, traffic, KILLS * 1.5)
+            watch = Watch(services)
+            watch.start()
             processes: list[Uptake] = []
             config = config_for(services, CONFIG)
 
@@ -109,6 +112,11 @@ class Storm(unittest.TestCase):
                 process.close()
             feeder.join()
             seconds = until_end(services, "storm-end", **CONFIG)
+            watch.stop.set()
+            watch.join()
+            print(f"\nrows looked at {watch.looks} times, {len(watch.back)} went back")
+            self.assertGreater(watch.looks, 100)
+            self.assertEqual(watch.back, [])
             print(f"\n{kills} kills: {dict(hit)}; end reached in {seconds:.1f} s; {verify(services)}")
             self.assertGreaterEqual(kills, KILLS)
             until_end(services, "storm-clean", **{**CONFIG, **CLEAN})
