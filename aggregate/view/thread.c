@@ -86,6 +86,10 @@ upt_view_main(void *arg)
             (void)!read(view->doorbell, &n, sizeof(n));
         }
     }
+    /* Other views may have changed the totals since: the last word on the shares is said when all have flushed. */
+    if (view->redis != NULL && !upt_refresh_shares(view) && upt_view_connect(view)) {
+        (void)upt_refresh_shares(view);
+    }
     if (view->redis != NULL) {
         redisFree(view->redis);
     }

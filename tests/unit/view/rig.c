@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-void
-rig_open_url(struct rig_view *rig, const char *url, const char *owner)
+static void
+open_view(struct rig_view *rig, const char *url, const char *owner, int64_t flush_interval_ms)
 {
     struct upt_error err;
     memset(rig, 0, sizeof(*rig));
@@ -17,16 +17,28 @@ rig_open_url(struct rig_view *rig, const char *url, const char *owner)
                                            .prefix = "uptake:",
                                            .owner = owner,
                                            .timeout_ms = 2000,
-                                           .flush_interval_ms = 50,
+                                           .flush_interval_ms = flush_interval_ms,
                                            .repair_interval_ms = 600000,
                                            .metrics = &rig->metrics};
     assert_int_equal(upt_view_create(&config, &rig->view, &err), UPT_OK);
 }
 
 void
+rig_open_url(struct rig_view *rig, const char *url, const char *owner)
+{
+    open_view(rig, url, owner, 50);
+}
+
+void
 rig_open(struct rig_view *rig, const struct redis_server *server, const char *owner)
 {
-    rig_open_url(rig, server->url, owner);
+    open_view(rig, server->url, owner, 50);
+}
+
+void
+rig_open_interval(struct rig_view *rig, const struct redis_server *server, const char *owner, int64_t flush_interval_ms)
+{
+    open_view(rig, server->url, owner, flush_interval_ms);
 }
 
 void

@@ -12,6 +12,8 @@ struct rig_view {
 /* A view of this server, by default with a flush interval of 50 ms. Asserts. */
 void rig_open(struct rig_view *rig, const struct redis_server *server, const char *owner);
 void rig_open_url(struct rig_view *rig, const char *url, const char *owner);
+void rig_open_interval(struct rig_view *rig, const struct redis_server *server, const char *owner,
+                       int64_t flush_interval_ms);
 void rig_close(struct rig_view *rig);
 /* Owns the partition and waits for the floor. */
 struct upt_pos rig_own(struct rig_view *rig, int32_t partition, int64_t epoch);

@@ -344,6 +344,29 @@ test_feature_rows_and_shares(void **state)
     assert_becomes(key, "adoption_rate", "0.4");
 }
 
+/* A view that ends leaves shares of the totals as they are then, whoever changed them last. */
+static void
+test_last_shares(void **state)
+{
+    (void)state;
+    struct upt_feature_row row = {
+        .feature = UPT_STR("last"), .partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
+    struct upt_totals_row totals = {.partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
+    struct rig_view slow;
+    rig_open_interval(&slow, &server, "unit-2", 3600000);
+    rig_own(&slow, 0, 1);
+    assert_true(upt_view_push_feature(slow.view, &row) && upt_view_push_totals(slow.view, &totals));
+    rig_flush(&slow, 0, 1);
+    assert_true(rig_published(&slow, 0, 1));
+    rig_own(&rig, 1, 1);
+    totals.partition = 1, totals.users_30d = 3;
+    assert_true(upt_view_push_totals(rig.view, &totals));
+    rig_flush(&rig, 1, 1);
+    assert_true(rig_published(&rig, 1, 1));
+    rig_close(&slow);
+    assert_string_equal(redis_server_ask(&server, "HGET uptake:feature:{last} depth"), "0.25");
+}
+
 static void
 test_feature_with_nul_byte(void **state)
 {
@@ -398,6 +421,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_partition_entry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_totals_are_exact_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_rows_and_shares, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
     };
