@@ -1,0 +1,299 @@
+/* Load for the benchmarks of the whole process, and the floor under them.
+ *
+ *     bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]
+ *     bench_load discard BOOTSTRAP TOPIC [poll]
+ *
+ * fill     EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1, a
+ *          tenth LOGIN) in the order of their time stamps, which advance by RATE events a second up to the present; each
+ *          occurred up to 5 s before. BATCH > 1: that many of one account in a UsageBatch; SCHEMA_ID is then its schema's.
+ * discard  reads the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll) and throws every
+ *          record away: what a consumer costs that does nothing. Prints records and processor seconds as JSON. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include <librdkafka/rdkafka.h>
+
+#define USERS 10
+#define FEATURES 50
+#define BATCH_MAX 1000
+
+static uint64_t rng = UINT64_C(88172645463325252);
+
+static uint64_t
+rnd(void)
+{
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    rng ^= rng << 17;
+    return rng;
+}
+
+/* Zipf with s = 1 by inversion of the continuous law, close enough for load. */
+static unsigned
+zipf(unsigned n)
+{
+    double u = (double)(rnd() >> 11) / 9007199254740992.0;
+    return (unsigned)(exp(u * log((double)n + 1.0)) - 1.0);
+}
+
+_Noreturn static void
+die(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_load: %s: %s\n", what, why);
+    exit(1);
+}
+
+static rd_kafka_t *
+client(rd_kafka_type_t type, const char *const *props, size_t n)
+{
+    char why[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        if (rd_kafka_conf_set(conf, props[i], props[i + 1], why, sizeof(why)) != RD_KAFKA_CONF_OK) {
+            die(props[i], why);
+        }
+    }
+    rd_kafka_t *rk = rd_kafka_new(type, conf, why, sizeof(why));
+    if (rk == NULL) {
+        die("client", why);
+    }
+    return rk;
+}
+
+/* ---- fill ---- */
+
+static size_t
+put_long(char *to, int64_t v)
+{
+    uint64_t z = ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
+    size_t n = 0;
+    for (; z > 0x7F; z >>= 7) {
+        to[n++] = (char)(z | 0x80);
+    }
+    to[n++] = (char)z;
+    return n;
+}
+
+static size_t
+put_string(char *to, const char *text)
+{
+    size_t len = strlen(text), n = put_long(to, (int64_t)len);
+    memcpy(to + n, text, len);
+    return n + len;
+}
+
+static size_t
+put_event(char *to, const char *account, int64_t ts)
+{
+    char text[64];
+    size_t n = 0;
+    uint64_t a = rnd(), b = rnd();
+    snprintf(text, sizeof(text), "%08x-%04x-4%03x-a%03x-%012" PRIx64, (unsigned)(a >> 32), (unsigned)(a >> 16) & 0xFFFF,
+             (unsigned)a & 0xFFF, (unsigned)(b >> 52), b & UINT64_C(0xFFFFFFFFFFFF));
+    n += put_string(to + n, text);
+    n += put_long(to + n, ts - (int64_t)(rnd() % 5000));
+    n += put_string(to + n, account);
+    n += put_long(to + n, 1);
+    snprintf(text, sizeof(text), "user-%04u", zipf(USERS));
+    n += put_string(to + n, text);
+    bool login = rnd() % 10 == 0;
+    n += put_long(to + n, login ? 1 : 0);
+    n += put_long(to + n, login ? 0 : 1);
+    if (!login) {
+        snprintf(text, sizeof(text), "feature-%u", zipf(FEATURES));
+        n += put_string(to + n, text);
+    }
+    double quantity = (double)(1 + rnd() % 40) / 4;
+    memcpy(to + n, &quantity, sizeof(quantity)); /* Avro is little-endian, as are the machines this is for */
+    n += sizeof(quantity);
+    n += put_long(to + n, 1);
+    n += put_long(to + n, (int64_t)(rnd() % 60000));
+    n += put_long(to + n, 0); /* no properties */
+    return n;
+}
+
+static size_t
+put_record(char *to, uint32_t schema_id, unsigned batch, const char *account, int64_t ts)
+{
+    size_t n = 0;
+    to[n++] = 0;
+    for (int shift = 24; shift >= 0; shift -= 8) {
+        to[n++] = (char)(schema_id >> shift);
+    }
+    if (batch <= 1) {
+        return n + put_event(to + n, account, ts);
+    }
+    n += put_long(to + n, batch);
+    for (unsigned i = 0; i < batch; i++) {
+        n += put_event(to + n, account, ts);
+    }
+    n += put_long(to + n, 0);
+    return n;
+}
+
+static int
+fill(char **args, unsigned batch)
+{
+    const char *const props[] = {"bootstrap.servers",
+                                 args[0],
+                                 "partitioner",
+                                 "murmur2_random",
+                                 "linger.ms",
+                                 "20",
+                                 "batch.size",
+                                 "131072",
+                                 "queue.buffering.max.messages",
+                                 "1000000",
+                                 "acks",
+                                 "1"};
+    uint32_t schema_id = (uint32_t)strtoul(args[2], NULL, 10);
+    int64_t events = strtoll(args[3], NULL, 10), rate = strtoll(args[5], NULL, 10), bytes = 0;
+    unsigned accounts = (unsigned)strtoul(args[4], NULL, 10);
+    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, props, sizeof(props) / sizeof(props[0]));
+    int64_t first = (int64_t)time(NULL) * 1000 - events * 1000 / rate;
+    static char value[64 + BATCH_MAX * 160];
+    for (int64_t i = 0; i < events; i += batch) {
+        char account[32];
+        int64_t ts = first + i * 1000 / rate;
+        snprintf(account, sizeof(account), "account-%06u", zipf(accounts));
+        size_t len = put_record(value, schema_id, batch, account, ts);
+        bytes += (int64_t)len;
+        for (;;) {
+            rd_kafka_resp_err_t err =
+                rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(args[1]), RD_KAFKA_V_KEY(account, strlen(account)),
+                                  RD_KAFKA_V_VALUE(value, len), RD_KAFKA_V_TIMESTAMP(ts),
+                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+            if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+                break;
+            }
+            if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+                die("produce", rd_kafka_err2str(err));
+            }
+            rd_kafka_poll(rk, 10);
+        }
+        if (i / batch % 1000 == 0) {
+            rd_kafka_poll(rk, 0);
+        }
+    }
+    if (rd_kafka_flush(rk, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        die("flush", "records are left");
+    }
+    rd_kafka_destroy(rk);
+    printf("{\"events\": %" PRId64 ", \"value_bytes\": %" PRId64 "}\n", events, bytes);
+    return 0;
+}
+
+/* ---- discard ---- */
+
+struct discard {
+    rd_kafka_t *rk;
+    int64_t records;
+    int partitions, ended;
+};
+
+static void
+on_message(rd_kafka_message_t *msg, void *opaque)
+{
+    struct discard *d = opaque;
+    if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        d->ended++;
+    } else if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        d->records++;
+    }
+}
+
+static rd_kafka_topic_partition_list_t *
+all_partitions(rd_kafka_t *rk, const char *topic)
+{
+    const struct rd_kafka_metadata *meta;
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(rk, topic, NULL);
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, handle, &meta, 10000);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || meta->topic_cnt != 1) {
+        die(topic, rd_kafka_err2str(err));
+    }
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    for (int32_t p = 0; p < meta->topics[0].partition_cnt; p++) {
+        rd_kafka_topic_partition_list_add(list, topic, p)->offset = 0;
+    }
+    rd_kafka_metadata_destroy(meta);
+    rd_kafka_topic_destroy(handle);
+    return list;
+}
+
+static double
+seconds_of(struct timeval tv)
+{
+    return (double)tv.tv_sec + (double)tv.tv_usec / 1e6;
+}
+
+static int
+discard(char **args, bool poll)
+{
+    const char *const props[] = {"bootstrap.servers",
+                                 args[0],
+                                 "group.id",
+                                 "bench-discard",
+                                 "enable.auto.commit",
+                                 "false",
+                                 "enable.auto.offset.store",
+                                 "false",
+                                 "enable.partition.eof",
+                                 "true",
+                                 "isolation.level",
+                                 "read_committed",
+                                 "queued.min.messages",
+                                 "10000000",
+                                 "queued.max.messages.kbytes",
+                                 "32768",
+                                 "fetch.wait.max.ms",
+                                 "50"};
+    struct discard d = {.rk = client(RD_KAFKA_CONSUMER, props, sizeof(props) / sizeof(props[0]))};
+    rd_kafka_poll_set_consumer(d.rk);
+    rd_kafka_topic_partition_list_t *list = all_partitions(d.rk, args[1]);
+    d.partitions = list->cnt;
+    rd_kafka_assign(d.rk, list);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(d.rk);
+    while (d.ended < d.partitions) {
+        if (!poll) {
+            rd_kafka_consume_callback_queue(queue, 100, on_message, &d);
+            continue;
+        }
+        rd_kafka_message_t *msg = rd_kafka_consumer_poll(d.rk, 100);
+        if (msg != NULL) {
+            on_message(msg, &d);
+            rd_kafka_message_destroy(msg);
+        }
+    }
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_consumer_close(d.rk);
+    rd_kafka_destroy(d.rk);
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    printf("{\"records\": %" PRId64 ", \"cpu_seconds\": %.3f}\n", d.records,
+           seconds_of(use.ru_utime) + seconds_of(use.ru_stime));
+    return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    if ((argc == 8 || argc == 9) && strcmp(argv[1], "fill") == 0) {
+        unsigned batch = argc == 9 ? (unsigned)strtoul(argv[8], NULL, 10) : 1;
+        if (batch >= 1 && batch <= BATCH_MAX) {
+            return fill(argv + 2, batch);
+        }
+    }
+    if ((argc == 4 || argc == 5) && strcmp(argv[1], "discard") == 0) {
+        return discard(argv + 2, argc == 5);
+    }
+    fprintf(stderr, "usage: bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]\n"
+                    "       bench_load discard BOOTSTRAP TOPIC [poll]\n");
+    return 64;
+}
