@@ -14,6 +14,7 @@
 #include "ingest/kafka/client.h"
 #include "ingest/lane_internal.h"
 #include "uptake/log.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 #define IDLE_MS 10
@@ -48,7 +49,7 @@ post_partition(struct upt_lane *lane, struct upt_part *part, double seconds, int
         post.phase = UPT_PART_RESTORING;
         post.progress = which == part->id ? share : 0.0;
     } else if (part->active) {
-        post.phase = part->held.set            ? UPT_PART_BLOCKED
+        post.phase = part->intake->held        ? UPT_PART_BLOCKED
                      : upt_part_replayed(part) ? UPT_PART_RUNNING
                                                : UPT_PART_REPLAYING;
         post.offset = upt_state_pos(part->st).offset;
@@ -58,8 +59,9 @@ post_partition(struct upt_lane *lane, struct upt_part *part, double seconds, int
         post.rate = seconds > 0 ? (double)part->rate_records / seconds : 0;
         post.progress = post.end_offset > 0 ? (double)part->next_offset / (double)post.end_offset : 1.0;
         post.progress = post.progress > 1.0 ? 1.0 : post.progress;
-        if (part->held.set) {
-            snprintf(post.note, sizeof(post.note), "waits at offset %lld for its schema", (long long)part->held.offset);
+        if (part->intake->held) {
+            snprintf(post.note, sizeof(post.note), "waits at offset %lld for its schema",
+                     (long long)part->intake->v[part->intake->at].in.offset);
         }
         if (post.end_offset > part->next_offset) {
             *lag += post.end_offset - part->next_offset;
@@ -88,7 +90,7 @@ post_board(struct upt_lane *lane, int64_t now_ms)
             restoring++;
             continue;
         }
-        blocked += part->held.set ? 1 : 0;
+        blocked += part->intake->held ? 1 : 0;
         accounts += upt_state_accounts_n(part->st);
         bytes += upt_state_bytes(part->st);
         int64_t age = upt_wall_ms() - part->stored_wall_ms;
@@ -225,6 +227,7 @@ static void *
 lane_main(void *arg)
 {
     struct upt_lane *lane = arg;
+    upt_thread_name("lane");
     while (!upt_publisher_ready(lane->outputs) || !upt_publisher_ready(lane->checkpoints)) {
         upt_lane_check_publishers(lane); /* what an earlier process with these ids left open is ended first */
         upt_board_heartbeat(lane->shared->board, (size_t)lane->index);

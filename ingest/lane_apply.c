@@ -1,7 +1,7 @@
 /* Records and decisions: decode, judge, count, dead-letter; alerts and health records to the publisher.
  *
- * A record is decoded before the clock moves, since its schema may not be known yet: then it is held, nothing of it has
- * happened, and only this partition waits. Decisions at or before `published` were committed by a former run and are
+ * A record is decoded before the clock moves, since its schema may not be known yet: then nothing of it has happened,
+ * and it is tried again (lane_intake.c). Decisions at or before `published` were committed by a former run and are
  * left out. The ring to the publisher can be full while the broker is away: then the lane waits here; heartbeats go on
  * in librdkafka's own thread. */
 #include <stdio.h>
@@ -15,8 +15,6 @@
 #include "uptake/log.h"
 #include "uptake/time.h"
 
-#define SLICE_RECORDS 4096 /* of one partition before the others get their turn */
-#define HELD_RETRY_MS 20
 #define DEAD_HEADERS 8
 
 static const char *const dead_header_names[DEAD_HEADERS] = {"uptake.reason",    "uptake.detail", "uptake.topic",
@@ -169,13 +167,6 @@ upt_lane_init_sink(struct upt_lane *lane)
 
 /* ---- dead letters ---- */
 
-/* A record as the lane sees it, from librdkafka or held. */
-struct record {
-    int64_t offset, ts;
-    struct upt_str key, value;
-    rd_kafka_headers_t *headers; /* NULL: none */
-};
-
 static bool
 is_dead_header(struct upt_str name)
 {
@@ -204,7 +195,7 @@ original_headers(rd_kafka_headers_t *headers, struct upt_header *ret)
 }
 
 static void
-dead_letter(struct upt_part *part, const struct record *rec, upt_reason reason, const char *detail,
+dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reason, const char *detail,
             const struct upt_decoded *decoded, struct upt_str events)
 {
     struct upt_lane *lane = part->lane;
@@ -269,11 +260,11 @@ explain_reason(char *buf, size_t cap, upt_reason reason, const struct upt_event 
 }
 
 static void
-count_events(struct upt_part *part, const struct record *rec, const struct upt_decoded *decoded)
+count_events(struct upt_part *part, const struct upt_input *rec, const struct upt_decoded *decoded)
 {
     struct upt_lane *lane = part->lane;
     upt_reason first = UPT_REASON_NONE;
-    char detail[256] = "";
+    char detail[256];
     upt_buf_clear(&lane->key); /* the indexes left out */
     for (uint32_t i = 0; i < decoded->events_n; i++) {
         const struct upt_event *ev = &decoded->events[i];
@@ -300,23 +291,53 @@ key_is_good(struct upt_str key)
     return key.p != NULL && key.len >= 1 && key.len <= UPT_KEY_MAX && upt_utf8_valid(key.p, key.len);
 }
 
-/* False: the schema is not known yet, nothing happened. */
+void
+upt_part_look_ahead(struct upt_part *part, const struct upt_input *rec, struct upt_ahead *ret)
+{
+    struct upt_decoded decoded;
+    struct upt_error err;
+    ret->ready = key_is_good(rec->key) && rec->value.p != NULL &&
+                 upt_decoder_decode(part->lane->decoder, rec->key, rec->value, &decoded, &err) == UPT_OK &&
+                 decoded.reason == UPT_REASON_NONE && !decoded.batch;
+    if (ret->ready) {
+        ret->event = decoded.events[0];
+        ret->has_schema_id = decoded.has_schema_id;
+        ret->schema_id = decoded.schema_id;
+    }
+}
+
+/* False: the schema is not known yet. */
 static bool
-apply(struct upt_part *part, const struct record *rec)
+decode(struct upt_part *part, const struct upt_input *rec, struct upt_decoded *ret)
 {
     struct upt_lane *lane = part->lane;
-    struct upt_decoded decoded = {0};
-    bool good_key = key_is_good(rec->key);
+    struct upt_error err;
+    if (upt_decoder_decode(lane->decoder, rec->key, rec->value, ret, &err) == UPT_OK) {
+        return true;
+    }
+    if (err.code != UPT_EAGAIN) {
+        upt_log_limited(UPT_LOG_WARNING, "lane", "%s [%d] waits at offset %lld: %s", lane->config->input_topic,
+                        part->id, (long long)rec->offset, err.msg);
+    }
+    return false;
+}
+
+bool
+upt_part_apply(struct upt_part *part, const struct upt_input *rec, const struct upt_ahead *ahead)
+{
+    struct upt_lane *lane = part->lane;
+    struct upt_decoded decoded; /* filled if the key is good and there is a value */
+    bool good_key = ahead->ready || key_is_good(rec->key);
     lane->current = part;
-    if (good_key && rec->value.p != NULL) {
-        struct upt_error err;
-        if (upt_decoder_decode(lane->decoder, rec->key, rec->value, &decoded, &err) != UPT_OK) {
-            if (err.code != UPT_EAGAIN) {
-                upt_log_limited(UPT_LOG_WARNING, "lane", "%s [%d] waits at offset %lld: %s", lane->config->input_topic,
-                                part->id, (long long)rec->offset, err.msg);
-            }
-            return false;
-        }
+    if (ahead->ready) {
+        decoded.reason = UPT_REASON_NONE;
+        decoded.batch = false;
+        decoded.has_schema_id = ahead->has_schema_id;
+        decoded.schema_id = ahead->schema_id;
+        decoded.events = &ahead->event;
+        decoded.events_n = 1;
+    } else if (good_key && rec->value.p != NULL && !decode(part, rec, &decoded)) {
+        return false;
     }
     upt_part_run_pending_tick(part, rec->offset);
     upt_part_run_places(part);
@@ -336,117 +357,4 @@ apply(struct upt_part *part, const struct record *rec)
         count_events(part, rec, &decoded);
     }
     return true;
-}
-
-/* ---- from the queue ---- */
-
-static void
-hold(struct upt_part *part, const struct record *rec)
-{
-    struct upt_held *held = &part->held;
-    held->set = true;
-    held->offset = rec->offset;
-    held->ts = rec->ts;
-    upt_buf_clear(&held->bytes);
-    upt_buf_put(&held->bytes, rec->key.p, rec->key.len);
-    upt_buf_put(&held->bytes, rec->value.p, rec->value.len);
-    held->key = (struct upt_str){.p = held->bytes.p, .len = rec->key.len};
-    held->value = (struct upt_str){.p = held->bytes.p + rec->key.len, .len = rec->value.len};
-    held->headers = rec->headers != NULL ? rd_kafka_headers_copy(rec->headers) : NULL;
-    held->retry_ms = upt_mono_ms() + 1;
-}
-
-/* True: the partition goes on. */
-static bool
-serve_held(struct upt_part *part)
-{
-    struct upt_held *held = &part->held;
-    if (!held->set) {
-        return true;
-    }
-    int64_t now = upt_mono_ms();
-    if (now < held->retry_ms) {
-        return false;
-    }
-    struct record rec = {
-        .offset = held->offset, .ts = held->ts, .key = held->key, .value = held->value, .headers = held->headers};
-    if (!apply(part, &rec)) {
-        held->retry_ms = now + HELD_RETRY_MS;
-        return false;
-    }
-    held->set = false;
-    if (held->headers != NULL) {
-        rd_kafka_headers_destroy(held->headers);
-        held->headers = NULL;
-    }
-    return true;
-}
-
-static void
-on_queue_error(struct upt_part *part, const rd_kafka_message_t *msg)
-{
-    struct upt_lane *lane = part->lane;
-    if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        if (msg->offset > part->next_offset) {
-            part->next_offset = msg->offset;
-        }
-        lane->current = part;
-        upt_part_run_pending_tick(part, part->next_offset);
-        upt_part_run_places(part);
-        return;
-    }
-    if (msg->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || msg->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
-        struct upt_error err;
-        upt_log(UPT_LOG_WARNING, "lane", "%s [%d]: %s", lane->config->input_topic, part->id,
-                rd_kafka_message_errstr(msg));
-        (void)upt_fail(&err, UPT_EDATA, "%s [%d]: offset %lld is not in the log any more", lane->config->input_topic,
-                       part->id, (long long)part->next_offset);
-        part->poisoned = true;
-        upt_lane_fail(lane, &err);
-        return;
-    }
-    upt_log_limited(UPT_LOG_WARNING, "lane", "%s [%d]: %s", lane->config->input_topic, part->id,
-                    rd_kafka_message_errstr(msg));
-}
-
-struct slice {
-    struct upt_part *part;
-    int taken;
-};
-
-static void
-on_message(rd_kafka_message_t *msg, void *opaque)
-{
-    struct slice *slice = opaque;
-    struct upt_part *part = slice->part;
-    slice->taken++;
-    if (part->held.set || part->poisoned) {
-        upt_panic(__FILE__, __LINE__, "a record came after the partition was held");
-    }
-    if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        on_queue_error(part, msg);
-    } else if (msg->offset >= part->next_offset) {
-        struct record rec = {.offset = msg->offset,
-                             .ts = rd_kafka_message_timestamp(msg, NULL),
-                             .key = {.p = msg->key, .len = (uint32_t)msg->key_len},
-                             .value = {.p = msg->payload, .len = (uint32_t)msg->len}};
-        (void)rd_kafka_message_headers(msg, &rec.headers);
-        if (!apply(part, &rec)) {
-            hold(part, &rec);
-        }
-    }
-    if (part->held.set || part->poisoned || slice->taken >= SLICE_RECORDS || part->lane->discarding) {
-        rd_kafka_yield(part->lane->rk);
-    }
-}
-
-bool
-upt_part_serve(struct upt_part *part)
-{
-    if (!part->active || part->poisoned || part->lane->discarding || !serve_held(part)) {
-        return false;
-    }
-    struct slice slice = {.part = part};
-    rd_kafka_consume_callback_queue(part->queue, 0, on_message, &slice);
-    return slice.taken > 0;
 }

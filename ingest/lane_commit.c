@@ -167,7 +167,7 @@ upt_part_wall(struct upt_part *part)
     struct upt_lane *lane = part->lane;
     int64_t end, wall_ms;
     if (!part->active || lane->shared->until_end || strcmp(lane->config->clock, "wall") != 0 || part->end_set ||
-        part->held.set || lane->discarding || !upt_part_replayed(part) || part->place_i < part->progress.places_n ||
+        part->intake->held || lane->discarding || !upt_part_replayed(part) || part->place_i < part->progress.places_n ||
         upt_state_clock(part->st) == UPT_NO_CLOCK || !upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms)) {
         return;
     }

@@ -66,10 +66,7 @@ drop_part_state(struct upt_part *part)
         part->score = NULL;
     }
     upt_progress_fini(&part->progress);
-    if (part->held.headers != NULL) {
-        rd_kafka_headers_destroy(part->held.headers);
-    }
-    upt_buf_fini(&part->held.bytes);
+    upt_intake_destroy(part);
     upt_buf_fini(&part->forgotten);
 }
 
@@ -352,6 +349,7 @@ adopt(struct upt_part *part, struct upt_restored *got)
     part->commit_wanted = true; /* the claim */
     part->restoring = false;
     part->active = true;
+    upt_intake_create(part);
     if (got->lost > 0) {
         upt_metric_add(lane->metrics, UPT_M_LOST_RECORDS, (uint64_t)got->lost);
         upt_log(UPT_LOG_WARNING, "lane",

@@ -1,5 +1,6 @@
-/* Inside a lane. lane.c: thread and loop; lane_group.c: rebalances and restores; lane_apply.c: records and decisions;
- * lane_commit.c: progress, checkpoints, wall ticks; lane_rows.c: what goes to the view. All @locality lane. */
+/* Inside a lane. lane.c: thread and loop; lane_group.c: rebalances and restores; lane_intake.c: records from
+ * the queue; lane_apply.c: records and decisions; lane_commit.c: progress, checkpoints, wall ticks; lane_rows.c: what
+ * goes to the view. All @locality lane. */
 #ifndef UPT_LANE_INTERNAL_H
 #define UPT_LANE_INTERNAL_H
 
@@ -15,14 +16,36 @@
 
 #define UPT_FEATURES_PUSHED_MAX 8192 /* entries of one account's feature hash in one row */
 
-/* A record whose schema is not known yet. */
-struct upt_held {
-    bool set;
+/* A record of the input. */
+struct upt_input {
     int64_t offset, ts;
+    struct upt_str key, value;   /* null: null */
+    rd_kafka_headers_t *headers; /* NULL: none */
+};
+
+/* What decoding ahead gave: of a record with one event. */
+struct upt_ahead {
+    bool ready, has_schema_id;
+    int32_t schema_id;
+    struct upt_event event; /* slices borrow the record */
+};
+
+#define UPT_INTAKE_RECORDS 32
+
+/* Records copied out of librdkafka, to be applied together. Those before `at` have been. */
+struct upt_intake {
+    struct upt_staged {
+        struct upt_input in; /* key and value: into bytes once all are there; until then `place` counts */
+        size_t place;
+        uint64_t hash; /* of the key */
+        const struct upt_account *acct;
+        struct upt_ahead ahead;
+    } v[UPT_INTAKE_RECORDS];
+    unsigned n, at;
     struct upt_buf bytes;
-    struct upt_str key, value; /* into bytes, or null */
-    rd_kafka_headers_t *headers;
-    int64_t retry_ms;
+    bool held;        /* the schema of the one at `at` is not known yet */
+    int64_t retry_ms; /* then: when to try again */
+    int64_t end;      /* the end of the log was met here, behind the batch; −1: no */
 };
 
 struct upt_part {
@@ -35,10 +58,10 @@ struct upt_part {
     struct upt_score *score;
     rd_kafka_queue_t *queue;
 
-    int64_t next_offset;      /* the consumer's position: the next record has this offset or a higher one */
-    struct upt_pos published; /* decisions at or before it are left out: they are committed */
-    struct upt_held held;
-    bool poisoned; /* a gap or damage was met: no record is taken any more */
+    int64_t next_offset;       /* the consumer's position: the next record has this offset or a higher one */
+    struct upt_pos published;  /* decisions at or before it are left out: they are committed */
+    struct upt_intake *intake; /* while active */
+    bool poisoned;             /* a gap or damage was met: no record is taken any more */
 
     struct upt_progress progress; /* epoch, places of wall ticks after R */
     size_t place_i;               /* the next place to be replayed */
@@ -132,8 +155,14 @@ upt_status upt_lane_make_state(void *ctx, int32_t partition, void **ret_user, st
 void upt_lane_drop_state(void *ctx, void *user, struct upt_state *st);
 /* lane_apply.c */
 void upt_lane_init_sink(struct upt_lane *lane);
-bool upt_part_serve(struct upt_part *part); /* true: something was done */
+void upt_part_look_ahead(struct upt_part *part, const struct upt_input *rec, struct upt_ahead *ret);
+/* False: its schema is not known yet, nothing happened. */
+bool upt_part_apply(struct upt_part *part, const struct upt_input *rec, const struct upt_ahead *ahead);
 bool upt_part_replayed(const struct upt_part *part);
+/* lane_intake.c */
+void upt_intake_create(struct upt_part *part);
+void upt_intake_destroy(struct upt_part *part);
+bool upt_part_serve(struct upt_part *part); /* true: something was done */
 /* lane_commit.c */
 void upt_part_commit(struct upt_part *part, bool released);
 void upt_part_commit_if_due(struct upt_part *part, int64_t now_ms);

@@ -38,10 +38,31 @@ prefetch(const void *p, size_t bytes)
     }
 }
 
-/* An account that was not touched for a while costs a miss for each of its parts: start them together. */
 void
-upt_account_prefetch(const struct upt_account *acct)
+upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash)
 {
+    if (st->accounts.v != NULL) {
+        __builtin_prefetch(&st->accounts.v[hash & st->accounts.mask]);
+    }
+}
+
+const struct upt_account *
+upt_state_prefetch_account(const struct upt_state *st, uint64_t hash)
+{
+    size_t pos = hash;
+    const struct upt_account *acct = upt_table_next(&st->accounts, hash, &pos);
+    if (acct != NULL) {
+        prefetch(acct, block_size(ext_size(st), LINE));
+    }
+    return acct;
+}
+
+void
+upt_state_prefetch_parts(const struct upt_account *acct)
+{
+    if (acct == NULL) {
+        return;
+    }
     unsigned buckets = acct->rings.n[UPT_R_DAY] + acct->rings.n[UPT_R_HOUR];
     prefetch(acct->users.v, acct->users.cap > SCANNED ? LINE : acct->users.n * sizeof(*acct->users.v));
     prefetch(acct->uses.v, acct->uses.cap > SCANNED ? LINE : acct->uses.n * sizeof(*acct->uses.v));
@@ -50,6 +71,16 @@ upt_account_prefetch(const struct upt_account *acct)
         prefetch(&acct->rings.v[buckets - 1], 1);
         prefetch(&acct->rings.v[buckets + acct->rings.n[UPT_R_MINUTE] - 1], 1);
     }
+    upt_pairs_prefetch(&acct->pairs);
+    upt_dedup_prefetch(acct->dedup);
+}
+
+void
+upt_state_prefetch_event(const struct upt_account *acct, const struct upt_event *ev)
+{
+    if (acct != NULL && ev->event_id.len > 0) {
+        upt_dedup_prefetch_id(acct->dedup, upt_hash(ev->event_id.p, ev->event_id.len));
+    }
 }
 
 struct upt_account *
@@ -57,7 +88,6 @@ upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash
 {
     struct upt_account *acct;
     for (size_t pos = hash; (acct = upt_table_next(&st->accounts, hash, &pos)) != NULL;) {
-        prefetch(acct, sizeof(*acct)); /* it is nearly always this one */
         if (acct->id_len == key.len && memcmp(id_of(acct), key.p, key.len) == 0) {
             return acct;
         }

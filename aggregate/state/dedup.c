@@ -85,6 +85,26 @@ find_by_index(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
     return false;
 }
 
+void
+upt_dedup_prefetch(const struct upt_dedup *dedup)
+{
+    for (size_t at = 0; dedup != NULL && at < byte_size(SCAN_MAX); at += 64) {
+        __builtin_prefetch((const char *)dedup + at);
+    }
+}
+
+void
+upt_dedup_prefetch_id(const struct upt_dedup *dedup, uint64_t hash)
+{
+    if (dedup != NULL && dedup->cap > SCAN_MAX) {
+        uint16_t slot = slot_of(dedup, dedup->n);
+        __builtin_prefetch(at_const(dedup) + dedup->cap + ((uint32_t)hash & (2U * dedup->cap - 1)));
+        __builtin_prefetch(&dedup->hash[slot]);
+        __builtin_prefetch(&at_const(dedup)[slot]);
+        __builtin_prefetch(&at_const(dedup)[dedup->head]);
+    }
+}
+
 bool
 upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 {

@@ -13,6 +13,10 @@
 
 struct upt_dedup; /* one block; NULL: no id */
 
+/* Asks for its first lines: all of it up to 16 ids. */
+void upt_dedup_prefetch(const struct upt_dedup *dedup);
+/* And then for what looking for this id, and remembering it, will touch beyond. */
+void upt_dedup_prefetch_id(const struct upt_dedup *dedup, uint64_t hash);
 /* Was the id accepted while the clock was > after? */
 bool upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after);
 /* Remembers an id accepted at clock; forgets those accepted at or before `after`. True if the bound pushed out an id

@@ -80,7 +80,6 @@ struct upt_state {
 
 /* account.c */
 struct upt_account *upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash);
-void upt_account_prefetch(const struct upt_account *acct);
 struct upt_account *upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash);
 void upt_account_remove(struct upt_state *st, struct upt_account *acct); /* forgets it, with all it contributed */
 void upt_account_free(struct upt_state *st, struct upt_account *acct);

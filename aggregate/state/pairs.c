@@ -127,6 +127,15 @@ rebuild(struct upt_mem *mem, struct upt_pairs *pairs, int64_t today, uint8_t wid
     *pairs = fresh;
 }
 
+void
+upt_pairs_prefetch(const struct upt_pairs *pairs)
+{
+    size_t bytes = byte_size(pairs);
+    for (size_t at = 0; at < bytes && at < 512; at += 64) {
+        __builtin_prefetch((const char *)pairs->v + at);
+    }
+}
+
 int
 upt_pairs_see(struct upt_mem *mem, struct upt_pairs *pairs, int64_t today, const struct upt_pair *seen)
 {

@@ -350,9 +350,6 @@ upt_state_apply(struct upt_state *st, struct upt_str key, const struct upt_event
     upt_assert(st->has_clock);
     uint64_t hash = upt_hash(key.p, key.len);
     struct upt_account *acct = upt_account_lookup(st, key, hash);
-    if (acct != NULL) {
-        upt_account_prefetch(acct);
-    }
     uint64_t event_hash = 0;
     int64_t after = st->now.ms - st->config.dedup_window_ms;
     if (ev->event_id.len > 0) {

@@ -74,6 +74,8 @@ struct upt_pair {
     int age;                /* days before today, 0..29 */
 };
 
+/* Asks for the whole table, if it is small. */
+void upt_pairs_prefetch(const struct upt_pairs *pairs);
 /* The pair was seen `age` days ago. Returns how many days ago it was last seen until now; −1: not in 30 days.
  * today: the account's day; all pairs are taken relative to it. */
 int upt_pairs_see(struct upt_mem *mem, struct upt_pairs *pairs, int64_t today, const struct upt_pair *seen);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "aggregate/view/internal.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 #define BATCH_BYTES ((size_t)1 << 20)
@@ -76,6 +77,7 @@ void *
 upt_view_main(void *arg)
 {
     struct upt_view *view = arg;
+    upt_thread_name("view");
     while (!atomic_load(&view->stop)) {
         if (turn(view)) {
             continue;

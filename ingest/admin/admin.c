@@ -24,6 +24,7 @@
 #include "ingest/admin/internal.h"
 #include "uptake/assert.h"
 #include "uptake/log.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 /* Splits "host:port" at the last colon; brackets around an IPv6 address are taken off. */
@@ -194,6 +195,7 @@ static void *
 reader_main(void *arg)
 {
     struct upt_admin *admin = arg;
+    upt_thread_name("admin");
     upt_assert(admin->magic == UPT_ADMIN_MAGIC);
     pthread_mutex_lock(&admin->lock);
     for (;;) {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ingest/avro/registry_job.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 #define RETRY_FIRST_MS INT64_C(100)
@@ -382,6 +383,7 @@ void *
 upt_registry_main(void *arg)
 {
     struct upt_registry *registry = arg;
+    upt_thread_name("registry");
     while (start_waiting(registry)) {
         int running = 0;
         int left = 0;

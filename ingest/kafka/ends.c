@@ -11,6 +11,7 @@
 
 #include "ingest/kafka/client.h"
 #include "uptake/log.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 struct end {
@@ -62,6 +63,7 @@ static void *
 ends_main(void *arg)
 {
     struct upt_ends *ends = arg;
+    upt_thread_name("ends");
     int64_t next_ms = upt_mono_ms() + UPT_SECOND_MS;
     while (!atomic_load(&ends->stop)) {
         rd_kafka_poll(ends->rk, 50);

@@ -20,6 +20,7 @@
 #include "uptake/assert.h"
 #include "uptake/crash.h"
 #include "uptake/log.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 #define OP_TIMEOUT_MS 15000
@@ -640,6 +641,7 @@ static void *
 publisher_main(void *arg)
 {
     struct upt_publisher *pub = arg;
+    upt_thread_name("publish");
     (void)open_producer(pub);
     while (!atomic_load(&pub->stop)) {
         size_t len;

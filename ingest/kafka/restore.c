@@ -17,6 +17,7 @@
 #include "uptake/assert.h"
 #include "uptake/crash.h"
 #include "uptake/log.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 #define JOBS_MAX 4096
@@ -407,6 +408,7 @@ static void *
 restorer_main(void *arg)
 {
     struct upt_restorer *res = arg;
+    upt_thread_name("restore");
     for (;;) {
         pthread_mutex_lock(&res->lock);
         while (res->jobs_n == 0 && !atomic_load(&res->stop)) {
