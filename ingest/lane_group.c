@@ -235,9 +235,10 @@ upt_lane_open_consumer(struct upt_lane *lane, struct upt_error *reterr)
         {"isolation.level", "read_committed"},
         {"enable.partition.eof", "true"},
         {"partition.assignment.strategy", "range"}, /* cooperative-sticky loops in librdkafka before 2.6.1 */
-        /* A full queue makes librdkafka 2.0 sleep a second: bound it by bytes, more than a second's worth. */
+        /* For each partition. A full queue can make librdkafka before 2.2 sleep a second, a long one costs memory and
+         * cache: 8 MiB are a second's worth of a partition at 80,000 records of 100 bytes. */
         {"queued.min.messages", upt_client_prop(config, "queued.min.messages", "10000000")},
-        {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", "32768")},
+        {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", "8192")},
         {"fetch.wait.max.ms", upt_client_prop(config, "fetch.wait.max.ms", "50")},
     };
     rd_kafka_conf_t *conf;

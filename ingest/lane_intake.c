@@ -79,7 +79,7 @@ prepare(struct upt_part *part)
     }
     for (unsigned i = 0; i < intake->n; i++) {
         if (intake->v[i].ahead.ready) {
-            upt_state_prefetch_event(intake->v[i].acct, &intake->v[i].ahead.event);
+            upt_state_prefetch_event(part->st, intake->v[i].acct, &intake->v[i].ahead.event);
         }
     }
 }

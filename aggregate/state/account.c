@@ -76,10 +76,23 @@ upt_state_prefetch_parts(const struct upt_account *acct)
 }
 
 void
-upt_state_prefetch_event(const struct upt_account *acct, const struct upt_event *ev)
+upt_state_prefetch_event(const struct upt_state *st, const struct upt_account *acct, const struct upt_event *ev)
 {
-    if (acct != NULL && ev->event_id.len > 0) {
+    if (acct == NULL) {
+        return;
+    }
+    if (ev->event_id.len > 0) {
         upt_dedup_prefetch_id(acct->dedup, upt_hash(ev->event_id.p, ev->event_id.len));
+    }
+    if (acct->users.cap > SCANNED && ev->user_id.len > 0) {
+        upt_users_prefetch(&acct->users, upt_hash(ev->user_id.p, ev->user_id.len));
+    }
+    if (acct->uses.cap > SCANNED && ev->kind == UPT_KIND_USAGE && ev->feature.p != NULL) {
+        const struct upt_feature *feature =
+            upt_features_find(&st->features, ev->feature, upt_hash(ev->feature.p, ev->feature.len));
+        if (feature != NULL) {
+            upt_uses_prefetch(&acct->uses, feature->id);
+        }
     }
 }
 

@@ -76,13 +76,25 @@ block_size(uint32_t cap)
     return cap * sizeof(struct upt_used) + (cap > SCAN_MAX ? 2 * (size_t)cap * sizeof(uint32_t) : 0);
 }
 
+static uint32_t
+place_of(const struct upt_uses *uses, uint32_t feature)
+{
+    return (feature * UINT32_C(0x9E3779B1)) >> 7 & (2 * uses->cap - 1);
+}
+
+void
+upt_uses_prefetch(const struct upt_uses *uses, uint32_t feature)
+{
+    __builtin_prefetch((const uint32_t *)(const void *)(uses->v + uses->cap) + place_of(uses, feature));
+}
+
 /* Where the feature stands in the table of positions + 1, or the free place where it would. Only if cap > SCAN_MAX. */
 static uint32_t *
 table_at(const struct upt_uses *uses, uint32_t feature)
 {
     uint32_t *table = (uint32_t *)(void *)(uses->v + uses->cap);
     uint32_t mask = 2 * uses->cap - 1;
-    uint32_t i = (feature * UINT32_C(0x9E3779B1)) >> 7 & mask;
+    uint32_t i = place_of(uses, feature);
     while (table[i] != 0 && uses->v[table[i] - 1].feature != feature) {
         i = (i + 1) & mask;
     }

@@ -81,7 +81,7 @@ void upt_state_forget(struct upt_state *st, struct upt_str key);
 void upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash);
 const struct upt_account *upt_state_prefetch_account(const struct upt_state *st, uint64_t hash);
 void upt_state_prefetch_parts(const struct upt_account *acct);
-void upt_state_prefetch_event(const struct upt_account *acct, const struct upt_event *ev);
+void upt_state_prefetch_event(const struct upt_state *st, const struct upt_account *acct, const struct upt_event *ev);
 
 /* ---- accounts ---- */
 

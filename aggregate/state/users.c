@@ -30,6 +30,12 @@ table_of(const struct upt_users *users)
     return (uint32_t *)(void *)(users->v + users->cap);
 }
 
+void
+upt_users_prefetch(const struct upt_users *users, uint64_t hash)
+{
+    __builtin_prefetch(&table_of(users)[(uint32_t)(hash >> 32) & (2 * users->cap - 1)]);
+}
+
 /* Where the hash stands in the table, or the free place where it would. */
 static uint32_t *
 table_at(const struct upt_users *users, uint64_t hash)

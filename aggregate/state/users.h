@@ -26,6 +26,8 @@ struct upt_users {
     uint32_t total; /* not removed */
 };
 
+/* Asks for the place of a hash in the table of positions; only beyond 16 users. */
+void upt_users_prefetch(const struct upt_users *users, uint64_t hash);
 struct upt_user *upt_users_find(const struct upt_users *users, uint64_t hash);
 /* Found or appended (then *ret_new, with no flag set and not yet in total). */
 struct upt_user *upt_users_get(struct upt_mem *mem, struct upt_users *users, uint64_t hash, bool *ret_new);

@@ -140,7 +140,7 @@ prefetch(const struct upt_state *st, const struct upt_event *events, unsigned n)
         upt_state_prefetch_parts(acct[i]);
     }
     for (unsigned i = 0; i < n; i++) {
-        upt_state_prefetch_event(acct[i], &events[i]);
+        upt_state_prefetch_event(st, acct[i], &events[i]);
     }
 }
 
