@@ -147,7 +147,7 @@ UPT_NODISCARD upt_status upt_verify_read_redis(struct upt_verify *v, struct upt_
 void upt_verify_free_redis(struct upt_verify *v);
 void upt_verify_unpack(const struct upt_verify_hash *hash, struct upt_verify_fields *ret);
 int upt_verify_by_name(const void *a, const void *b); /* of two struct upt_verify_field */
-/* Accounts in part->missing that still have no row, at the end of the replay. */
+/* At the end of the replay: accounts in part->missing that still have no row, an entry that is missing. */
 UPT_NODISCARD upt_status upt_verify_missing(struct upt_verify *v, struct upt_verify_part *part, struct upt_state *st,
                                             struct upt_error *reterr);
 struct upt_verify_row *upt_verify_find_row(struct upt_verify *v, struct upt_str account);

@@ -421,9 +421,6 @@ run(struct upt_verify *v, struct upt_verify_part *part, struct upt_error *reterr
         status = upt_verify_missing(v, part, replay.st, reterr);
         v->accounts += upt_state_accounts_n(replay.st);
         int64_t last = upt_state_pos(replay.st).offset;
-        if (!part->has_entry && part->has_progress && last >= 0) {
-            upt_verify_differs(v, "partitions: there is no entry of partition %d", (int)part->id);
-        }
         v->behind += last > part->entry_offset && part->has_entry ? (unsigned long long)(last - part->entry_offset) : 0;
         part->verified = true;
     }
