@@ -6,6 +6,7 @@ One set of services for all; the tests run in the order of their numbers, those 
 from __future__ import annotations
 
 import json
+import time
 import unittest
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Any
 
 from support.kafka_util import Decoder, Message, produce, read_topic
 from support.services import Redis, Services
-from support.uptake_proc import Result, config_for, run, to_yaml
+from support.uptake_proc import Result, Uptake, config_for, run, to_yaml
 
 from e2e.test_exact import INPUT, until_end
 from e2e.traffic import DAY, Traffic
@@ -309,6 +310,32 @@ class Inspect(unittest.TestCase):
         self.produce([letter], "usage-events-dead")
         self.differs(f"alert {record['alert_id']} revision {record['revision']} ",
                      f"usage-events [1] offset {letter.header('uptake.offset')} is in usage-events-dead twice")
+
+
+class Live(unittest.TestCase):
+    def test_verify_beside_a_run(self) -> None:
+        """By the wall, while records come and a process is killed: nothing is ever told that is not so."""
+        input_topic = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "2000000"}
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 2, input_topic)
+            traffic = Traffic(services.registry, accounts=60, seed=5)
+            uptake = Uptake(config_for(services, {"checkpoint_interval": "2s", "tick_grace": "1s"}), name="live")
+            try:
+                uptake.launch()
+                uptake.wait_ready()
+                for round_ in range(12):
+                    now = int(time.time() * 1000)
+                    produce(services.kafka.bootstrap, "usage-events", [traffic.one(now) for _ in range(60)],
+                            message_max_bytes=3_000_000)
+                    if round_ == 6:
+                        uptake.kill9()
+                        uptake.launch()
+                    found = run("verify", "-c", str(uptake.config_file), "--json", timeout=60)
+                    self.assertEqual(found.code, EX_OK, found.out + found.err)
+                uptake.wait_ready()
+                self.assertGreater(json.loads(found.out)["rows"], 30)
+            finally:
+                uptake.close()
 
 
 if __name__ == "__main__":
