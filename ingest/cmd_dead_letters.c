@@ -11,15 +11,12 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "ingest/avro/decoder.h"
 #include "ingest/avro/encoder.h"
 #include "ingest/command.h"
+#include "ingest/input.h"
 #include "ingest/kafka/client.h"
-#include "ingest/pipeline.h"
 #include "ingest/topic_read.h"
-#include "uptake/time.h"
 
-#define SCHEMA_FILE_MAX ((size_t)1 << 20)
 #define QUERY_MS 15000
 #define NO_ID INT32_MIN
 
@@ -36,9 +33,9 @@ struct letters {
     /* replay */
     bool counting; /* without --yes: only says what it would do */
     struct upt_topic_writer *writer;
-    struct upt_registry *registry;
+    struct upt_input input;
     struct upt_decoder *decoder, *checker;
-    struct upt_buf schema, value;
+    struct upt_buf value;
     int32_t partitions, batch_id;
     unsigned long long put, other_topic, unusable;
     upt_status status;
@@ -178,37 +175,20 @@ list(struct letters *letters)
 
 /* ---- replay: events left out of a batch ---- */
 
-/* Decodes, waiting for the registry's answer. */
-static upt_status
-decode(struct letters *letters, struct upt_decoder *decoder, struct upt_str key, struct upt_str value,
-       struct upt_decoded *ret)
-{
-    int64_t deadline_ms = upt_mono_ms() + letters->config->registry_timeout_ms + UPT_SECOND_MS;
-    (void)upt_fail(&letters->err, UPT_EUNAVAIL, "no registry has answered in time");
-    for (;;) {
-        upt_status status = upt_decoder_decode(decoder, key, value, ret, &letters->err);
-        bool wait = status == UPT_EAGAIN || status == UPT_EUNAVAIL;
-        if (!wait || upt_mono_ms() >= deadline_ms) {
-            return status;
-        }
-        upt_sleep_ms(20);
-    }
-}
-
 /* A schema id for our batches, asked for once. A registry that allows one record type for the topic's subject refuses
  * there; then the record's name is the subject. */
 static upt_status
 register_batch(struct letters *letters)
 {
     char subject[300];
-    if (letters->registry == NULL || letters->batch_id != NO_ID) {
+    if (letters->input.registry == NULL || letters->batch_id != NO_ID) {
         return UPT_OK;
     }
     snprintf(subject, sizeof(subject), "%s-value", letters->config->input_topic);
-    upt_status status =
-        upt_registry_register(letters->registry, subject, upt_schema_usage_batch, &letters->batch_id, &letters->err);
+    upt_status status = upt_registry_register(letters->input.registry, subject, upt_schema_usage_batch,
+                                              &letters->batch_id, &letters->err);
     if (status != UPT_OK && status != UPT_EUNAVAIL && status != UPT_EAUTH) {
-        status = upt_registry_register(letters->registry, "uptake.v1.UsageBatch", upt_schema_usage_batch,
+        status = upt_registry_register(letters->input.registry, "uptake.v1.UsageBatch", upt_schema_usage_batch,
                                        &letters->batch_id, &letters->err);
     }
     return status;
@@ -255,7 +235,7 @@ check_batch(struct letters *letters, struct upt_str key, const struct upt_decode
     struct upt_decoded part;
     uint32_t n = 0;
     const struct upt_str value = {.p = letters->value.p, .len = (uint32_t)letters->value.len};
-    upt_status status = decode(letters, letters->checker, key, value, &part);
+    upt_status status = upt_input_decode(&letters->input, letters->checker, key, value, &part, &letters->err);
     if (status != UPT_OK) {
         return status;
     }
@@ -278,7 +258,8 @@ left_out(struct letters *letters, const rd_kafka_message_t *msg, struct upt_str 
     bool same = false;
     upt_status status = register_batch(letters);
     if (status == UPT_OK) {
-        status = decode(letters, letters->decoder, upt_topic_key(msg), upt_topic_value(msg), &whole);
+        status = upt_input_decode(&letters->input, letters->decoder, upt_topic_key(msg), upt_topic_value(msg), &whole,
+                                  &letters->err);
     }
     if (status != UPT_OK) {
         return status;
@@ -294,7 +275,7 @@ left_out(struct letters *letters, const rd_kafka_message_t *msg, struct upt_str 
         count++;
     }
     upt_buf_clear(&letters->value);
-    upt_encode_batch_begin(&letters->value, letters->registry != NULL ? letters->batch_id : -1, count);
+    upt_encode_batch_begin(&letters->value, letters->input.registry != NULL ? letters->batch_id : -1, count);
     rest = indexes;
     for (long long i = next_index(&rest); i >= 0; i = next_index(&rest)) {
         upt_encode_event(&letters->value, -1, &whole.events[i], NULL, 0);
@@ -378,32 +359,12 @@ on_replay(void *ctx, const rd_kafka_message_t *msg)
 static upt_status
 open_decoders(struct letters *letters, struct upt_error *reterr)
 {
-    const struct upt_config *config = letters->config;
-    bool framed = strcmp(config->input_framing, "none") != 0;
-    upt_status status = UPT_OK;
-    if (framed) {
-        const struct upt_registry_config registry = {.urls = config->registry_url,
-                                                     .user = config->registry_user,
-                                                     .password = config->registry_password,
-                                                     .token = config->registry_token,
-                                                     .ca_file = config->registry_ca_file,
-                                                     .timeout_ms = config->registry_timeout_ms,
-                                                     .negative_ttl_ms = config->registry_negative_ttl_ms};
-        status = upt_registry_create(&registry, &letters->registry, reterr);
-    } else {
-        status = upt_read_file(config->input_schema_file, SCHEMA_FILE_MAX, &letters->schema, reterr);
-    }
-    const struct upt_decoder_config decoder = {.framed = framed,
-                                               .schema = {.p = letters->schema.p, .len = (uint32_t)letters->schema.len},
-                                               .registry = letters->registry,
-                                               .max_record_bytes = config->max_record_bytes,
-                                               .max_batch_events = config->max_batch_events,
-                                               .max_depth = config->max_depth};
+    upt_status status = upt_input_open(&letters->input, letters->config, reterr);
     if (status == UPT_OK) {
-        status = upt_decoder_create(&decoder, &letters->decoder, reterr);
+        status = upt_input_decoder(&letters->input, &letters->decoder, reterr);
     }
     if (status == UPT_OK) {
-        status = upt_decoder_create(&decoder, &letters->checker, reterr);
+        status = upt_input_decoder(&letters->input, &letters->checker, reterr);
     }
     return status;
 }
@@ -519,8 +480,7 @@ run(int argc, char **argv)
     upt_topic_writer_destroy(&letters.writer);
     upt_decoder_destroy(&letters.decoder);
     upt_decoder_destroy(&letters.checker);
-    upt_registry_destroy(&letters.registry);
-    upt_buf_fini(&letters.schema);
+    upt_input_close(&letters.input);
     upt_buf_fini(&letters.value);
     upt_config_destroy(&config);
     return rc;

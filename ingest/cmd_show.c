@@ -20,8 +20,6 @@
 #include "uptake/event.h"
 #include "uptake/time.h"
 
-#define HEADER_BYTES 5
-
 struct show {
     const struct upt_config *config;
     struct upt_str account;
@@ -88,15 +86,9 @@ read_rows(struct show *show, struct upt_error *reterr)
 static json_t *
 decode(struct show *show, const rd_kafka_message_t *msg, struct upt_str schema)
 {
-    struct upt_str value = upt_topic_value(msg);
     struct upt_buf text = {0};
     json_t *record = NULL;
-    /* The header is there where a registry is: bare records begin with a text's length, which is never 0. */
-    if (value.len > HEADER_BYTES && value.p[0] == 0) {
-        value.p += HEADER_BYTES;
-        value.len -= HEADER_BYTES;
-    }
-    if (upt_record_json(schema, value, &text, NULL) == UPT_OK) {
+    if (upt_record_json(schema, upt_topic_body(msg), &text, NULL) == UPT_OK) {
         record = json_loadb(text.p, text.len, 0, NULL);
     }
     show->unreadable += record == NULL;

@@ -19,12 +19,15 @@
 #define QUERY_MS 15000
 #define STALL_MS 30000 /* without a record and without an end */
 #define FLUSH_MS 60000
+#define HEADER_BYTES 5
 
 /* ---- reading ---- */
 
 struct reading {
     rd_kafka_t *rk;
     const char *topic;
+    int32_t only; /* the partition to read; −1: all */
+    int64_t from; /* −1: the beginning */
     int32_t partitions, left;
     int64_t *ends; /* of each partition; −1: read */
 };
@@ -39,6 +42,17 @@ struct upt_str
 upt_topic_value(const rd_kafka_message_t *msg)
 {
     return msg->payload == NULL ? UPT_STR_NULL : (struct upt_str){.p = msg->payload, .len = (uint32_t)msg->len};
+}
+
+struct upt_str
+upt_topic_body(const rd_kafka_message_t *msg)
+{
+    struct upt_str value = upt_topic_value(msg);
+    if (value.len > HEADER_BYTES && value.p[0] == 0) {
+        value.p += HEADER_BYTES;
+        value.len -= HEADER_BYTES;
+    }
+    return value;
 }
 
 bool
@@ -64,7 +78,7 @@ ended(struct reading *reading, int32_t partition)
     }
 }
 
-/* Fetches the ends and assigns every partition that is not empty, from its beginning. */
+/* Fetches the ends and assigns every partition wanted that is not empty. */
 static upt_status
 begin(struct reading *reading, struct upt_error *reterr)
 {
@@ -81,12 +95,17 @@ begin(struct reading *reading, struct upt_error *reterr)
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int32_t i = 0; i < reading->partitions && err == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         int64_t low = 0, high = 0;
+        if (reading->only >= 0 && i != reading->only) {
+            ended(reading, i);
+            continue;
+        }
         err = rd_kafka_query_watermark_offsets(reading->rk, reading->topic, i, &low, &high, QUERY_MS);
         reading->ends[i] = high;
-        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && low >= high) {
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && (low >= high || reading->from >= high)) {
             ended(reading, i);
         } else if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            rd_kafka_topic_partition_list_add(list, reading->topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+            rd_kafka_topic_partition_list_add(list, reading->topic, i)->offset =
+                reading->from >= 0 ? reading->from : RD_KAFKA_OFFSET_BEGINNING;
         }
     }
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list->cnt > 0) {
@@ -131,7 +150,14 @@ upt_status
 upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_read_fn fn, void *ctx,
                struct upt_error *reterr)
 {
-    struct reading reading = {.topic = topic};
+    return upt_topic_read_partition(config, topic, -1, -1, fn, ctx, reterr);
+}
+
+upt_status
+upt_topic_read_partition(const struct upt_config *config, const char *topic, int32_t partition, int64_t from,
+                         upt_topic_read_fn fn, void *ctx, struct upt_error *reterr)
+{
+    struct reading reading = {.topic = topic, .only = partition, .from = from};
     bool go = true;
     upt_status status = upt_client_reader(config, true, &reading.rk, reterr);
     if (status == UPT_OK) {
@@ -152,6 +178,36 @@ upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_rea
     upt_client_destroy(&reading.rk);
     free(reading.ends);
     return status;
+}
+
+upt_status
+upt_topic_spans(const struct upt_config *config, const char *topic, struct upt_topic_span **ret, int32_t *ret_n,
+                struct upt_error *reterr)
+{
+    rd_kafka_t *rk = NULL;
+    struct upt_topic_span *spans = NULL;
+    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    upt_status status = upt_client_reader(config, true, &rk, reterr);
+    if (status == UPT_OK) {
+        status = upt_client_partitions(rk, topic, QUERY_MS, ret_n, reterr);
+    }
+    if (status == UPT_OK) {
+        spans = calloc((size_t)*ret_n + 1, sizeof(*spans));
+        status = spans != NULL ? UPT_OK : upt_fail(reterr, UPT_ENOMEM, "out of memory");
+    }
+    for (int32_t i = 0; status == UPT_OK && i < *ret_n; i++) {
+        err = rd_kafka_query_watermark_offsets(rk, topic, i, &spans[i].low, &spans[i].high, QUERY_MS);
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            status = upt_fail(reterr, UPT_EUNAVAIL, "kafka: topic %s: %s", topic, rd_kafka_err2str(err));
+        }
+    }
+    upt_client_destroy(&rk);
+    if (status != UPT_OK) {
+        free(spans);
+        return status;
+    }
+    *ret = spans;
+    return UPT_OK;
 }
 
 /* ---- writing ---- */

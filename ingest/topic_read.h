@@ -19,6 +19,21 @@ typedef bool (*upt_topic_read_fn)(void *ctx, const rd_kafka_message_t *msg);
 UPT_NODISCARD upt_status upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_read_fn fn,
                                         void *ctx, struct upt_error *reterr);
 
+/* The same of one partition from an offset on; −1: from its beginning. */
+UPT_NODISCARD upt_status upt_topic_read_partition(const struct upt_config *config, const char *topic, int32_t partition,
+                                                  int64_t from, upt_topic_read_fn fn, void *ctx,
+                                                  struct upt_error *reterr);
+
+/* Where the partitions of a topic begin and end now; *ret has *ret_n and is the caller's to free. */
+struct upt_topic_span {
+    int64_t low, high;
+};
+UPT_NODISCARD upt_status upt_topic_spans(const struct upt_config *config, const char *topic,
+                                         struct upt_topic_span **ret, int32_t *ret_n, struct upt_error *reterr);
+
+/* The value of a record of ours, after the Confluent header if it has one: bare ones begin with a text's length, which
+ * is never 0. */
+struct upt_str upt_topic_body(const rd_kafka_message_t *msg);
 /* Key and value as borrowed bytes; null stays null. */
 struct upt_str upt_topic_key(const rd_kafka_message_t *msg);
 struct upt_str upt_topic_value(const rd_kafka_message_t *msg);

@@ -152,14 +152,15 @@ upt_state_next_forgotten(struct upt_state *st, struct upt_str *ret_account)
 
 /* ---- features and totals ---- */
 
-bool
-upt_state_next_dirty_feature(struct upt_state *st, struct upt_feature_row *ret)
+size_t
+upt_state_feature_rows_n(const struct upt_state *st)
 {
-    struct upt_feature *feature = upt_deque_pop(&st->mem, &st->dirty_features);
-    if (feature == NULL) {
-        return false;
-    }
-    feature->item.flags &= (uint8_t)~UPT_ITEM_DIRTY;
+    return st->features.n;
+}
+
+static void
+feature_row(const struct upt_state *st, const struct upt_feature *feature, struct upt_feature_row *ret)
+{
     *ret = (struct upt_feature_row){
         .feature = upt_feature_name(feature),
         .partition = st->config.partition,
@@ -169,17 +170,31 @@ upt_state_next_dirty_feature(struct upt_state *st, struct upt_feature_row *ret)
         .users_30d = upt_hist_sum(&feature->pairs, st->now.b[UPT_R_DAY]),
     };
     upt_rings_sum(&feature->rings, &st->now, ret->usage);
-    return true;
+}
+
+void
+upt_state_feature_row(const struct upt_state *st, size_t i, struct upt_feature_row *ret)
+{
+    upt_assert(i < st->features.n);
+    feature_row(st, st->features.v[i], ret);
 }
 
 bool
-upt_state_dirty_totals(struct upt_state *st, struct upt_totals_row *ret)
+upt_state_next_dirty_feature(struct upt_state *st, struct upt_feature_row *ret)
 {
-    struct upt_sums *totals = &st->totals;
-    if ((totals->item.flags & UPT_ITEM_DIRTY) == 0 || !st->has_clock) {
+    struct upt_feature *feature = upt_deque_pop(&st->mem, &st->dirty_features);
+    if (feature == NULL) {
         return false;
     }
-    totals->item.flags &= (uint8_t)~UPT_ITEM_DIRTY;
+    feature->item.flags &= (uint8_t)~UPT_ITEM_DIRTY;
+    feature_row(st, feature, ret);
+    return true;
+}
+
+void
+upt_state_totals_row(const struct upt_state *st, struct upt_totals_row *ret)
+{
+    const struct upt_sums *totals = &st->totals;
     *ret = (struct upt_totals_row){
         .partition = st->config.partition,
         .pos = st->pos,
@@ -191,6 +206,17 @@ upt_state_dirty_totals(struct upt_state *st, struct upt_totals_row *ret)
         .open_alerts = (uint64_t)totals->open_alerts,
     };
     upt_rings_sum(&totals->rings, &st->now, ret->usage);
+}
+
+bool
+upt_state_dirty_totals(struct upt_state *st, struct upt_totals_row *ret)
+{
+    struct upt_item *item = &st->totals.item;
+    if ((item->flags & UPT_ITEM_DIRTY) == 0 || !st->has_clock) {
+        return false;
+    }
+    item->flags &= (uint8_t)~UPT_ITEM_DIRTY;
+    upt_state_totals_row(st, ret);
     return true;
 }
 

@@ -128,6 +128,10 @@ size_t upt_state_row_features(struct upt_state *st, struct upt_account *acct, st
 bool upt_state_next_forgotten(struct upt_state *st, struct upt_str *ret_account);
 bool upt_state_next_dirty_feature(struct upt_state *st, struct upt_feature_row *ret);
 bool upt_state_dirty_totals(struct upt_state *st, struct upt_totals_row *ret);
+/* The same at the present position, whatever the marks; i < upt_state_feature_rows_n, in order of appearance. */
+size_t upt_state_feature_rows_n(const struct upt_state *st);
+void upt_state_feature_row(const struct upt_state *st, size_t i, struct upt_feature_row *ret);
+void upt_state_totals_row(const struct upt_state *st, struct upt_totals_row *ret); /* only with a clock */
 /* Marks everything dirty (repair, takeover). */
 void upt_state_mark_all_dirty(struct upt_state *st);
 void upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct);

@@ -155,6 +155,29 @@ copy_part(char *to, size_t cap, const char *from, size_t len)
     to[len] = '\0';
 }
 
+static int
+hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                  : -1;
+}
+
+/* Percent-decoded, as in every URL; a % that begins no such code stands for itself. */
+static void
+copy_decoded(char *to, size_t cap, const char *from, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 1 < cap; i++) {
+        int hi = i + 2 < len ? hex(from[i + 1]) : -1, lo = i + 2 < len ? hex(from[i + 2]) : -1;
+        bool code = from[i] == '%' && hi >= 0 && lo >= 0 && hi + lo > 0;
+        to[n++] = code ? (char)(hi << 4 | lo) : from[i];
+        i += code ? 2 : 0;
+    }
+    to[n] = '\0';
+}
+
 /* redis://[user:password@]host[:port][/db] */
 static upt_status
 parse_url(const char *url, struct address *ret, struct upt_error *reterr)
@@ -168,9 +191,9 @@ parse_url(const char *url, struct address *ret, struct upt_error *reterr)
     const char *at = strrchr(p, '@');
     if (at != NULL) {
         const char *colon = memchr(p, ':', (size_t)(at - p));
-        copy_part(ret->user, sizeof(ret->user), p, (size_t)((colon != NULL ? colon : at) - p));
+        copy_decoded(ret->user, sizeof(ret->user), p, (size_t)((colon != NULL ? colon : at) - p));
         if (colon != NULL) {
-            copy_part(ret->password, sizeof(ret->password), colon + 1, (size_t)(at - colon - 1));
+            copy_decoded(ret->password, sizeof(ret->password), colon + 1, (size_t)(at - colon - 1));
         }
         p = at + 1;
     }

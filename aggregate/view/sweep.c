@@ -23,24 +23,37 @@ hex(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* The account of "PREFIXaccount:{ID}"; false for other keys. */
-static bool
-account_of(const struct upt_view *view, const char *key, size_t len, struct upt_buf *ret)
+bool
+upt_view_key_name(const char *prefix, const char *family, struct upt_str key, struct upt_buf *ret)
 {
-    size_t head = strlen(view->prefix) + sizeof("account:{") - 1;
-    if (len <= head || key[len - 1] != '}') {
+    size_t prefix_len = strlen(prefix), family_len = strlen(family), head = prefix_len + family_len + 1;
+    if (key.len <= head || key.p[key.len - 1] != '}' || key.p[head - 1] != '{' ||
+        memcmp(key.p, prefix, prefix_len) != 0 || memcmp(key.p + prefix_len, family, family_len) != 0) {
         return false;
     }
-    for (size_t i = head; i < len - 1; i++) {
-        int hi = i + 2 < len ? hex(key[i + 1]) : -1, lo = i + 2 < len ? hex(key[i + 2]) : -1;
-        if (key[i] == '%' && hi >= 0 && lo >= 0) {
+    for (size_t i = head; i < key.len - 1; i++) {
+        int hi = i + 2 < key.len ? hex(key.p[i + 1]) : -1, lo = i + 2 < key.len ? hex(key.p[i + 2]) : -1;
+        if (key.p[i] == '%' && hi >= 0 && lo >= 0) {
             upt_buf_put(ret, &(char){(char)(hi << 4 | lo)}, 1);
             i += 2;
         } else {
-            upt_buf_put(ret, &key[i], 1);
+            upt_buf_put(ret, &key.p[i], 1);
         }
     }
     return ret->len > 0;
+}
+
+void
+upt_view_pattern(struct upt_buf *out, const char *prefix, const char *family)
+{
+    for (const char *c = prefix; *c != '\0'; c++) {
+        if (strchr("*?[]^\\", *c) != NULL) {
+            upt_buf_puts(out, "\\");
+        }
+        upt_buf_put(out, c, 1);
+    }
+    upt_buf_puts(out, family);
+    upt_buf_puts(out, "{*}");
 }
 
 static void
@@ -55,7 +68,8 @@ on_scan(void *ctx, unsigned i, redisReply *reply)
     const redisReply *keys = reply->element[1];
     scan->accounts = calloc(keys->elements + 1, sizeof(*scan->accounts));
     for (size_t k = 0; scan->accounts != NULL && k < keys->elements; k++) {
-        if (account_of(scan->view, keys->element[k]->str, keys->element[k]->len, &scan->accounts[scan->n])) {
+        const struct upt_str key = {.p = keys->element[k]->str, .len = (uint32_t)keys->element[k]->len};
+        if (upt_view_key_name(scan->view->prefix, "account:", key, &scan->accounts[scan->n])) {
             scan->n++;
         } else {
             upt_buf_fini(&scan->accounts[scan->n]);
@@ -102,13 +116,7 @@ upt_scan_step(struct upt_view *view)
     upt_cmd_u64(view, view->scan_cursor);
     upt_cmd_text(view, "MATCH");
     upt_buf_clear(&view->key);
-    for (const char *c = view->prefix; *c != '\0'; c++) {
-        if (strchr("*?[]^\\", *c) != NULL) {
-            upt_buf_puts(&view->key, "\\");
-        }
-        upt_buf_put(&view->key, c, 1);
-    }
-    upt_buf_puts(&view->key, "account:{*}");
+    upt_view_pattern(&view->key, view->prefix, "account:");
     upt_cmd_buf(view, &view->key);
     upt_cmd_text(view, "COUNT");
     upt_cmd_text(view, STEP_COUNT);

@@ -79,4 +79,9 @@ UPT_NODISCARD upt_status upt_redis_connect(const struct upt_view_config *config,
 /* Names in keys: bytes 0x00–0x20, 0x7F, '{', '}', '%' percent-encoded. */
 void upt_view_key(struct upt_buf *out, const char *prefix, const char *family, struct upt_str name, const char *suffix);
 
+/* The name in "PREFIX FAMILY{NAME}", decoded; false for other keys. */
+bool upt_view_key_name(const char *prefix, const char *family, struct upt_str key, struct upt_buf *ret);
+/* A pattern of SCAN for all keys of a family: "PREFIX FAMILY{*}", with what the prefix has of wildcards escaped. */
+void upt_view_pattern(struct upt_buf *out, const char *prefix, const char *family);
+
 #endif

@@ -404,6 +404,10 @@ test_urls(void **state)
     assert_non_null(strstr(reply->str, "user=bob"));
     freeReplyObject(reply);
     redisFree(ctx);
+    redis_server_ask(&server, "ACL SETUSER eve on >a/b%%c@d ~* +@all");
+    snprintf(url, sizeof(url), "redis://%%65ve:a%%2fb%%25c%%40d@127.0.0.1:%d", server.port);
+    assert_int_equal(upt_redis_connect(&config, &ctx, &err), UPT_OK); /* percent-decoded */
+    redisFree(ctx);
     config.password = "wrong-secret";
     assert_int_equal(upt_redis_connect(&config, &ctx, &err), UPT_EAUTH);
     assert_null(strstr(err.msg, "wrong-secret"));

@@ -1,0 +1,342 @@
+"""The inspecting commands as a user uses them, after a small exact run: check, show, top, dead-letters, forget, verify.
+
+One set of services for all; the tests run in the order of their numbers, those that change something last.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import unittest
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from support.kafka_util import Decoder, Message, produce, read_topic
+from support.services import Redis, Services
+from support.uptake_proc import Result, Uptake, config_for, run, to_yaml
+
+from e2e.test_exact import INPUT, until_end
+from e2e.traffic import DAY, Traffic
+
+EX_OK, DIFFERS, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 64, 69, 78
+PARTITIONS = 3
+EVENTS = 6000
+STEP = 600_000  # ms of the clock a record: 41 days in all
+PASSWORD = "sec%ret/pass"
+
+
+class Quiet(Traffic):
+    """Hostile traffic, and accounts used every day that fall silent: those make alerts."""
+
+    def with_silence(self, count: int) -> Iterator[Message]:
+        day = 0
+        for message in self.make(count):
+            while message.timestamp > self.start + day * DAY:
+                if day < 26:
+                    for account in range(4):
+                        yield self.usual_day(f"quiet-{account}", self.start + day * DAY)
+                day += 1
+            yield message
+
+    def usual_day(self, account: str, now: int) -> Message:
+        events = [self.usage(account, now, occurred_at=now, user_id=f"user-{n % 5}", kind="USAGE", feature="api",
+                             quantity=1.0, event_id="") for n in range(12)]
+        return self.message(account, self.batch.encode({"events": events}), now)
+
+
+class Inspect(unittest.TestCase):
+    """Services, traffic and one run, shared."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.services = Services(redis=Redis(requirepass=PASSWORD))
+        cls.services.start()
+        cls.addClassCleanup(cls.services.stop)
+        folder = TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = Path(folder.name)
+        cls.services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+        cls.traffic = Quiet(cls.services.registry, accounts=60, step=STEP, seed=11)
+        cls.produce(cls.traffic.with_silence(EVENTS))
+        cls.count()
+
+    @classmethod
+    def produce(cls, messages: Any, topic: str = "usage-events") -> None:
+        produce(cls.services.kafka.bootstrap, topic, messages, message_max_bytes=3_000_000)
+
+    @classmethod
+    def count(cls) -> None:
+        until_end(cls.services, "inspect", threads=1)
+
+    @classmethod
+    def config(cls, over: Any = None) -> str:
+        """A configuration file like that of the run."""
+        path = cls.folder / "uptake.yaml"
+        path.write_text(to_yaml(config_for(cls.services, {"clock": "log", "threads": 1, **(over or {})})))
+        return str(path)
+
+    def uptake(self, *args: str, code: int = EX_OK, over: Any = None) -> Result:
+        result = run(*args, "-c", self.config(over), timeout=120)
+        self.assertEqual(result.code, code, f"{args}: {result.out[-2000:]}{result.err[-2000:]}")
+        return result
+
+    def topic(self, name: str) -> list[Message]:
+        return read_topic(self.services.kafka.bootstrap, name)
+
+    @property
+    def redis(self) -> Any:
+        return self.services.redis.client()
+
+    # ---- check
+
+    def test_01_check(self) -> None:
+        result = self.uptake("check")
+        for about in ("configuration", "scoring", "kafka", "topics", "redis", "registry"):
+            self.assertRegex(result.out, rf"(?m)^ok +{about} ", result.out)
+        self.assertIn(f"usage-events has {PARTITIONS} partitions", result.out)
+        self.assertNotRegex(result.out, r"(?m)^error")
+        self.masked(result)
+        got = json.loads(self.uptake("check", "--json").out)
+        self.assertEqual((got["ok"], got["errors"]), (True, 0))
+        self.assertIn("clock: log", got["configuration"].replace('"', ""))
+        self.masked(self.uptake("check", "--json", over={"kafka": {"sasl.password": PASSWORD}}))
+
+    def masked(self, result: Result) -> None:
+        for secret in (PASSWORD, "sec%25ret", "sec%ret", "ret%2Fpass"):
+            self.assertNotIn(secret, result.out + result.err)
+        self.assertIn("***", result.out)
+
+    def test_02_check_finds(self) -> None:
+        away = self.uptake("check", code=EX_UNAVAILABLE, over={"kafka": {"bootstrap.servers": "127.0.0.1:1"}})
+        self.assertRegex(away.out, r"(?m)^error topics +\S")
+        self.assertRegex(away.out, r"(?m)^ok +redis ")
+        refused = self.uptake("check", code=EX_UNAVAILABLE, over={"redis": {"password": "wrong-one"}})
+        self.assertRegex(refused.out, r"(?m)^error redis +.*WRONGPASS")
+        self.assertRegex(refused.out, r"(?m)^ok +topics ")
+        self.assertNotIn("wrong-one", refused.out + refused.err)
+
+    def test_03_check_refuses_wide_timestamps(self) -> None:
+        self.services.kafka.create_topic("wide", 1, {**INPUT, "message.timestamp.after.max.ms": "172800000"})
+        over = {"input": {"topic": "wide"}}
+        refused = self.uptake("check", code=EX_CONFIG, over=over)
+        self.assertRegex(refused.out, r"(?m)^error topics ")
+        self.assertIn("kafka-configs.sh --bootstrap-server " + self.services.kafka.bootstrap, refused.out)
+        self.assertIn("--entity-name wide --add-config message.timestamp.after.max.ms=", refused.out)
+        trusted = self.uptake("check", code=EX_CONFIG, over={**over, "trust_timestamps": True})
+        self.assertNotIn("kafka-configs.sh", trusted.out)  # what is left: the state topic has other partitions
+        self.assertIn("uptake-state", trusted.out)
+
+    # ---- show, top
+
+    def test_04_show(self) -> None:
+        row = self.redis.hgetall("uptake:account:{quiet-1}")
+        self.assertGreater(int(row["users_total"]), 0)
+        got = json.loads(self.uptake("show", "quiet-1", "--json").out)
+        self.assertEqual(got["account"], "quiet-1")
+        for name, value in row.items():
+            shown = got["row"][name]
+            self.assertEqual(shown if isinstance(shown, str) else float(shown),
+                             value if isinstance(shown, str) else float(value), name)
+        self.assertEqual(set(got["row"]), set(row))
+        features = self.redis.hgetall("uptake:account:{quiet-1}:features")
+        self.assertEqual(got["features"], {name: int(days) for name, days in features.items()})
+        self.assertEqual(len(got["alerts"]), int(row["open_alerts"]))
+        self.assertEqual(got["health"]["band"], row["health_band"])
+        text = self.uptake("show", "quiet-1").out
+        self.assertRegex(text, rf"(?m)^events .* {row['events_30d']}$")
+        self.assertIn(row["health_band"], text)
+        unknown = self.uptake("show", "nobody", code=EX_UNAVAILABLE)
+        self.assertEqual(unknown.err.strip(), "uptake show: Redis has no account nobody")
+
+    def test_05_top(self) -> None:
+        ranks = self.redis.zrevrange("uptake:rank:churn_risk", 0, 4, withscores=True)
+        self.assertEqual(len(ranks), 5)
+        got = json.loads(self.uptake("top", "--json", "--limit", "5").out)
+        self.assertEqual([(row["account"], row["churn_risk_30d"]) for row in got], ranks)
+        for row in got:
+            stored = self.redis.hgetall(f"uptake:account:{{{row['account']}}}")
+            self.assertEqual(str(row["events_7d"]), stored["events_7d"])
+            self.assertEqual(row["health_band"], stored["health_band"])
+
+    # ---- dead letters
+
+    def test_06_dead_letters_list(self) -> None:
+        letters = self.topic("usage-events-dead")
+        reasons = Counter(letter.header("uptake.reason") for letter in letters)
+        self.assertGreaterEqual(len(reasons), 11, reasons)
+        got = json.loads(self.uptake("dead-letters", "list", "--json").out)
+        self.assertEqual(Counter(letter["reason"] for letter in got), reasons)
+        want = {(str(m.header("uptake.partition")), str(m.header("uptake.offset")), m.header("uptake.events"))
+                for m in letters}
+        self.assertEqual({(str(g["input_partition"]), str(g["input_offset"]), g["events"]) for g in got}, want)
+        one = json.loads(self.uptake("dead-letters", "list", "--json", "--reason", "in_future").out)
+        self.assertEqual(len(one), reasons["in_future"])
+        head, *lines = self.uptake("dead-letters", "list", "--limit", "3").out.splitlines()
+        self.assertTrue(head.split()[0].isupper(), head)
+        self.assertEqual(len(lines), 3)
+
+    def test_30_dead_letters_replay(self) -> None:
+        letters = [m for m in self.topic("usage-events-dead") if m.header("uptake.reason") == "bad_feature"]
+        before = self.topic("usage-events")
+        places = {(m.partition, m.offset): m for m in before}
+        parts = [m for m in letters if m.header("uptake.events") is not None]
+        self.assertTrue(parts and len(parts) < len(letters))
+        only = ("dead-letters", "replay", "--reason", "bad_feature")
+        self.assertIn(f"{len(letters)} would be sent", self.uptake(*only, code=EX_USAGE).err)
+        self.assertEqual(len(self.topic("usage-events")), len(before))
+        got = json.loads(self.uptake(*only, "--yes", "--json").out)
+        self.assertEqual((got["found"], got["sent"], got["unusable"]), (len(letters), len(letters), 0))
+        fresh = [m for m in self.topic("usage-events") if (m.partition, m.offset) not in places]
+        self.assertEqual(self.shape(fresh), self.shape(self.left_out(letters, places)))
+        self.count()
+        again = [m for m in self.topic("usage-events-dead") if m.header("uptake.reason") == "bad_feature"]
+        self.assertEqual(len(again), 2 * len(letters))  # nothing was mended
+        self.equal()
+
+    def left_out(self, letters: list[Message], places: dict) -> Iterator[tuple]:
+        """What a replay is to send: partition, key, and the bytes or the events left out."""
+        decoder = Decoder(self.services.registry.schema)
+        for letter in letters:
+            origin = places[int(letter.header("uptake.partition")), int(letter.header("uptake.offset"))]
+            value: Any = origin.value
+            if letter.header("uptake.events") is not None:
+                events = decoder.decode(origin.value)["events"]
+                value = [events[int(i)] for i in letter.header("uptake.events").split(",")]
+                self.assertLess(len(value), len(events))
+            yield origin.partition, origin.key, value
+
+    def shape(self, messages: Any) -> list[str]:
+        """Sorted texts of messages; the events of batches in place of their bytes."""
+        decoder = Decoder(self.services.registry.schema)
+        texts = []
+        for message in messages:
+            partition, key, value = message if isinstance(message, tuple) else (
+                message.partition, message.key, message.value)
+            if isinstance(value, bytes):
+                record = decoder.decode(value)
+                value = record["events"] if set(record) == {"events"} else value
+            texts.append(repr((partition, key, value)))
+        return sorted(texts)
+
+    # ---- forget
+
+    def test_31_forget(self) -> None:
+        self.assertTrue(self.redis.exists("uptake:account:{quiet-2}"))
+        self.assertIn("the null record of quiet-2", self.uptake("forget", "quiet-2").out)
+        self.count()
+        self.assertFalse(self.redis.exists("uptake:account:{quiet-2}", "uptake:account:{quiet-2}:features"))
+        self.assertIsNone(self.redis.zscore("uptake:rank:churn_risk", "quiet-2"))
+        self.assertIn("no account quiet-2", self.uptake("show", "quiet-2", code=EX_UNAVAILABLE).err)
+        self.assertTrue(self.redis.exists("uptake:account:{quiet-1}"))
+        self.equal()
+
+    # ---- verify
+
+    def equal(self, *notes: str) -> dict[str, Any]:
+        got = json.loads(self.uptake("verify", "--json").out)
+        self.assertEqual((got["equal"], got["differences"], len(got["notes"])), (True, 0, len(notes)), got)
+        for note, want in zip(got["notes"], notes):
+            self.assertRegex(note, want)
+        return got
+
+    def differs(self, *wanted: str) -> None:
+        """verify exits 1 and names this and nothing else."""
+        found = [line for line in self.uptake("verify", code=DIFFERS).out.splitlines() if line.startswith("DIFF")]
+        for want in wanted:
+            self.assertTrue(any(want in line for line in found), (want, found))
+        unnamed = [line for line in found if not any(want in line for want in wanted)]
+        self.assertEqual(unnamed, [])
+        got = json.loads(self.uptake("verify", "--json", code=DIFFERS).out)
+        self.assertEqual((got["equal"], got["differences"]), (False, len(found)))
+
+    def test_20_verify_equal(self) -> None:
+        alerts, letters = self.topic("churn-alerts"), self.topic("usage-events-dead")
+        self.assertGreater(len(alerts), 5, "the traffic makes too few alerts")
+        got = self.equal()
+        rows = sum(1 for _ in self.redis.scan_iter("uptake:account:{*}"))
+        self.assertEqual((got["rows"], got["accounts"]), (rows, rows))
+        self.assertEqual((got["alerts"], got["dead_letters"]), (len(alerts), len(letters)))
+        self.assertEqual((got["partitions_verified"], got["behind"]), (PARTITIONS, 0))
+        self.assertGreaterEqual(got["sums"], PARTITIONS)
+        self.assertRegex(self.uptake("verify").out, r"^equal: 0 differences")
+
+    def test_21_verify_finds_wrong_fields(self) -> None:
+        row, features = "uptake:account:{quiet-1}", "uptake:account:{quiet-1}:features"
+        for key, field, value in ((row, "events_30d", "7"), (row, "churn_risk_90d", "0.5"), (row, "spare", "1"),
+                                  (features, "api", "29"), ("uptake:totals", "logins_7d", "1"),
+                                  ("uptake:feature:{api}", "units_30d", "0.5")):
+            right = self.redis.hget(key, field)
+            self.assertNotEqual(right, value)
+            self.redis.hset(key, field, value)
+            named = {"uptake:totals": "totals", "uptake:feature:{api}": "feature api"}.get(key, "account quiet-1 ")
+            self.differs(named)
+            self.assertIn(f"{field} is {value}, ", self.uptake("verify", code=DIFFERS).out)
+            if right is None:
+                self.redis.hdel(key, field)
+            else:
+                self.redis.hset(key, field, right)
+        self.equal()
+
+    def test_22_verify_finds_rows_and_ranks(self) -> None:
+        row = self.redis.hgetall("uptake:account:{quiet-1}")
+        self.redis.delete("uptake:account:{quiet-1}")
+        self.differs("account quiet-1 of partition", "account quiet-1: it is in rank:",
+                     "account quiet-1: there are features of it")
+        self.redis.hset("uptake:account:{quiet-1}", mapping={**row, "offset": int(row["offset"]) + 10**6})
+        self.differs("no place in the log")
+        self.redis.hset("uptake:account:{quiet-1}", mapping=row)
+        self.redis.hset("uptake:account:{ghost}", mapping=row)
+        self.differs("account ghost has a row")
+        self.redis.delete("uptake:account:{ghost}")
+        risk = self.redis.zscore("uptake:rank:churn_risk", "quiet-1")
+        self.redis.zadd("uptake:rank:churn_risk", {"quiet-1": 0.123})
+        self.differs("account quiet-1 at")
+        self.redis.zadd("uptake:rank:churn_risk", {"quiet-1": risk})
+        self.equal()
+
+    def test_40_verify_without_the_start_of_the_log(self) -> None:
+        self.services.kafka.delete_records("usage-events", {0: 5})
+        self.equal(r"partition 0: the log's start is gone: verified from the checkpoint at offset \d+ on")
+
+    def test_41_verify_finds_outputs(self) -> None:
+        alert = self.topic("churn-alerts")[-1]
+        record = Decoder(self.services.registry.schema).decode(alert.value)
+        letter = next(m for m in self.topic("usage-events-dead") if m.header("uptake.partition") == "1")
+        self.produce([alert], "churn-alerts")
+        self.differs(f"alert {record['alert_id']} revision {record['revision']} ")
+        self.produce([letter], "usage-events-dead")
+        self.differs(f"alert {record['alert_id']} revision {record['revision']} ",
+                     f"usage-events [1] offset {letter.header('uptake.offset')} is in usage-events-dead twice")
+
+
+class Live(unittest.TestCase):
+    def test_verify_beside_a_run(self) -> None:
+        """By the wall, while records come and a process is killed: nothing is ever told that is not so."""
+        input_topic = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "2000000"}
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 2, input_topic)
+            traffic = Traffic(services.registry, accounts=60, seed=5)
+            uptake = Uptake(config_for(services, {"checkpoint_interval": "2s", "tick_grace": "1s"}), name="live")
+            try:
+                uptake.launch()
+                uptake.wait_ready()
+                for round_ in range(12):
+                    now = int(time.time() * 1000)
+                    produce(services.kafka.bootstrap, "usage-events", [traffic.one(now) for _ in range(60)],
+                            message_max_bytes=3_000_000)
+                    if round_ == 6:
+                        uptake.kill9()
+                        uptake.launch()
+                    found = run("verify", "-c", str(uptake.config_file), "--json", timeout=60)
+                    self.assertEqual(found.code, EX_OK, found.out + found.err)
+                uptake.wait_ready()
+                self.assertGreater(json.loads(found.out)["rows"], 30)
+            finally:
+                uptake.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
