@@ -1,13 +1,17 @@
 /* Load for the benchmarks of the whole process, and the floor under them.
  *
  *     bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]
+ *     bench_load accounts BOOTSTRAP TOPIC SCHEMA_ID ACCOUNTS RATE
+ *     bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE
  *     bench_load discard BOOTSTRAP TOPIC [poll]
  *
- * fill     EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1, a
- *          tenth LOGIN) in the order of their time stamps, which advance by RATE events a second up to the present; each
- *          occurred up to 5 s before. BATCH > 1: that many of one account in a UsageBatch; SCHEMA_ID is then its schema's.
- * discard  reads the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll) and throws every
- *          record away: what a consumer costs that does nothing. Prints records and processor seconds as JSON. */
+ * fill     EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1,
+ * a tenth LOGIN) in the order of their time stamps, which advance by RATE events a second up to the present; each
+ *          occurred up to 5 s before. BATCH > 1: that many of one account in a UsageBatch; SCHEMA_ID is then its
+ * schema's. accounts one UsageBatch of 10 USAGE events for each account, of as many users and features pace     RATE
+ * single events a second, as fill makes them, at the present time: an open loop, every 10 ms its share discard  reads
+ * the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll) and throws every record away:
+ * what a consumer costs that does nothing. Prints records and processor seconds as JSON. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -88,8 +92,9 @@ put_string(char *to, const char *text)
     return n + len;
 }
 
+/* user, feature < 0: drawn, with a tenth of LOGIN. */
 static size_t
-put_event(char *to, const char *account, int64_t ts)
+put_event(char *to, const char *account, int64_t ts, int user, int feature)
 {
     char text[64];
     size_t n = 0;
@@ -100,13 +105,13 @@ put_event(char *to, const char *account, int64_t ts)
     n += put_long(to + n, ts - (int64_t)(rnd() % 5000));
     n += put_string(to + n, account);
     n += put_long(to + n, 1);
-    snprintf(text, sizeof(text), "user-%04u", zipf(USERS));
+    snprintf(text, sizeof(text), "user-%04u", user >= 0 ? (unsigned)user : zipf(USERS));
     n += put_string(to + n, text);
-    bool login = rnd() % 10 == 0;
+    bool login = feature < 0 && rnd() % 10 == 0;
     n += put_long(to + n, login ? 1 : 0);
     n += put_long(to + n, login ? 0 : 1);
     if (!login) {
-        snprintf(text, sizeof(text), "feature-%u", zipf(FEATURES));
+        snprintf(text, sizeof(text), "feature-%u", feature >= 0 ? (unsigned)feature : zipf(FEATURES));
         n += put_string(to + n, text);
     }
     double quantity = (double)(1 + rnd() % 40) / 4;
@@ -119,74 +124,142 @@ put_event(char *to, const char *account, int64_t ts)
 }
 
 static size_t
-put_record(char *to, uint32_t schema_id, unsigned batch, const char *account, int64_t ts)
+put_frame(char *to, uint32_t schema_id)
 {
     size_t n = 0;
     to[n++] = 0;
     for (int shift = 24; shift >= 0; shift -= 8) {
         to[n++] = (char)(schema_id >> shift);
     }
+    return n;
+}
+
+/* wide: of as many users and features. */
+static size_t
+put_record(char *to, uint32_t schema_id, unsigned batch, bool wide, const char *account, int64_t ts)
+{
+    size_t n = put_frame(to, schema_id);
     if (batch <= 1) {
-        return n + put_event(to + n, account, ts);
+        return n + put_event(to + n, account, ts, -1, -1);
     }
     n += put_long(to + n, batch);
     for (unsigned i = 0; i < batch; i++) {
-        n += put_event(to + n, account, ts);
+        n += put_event(to + n, account, ts, wide ? (int)i : -1, wide ? (int)i : -1);
     }
     n += put_long(to + n, 0);
     return n;
 }
 
+struct target {
+    rd_kafka_t *rk;
+    const char *topic;
+    uint32_t schema_id;
+    int64_t events, bytes;
+};
+
+static struct target
+open_target(char **args)
+{
+    const char *const props[] = {"bootstrap.servers", args[0],     "partitioner",
+                                 "murmur2_random",    "linger.ms", "5",
+                                 "batch.size",        "131072",    "queue.buffering.max.messages",
+                                 "1000000",           "acks",      "1"};
+    return (struct target){.rk = client(RD_KAFKA_PRODUCER, props, sizeof(props) / sizeof(props[0])),
+                           .topic = args[1],
+                           .schema_id = (uint32_t)strtoul(args[2], NULL, 10)};
+}
+
+static void
+produce(struct target *to, unsigned number, unsigned batch, bool wide, int64_t ts)
+{
+    static char value[64 + BATCH_MAX * 160];
+    char account[32];
+    snprintf(account, sizeof(account), "account-%06u", number);
+    size_t len = put_record(value, to->schema_id, batch, wide, account, ts);
+    to->events += batch;
+    to->bytes += (int64_t)len;
+    for (;;) {
+        rd_kafka_resp_err_t err = rd_kafka_producev(
+            to->rk, RD_KAFKA_V_TOPIC(to->topic), RD_KAFKA_V_KEY(account, strlen(account)), RD_KAFKA_V_VALUE(value, len),
+            RD_KAFKA_V_TIMESTAMP(ts), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            return;
+        }
+        if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+            die("produce", rd_kafka_err2str(err));
+        }
+        rd_kafka_poll(to->rk, 10);
+    }
+}
+
+static int
+close_target(struct target *to)
+{
+    if (rd_kafka_flush(to->rk, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        die("flush", "records are left");
+    }
+    rd_kafka_destroy(to->rk);
+    printf("{\"events\": %" PRId64 ", \"value_bytes\": %" PRId64 "}\n", to->events, to->bytes);
+    return 0;
+}
+
+static int64_t
+wall_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static int
 fill(char **args, unsigned batch)
 {
-    const char *const props[] = {"bootstrap.servers",
-                                 args[0],
-                                 "partitioner",
-                                 "murmur2_random",
-                                 "linger.ms",
-                                 "20",
-                                 "batch.size",
-                                 "131072",
-                                 "queue.buffering.max.messages",
-                                 "1000000",
-                                 "acks",
-                                 "1"};
-    uint32_t schema_id = (uint32_t)strtoul(args[2], NULL, 10);
-    int64_t events = strtoll(args[3], NULL, 10), rate = strtoll(args[5], NULL, 10), bytes = 0;
+    struct target to = open_target(args);
+    int64_t events = strtoll(args[3], NULL, 10), rate = strtoll(args[5], NULL, 10);
     unsigned accounts = (unsigned)strtoul(args[4], NULL, 10);
-    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, props, sizeof(props) / sizeof(props[0]));
-    int64_t first = (int64_t)time(NULL) * 1000 - events * 1000 / rate;
-    static char value[64 + BATCH_MAX * 160];
+    int64_t first = wall_ms() - events * 1000 / rate;
     for (int64_t i = 0; i < events; i += batch) {
-        char account[32];
-        int64_t ts = first + i * 1000 / rate;
-        snprintf(account, sizeof(account), "account-%06u", zipf(accounts));
-        size_t len = put_record(value, schema_id, batch, account, ts);
-        bytes += (int64_t)len;
-        for (;;) {
-            rd_kafka_resp_err_t err =
-                rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(args[1]), RD_KAFKA_V_KEY(account, strlen(account)),
-                                  RD_KAFKA_V_VALUE(value, len), RD_KAFKA_V_TIMESTAMP(ts),
-                                  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-            if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-                break;
-            }
-            if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
-                die("produce", rd_kafka_err2str(err));
-            }
-            rd_kafka_poll(rk, 10);
-        }
+        produce(&to, zipf(accounts), batch, false, first + i * 1000 / rate);
         if (i / batch % 1000 == 0) {
-            rd_kafka_poll(rk, 0);
+            rd_kafka_poll(to.rk, 0);
         }
     }
-    if (rd_kafka_flush(rk, 120000) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        die("flush", "records are left");
+    return close_target(&to);
+}
+
+static int
+fill_accounts(char **args)
+{
+    struct target to = open_target(args);
+    int64_t accounts = strtoll(args[3], NULL, 10), rate = strtoll(args[4], NULL, 10);
+    int64_t first = wall_ms() - accounts * USERS * 1000 / rate;
+    for (int64_t i = 0; i < accounts; i++) {
+        produce(&to, (unsigned)i, USERS, true, first + i * USERS * 1000 / rate);
+        if (i % 1000 == 0) {
+            rd_kafka_poll(to.rk, 0);
+        }
     }
-    rd_kafka_destroy(rk);
-    printf("{\"events\": %" PRId64 ", \"value_bytes\": %" PRId64 "}\n", events, bytes);
-    return 0;
+    return close_target(&to);
+}
+
+static int
+pace(char **args)
+{
+    struct target to = open_target(args);
+    int64_t seconds = strtoll(args[3], NULL, 10), rate = strtoll(args[5], NULL, 10);
+    unsigned accounts = (unsigned)strtoul(args[4], NULL, 10);
+    int64_t begun = wall_ms();
+    for (int64_t step = 1; step <= seconds * 100; step++) {
+        while (to.events < step * rate / 100) {
+            produce(&to, zipf(accounts), 1, false, wall_ms());
+        }
+        rd_kafka_poll(to.rk, 0);
+        int64_t wait = begun + step * 10 - wall_ms();
+        if (wait > 0) {
+            nanosleep(&(struct timespec){.tv_nsec = wait * 1000000}, NULL);
+        }
+    }
+    return close_target(&to);
 }
 
 /* ---- discard ---- */
@@ -290,10 +363,18 @@ main(int argc, char **argv)
             return fill(argv + 2, batch);
         }
     }
+    if (argc == 7 && strcmp(argv[1], "accounts") == 0) {
+        return fill_accounts(argv + 2);
+    }
+    if (argc == 8 && strcmp(argv[1], "pace") == 0) {
+        return pace(argv + 2);
+    }
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "discard") == 0) {
         return discard(argv + 2, argc == 5);
     }
     fprintf(stderr, "usage: bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]\n"
+                    "       bench_load accounts BOOTSTRAP TOPIC SCHEMA_ID ACCOUNTS RATE\n"
+                    "       bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE\n"
                     "       bench_load discard BOOTSTRAP TOPIC [poll]\n");
     return 64;
 }
