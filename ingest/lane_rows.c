@@ -63,8 +63,10 @@ push_rows(struct upt_part *part)
         upt_state_row(part->st, acct, &row);
         size_t n = upt_state_row_features(part->st, acct, lane->days, UPT_FEATURES_PUSHED_MAX);
         n = n > UPT_FEATURES_PUSHED_MAX ? UPT_FEATURES_PUSHED_MAX : n;
+        row.changed = upt_state_row_changed(acct, &row, lane->days, n);
+        n = (row.changed & UPT_ROW_FEATURES) != 0 ? n : 0;
         if (!upt_view_push_row(lane->view, &row, lane->days, n)) {
-            upt_state_mark_dirty(part->st, acct); /* also: write the features anew */
+            upt_state_mark_dirty(part->st, acct); /* also: write it whole */
             return false;
         }
     }

@@ -105,7 +105,8 @@ upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *re
         .tier = upt_account_trait(acct, UPT_STR("tier")),
         .renewal_date = upt_account_trait(acct, UPT_STR("renewal_date")),
         .open_alerts = (uint32_t)acct->open_alerts,
-        .replace_features = (acct->item.flags & UPT_ITEM_UNSEEN) != 0,
+        .whole = (acct->item.flags & UPT_ITEM_UNSEEN) != 0,
+        .changed = UPT_ROW_ALL,
     };
     upt_rings_sum(&acct->rings, &st->now, ret->usage);
     for (uint32_t i = 0; i < acct->uses.n; i++) {
@@ -141,6 +142,88 @@ upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct up
         acct->item.flags &= (uint8_t)~UPT_ITEM_UNSEEN;
     }
     return n;
+}
+
+/* ---- what changed since the row before ---- */
+
+static uint64_t
+bits_of(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits;
+}
+
+static uint64_t
+hash_of(struct upt_str text)
+{
+    return text.p == NULL ? 0 : upt_hash(text.p, text.len);
+}
+
+static uint64_t
+hash_logins(const struct upt_row *row)
+{
+    uint64_t v[UPT_WINDOWS];
+    for (int w = 0; w < UPT_WINDOWS; w++) {
+        v[w] = row->usage[w].logins;
+    }
+    return upt_hash(v, sizeof(v));
+}
+
+static uint64_t
+hash_users(const struct upt_row *row)
+{
+    const uint64_t v[] = {row->users_24h,    row->users_7d,         row->users_30d,    row->users_total,
+                          row->features_30d, row->seat_utilisation, row->adoption_rate};
+    return upt_hash(v, sizeof(v));
+}
+
+static uint64_t
+hash_rest(const struct upt_row *row)
+{
+    const uint64_t v[] = {(uint64_t)row->first_seen,
+                          hash_of(row->segment),
+                          hash_of(row->tier),
+                          hash_of(row->renewal_date),
+                          row->has_seats,
+                          (uint64_t)row->micro_seats,
+                          row->open_alerts,
+                          row->has_scores,
+                          bits_of(row->health),
+                          bits_of(row->confidence),
+                          bits_of(row->risk[0]),
+                          bits_of(row->risk[1]),
+                          bits_of(row->risk[2]),
+                          row->band,
+                          row->phase};
+    _Static_assert(UPT_HORIZONS == 3, "all of them are above");
+    return upt_hash(v, sizeof(v));
+}
+
+static uint64_t
+hash_features(const struct upt_feature_days *features, size_t n)
+{
+    uint64_t hash = n;
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t v[] = {hash, features[i].days, hash_of(features[i].feature)};
+        hash = upt_hash(v, sizeof(v));
+    }
+    return hash;
+}
+
+unsigned
+upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, const struct upt_feature_days *features,
+                      size_t n)
+{
+    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row), hash_features(features, n)};
+    unsigned changed = 0;
+    for (unsigned i = 0; i < sizeof(now) / sizeof(now[0]); i++) {
+        if (row->whole || now[i] != acct->shown[i]) {
+            changed |= 1U << i;
+        }
+        acct->shown[i] = now[i];
+    }
+    return changed;
 }
 
 bool

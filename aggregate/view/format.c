@@ -43,14 +43,20 @@ field_str(struct upt_view *view, const char *name, struct upt_str v)
 static void
 fields_usage(struct upt_view *view, const struct upt_usage usage[UPT_WINDOWS])
 {
-    static const char *const names[UPT_WINDOWS][3] = {{"events_1h", "units_1h", "logins_1h"},
-                                                      {"events_24h", "units_24h", "logins_24h"},
-                                                      {"events_7d", "units_7d", "logins_7d"},
-                                                      {"events_30d", "units_30d", "logins_30d"}};
+    static const char *const names[UPT_WINDOWS][2] = {
+        {"events_1h", "units_1h"}, {"events_24h", "units_24h"}, {"events_7d", "units_7d"}, {"events_30d", "units_30d"}};
     for (int w = 0; w < UPT_WINDOWS; w++) {
         field_u64(view, names[w][0], usage[w].events);
         field_micro(view, names[w][1], usage[w].micro_units);
-        field_u64(view, names[w][2], usage[w].logins);
+    }
+}
+
+static void
+fields_logins(struct upt_view *view, const struct upt_usage usage[UPT_WINDOWS])
+{
+    static const char *const names[UPT_WINDOWS] = {"logins_1h", "logins_24h", "logins_7d", "logins_30d"};
+    for (int w = 0; w < UPT_WINDOWS; w++) {
+        field_u64(view, names[w], usage[w].logins);
     }
 }
 
@@ -89,15 +95,27 @@ micro_of(double v)
 }
 
 static void
-fields_optional(struct upt_view *view, const struct upt_row *row, struct absent *gone)
+fields_users(struct upt_view *view, const struct upt_row *row, struct absent *gone)
 {
-    optional(view, gone, "next_change", row->next_change != UPT_NO_CLOCK, (upt_i128)row->next_change * UPT_MICRO);
+    field_u64(view, "users_24h", row->users_24h);
+    field_u64(view, "users_7d", row->users_7d);
+    field_u64(view, "users_30d", row->users_30d);
+    field_u64(view, "users_total", row->users_total);
+    field_u64(view, "features_30d", row->features_30d);
+    optional(view, gone, "seat_utilisation", row->seat_utilisation != UPT_SHARE_ABSENT, row->seat_utilisation);
+    optional(view, gone, "adoption_rate", row->adoption_rate != UPT_SHARE_ABSENT, row->adoption_rate);
+}
+
+static void
+fields_rest(struct upt_view *view, const struct upt_row *row, struct absent *gone)
+{
+    field_i64(view, "first_seen", row->first_seen);
+    field_i64(view, "partition", row->partition);
+    field_u64(view, "open_alerts", row->open_alerts);
     optional_str(view, gone, "segment", row->segment);
     optional_str(view, gone, "tier", row->tier);
     optional(view, gone, "seats", row->has_seats, row->micro_seats);
     optional_str(view, gone, "renewal_date", row->renewal_date);
-    optional(view, gone, "seat_utilisation", row->seat_utilisation != UPT_SHARE_ABSENT, row->seat_utilisation);
-    optional(view, gone, "adoption_rate", row->adoption_rate != UPT_SHARE_ABSENT, row->adoption_rate);
     optional(view, gone, "health", row->has_scores && !isnan(row->health), micro_of(row->health));
     optional(view, gone, "health_confidence", row->has_scores, micro_of(row->confidence));
     optional_str(view, gone, "health_band", row->has_scores ? upt_str_of(upt_band_names[row->band]) : UPT_STR_NULL);
@@ -110,14 +128,14 @@ fields_optional(struct upt_view *view, const struct upt_row *row, struct absent 
 static void
 format_features(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features, size_t n)
 {
-    if (row->replace_features) {
+    if (row->whole) {
         upt_key(view, "account:", row->account, ":features");
         upt_cmd_begin(view);
         upt_cmd_text(view, "DEL");
         upt_cmd_buf(view, &view->key);
         upt_cmd_end(view);
     }
-    for (int present = row->replace_features ? 1 : 0; present < 2; present++) {
+    for (int present = row->whole ? 1 : 0; present < 2; present++) {
         bool any = false;
         for (size_t i = 0; i < n; i++) {
             if ((features[i].days > 0) != (present == 1)) {
@@ -149,19 +167,21 @@ upt_format_row(struct upt_view *view, const struct upt_row *row, const struct up
     upt_cmd_begin(view);
     upt_cmd_text(view, "HSET");
     upt_cmd_buf(view, &view->key);
+    /* What changes with every event comes first: Redis looks for a field from the front. */
     fields_usage(view, row->usage);
-    field_u64(view, "users_24h", row->users_24h);
-    field_u64(view, "users_7d", row->users_7d);
-    field_u64(view, "users_30d", row->users_30d);
-    field_u64(view, "users_total", row->users_total);
-    field_u64(view, "features_30d", row->features_30d);
-    field_i64(view, "first_seen", row->first_seen);
-    field_i64(view, "last_seen", row->last_seen);
     field_i64(view, "as_of", row->as_of);
-    field_i64(view, "partition", row->partition);
     field_i64(view, "offset", row->pos.offset);
-    field_u64(view, "open_alerts", row->open_alerts);
-    fields_optional(view, row, &gone);
+    field_i64(view, "last_seen", row->last_seen);
+    optional(view, &gone, "next_change", row->next_change != UPT_NO_CLOCK, (upt_i128)row->next_change * UPT_MICRO);
+    if ((row->changed & UPT_ROW_LOGINS) != 0) {
+        fields_logins(view, row->usage);
+    }
+    if ((row->changed & UPT_ROW_USERS) != 0) {
+        fields_users(view, row, &gone);
+    }
+    if ((row->changed & UPT_ROW_REST) != 0) {
+        fields_rest(view, row, &gone);
+    }
     upt_cmd_end(view);
     if (gone.n > 0) {
         upt_cmd_begin(view);
@@ -172,7 +192,9 @@ upt_format_row(struct upt_view *view, const struct upt_row *row, const struct up
         }
         upt_cmd_end(view);
     }
-    format_features(view, row, features, n);
+    if ((row->changed & UPT_ROW_FEATURES) != 0) {
+        format_features(view, row, features, n);
+    }
 }
 
 static void
@@ -202,8 +224,10 @@ void
 upt_format_ranks(struct upt_view *view, const struct upt_row *row)
 {
     char text[64];
-    format_rank(view, "rank:churn_risk", row->account, row->has_scores ? row->risk[0] : NAN);
-    format_rank(view, "rank:health", row->account, row->has_scores ? row->health : NAN);
+    if ((row->changed & UPT_ROW_REST) != 0) {
+        format_rank(view, "rank:churn_risk", row->account, row->has_scores ? row->risk[0] : NAN);
+        format_rank(view, "rank:health", row->account, row->has_scores ? row->health : NAN);
+    }
     if (row->has_scores && row->scores_changed) {
         plain_key(view, "changes");
         upt_cmd_begin(view);

@@ -572,6 +572,92 @@ more_features_than_16_bits_can_number(void **unused)
     fixture_fini(&fx);
 }
 
+/* ---- groups of a row ---- */
+
+/* What a reader of Redis has, who is given only the groups that changed. */
+static void
+take_groups(struct upt_row *mine, const struct upt_row *row, unsigned changed)
+{
+    struct upt_row was = *mine;
+    *mine = *row;
+    for (int w = 0; w < UPT_WINDOWS && (changed & UPT_ROW_LOGINS) == 0; w++) {
+        mine->usage[w].logins = was.usage[w].logins;
+    }
+    if ((changed & UPT_ROW_USERS) == 0) {
+        mine->users_24h = was.users_24h, mine->users_7d = was.users_7d, mine->users_30d = was.users_30d;
+        mine->users_total = was.users_total, mine->features_30d = was.features_30d;
+        mine->seat_utilisation = was.seat_utilisation, mine->adoption_rate = was.adoption_rate;
+    }
+    if ((changed & UPT_ROW_REST) == 0) {
+        mine->first_seen = was.first_seen, mine->has_seats = was.has_seats, mine->micro_seats = was.micro_seats;
+        mine->segment = was.segment, mine->tier = was.tier, mine->renewal_date = was.renewal_date;
+    }
+}
+
+static void
+assert_same_row(const struct upt_row *mine, const struct upt_row *row)
+{
+    for (int w = 0; w < UPT_WINDOWS; w++) {
+        assert_int_equal(mine->usage[w].events, row->usage[w].events);
+        assert_int_equal(mine->usage[w].logins, row->usage[w].logins);
+    }
+    assert_int_equal(mine->users_24h, row->users_24h);
+    assert_int_equal(mine->users_7d, row->users_7d);
+    assert_int_equal(mine->users_30d, row->users_30d);
+    assert_int_equal(mine->users_total, row->users_total);
+    assert_int_equal(mine->features_30d, row->features_30d);
+    assert_int_equal(mine->seat_utilisation, row->seat_utilisation);
+    assert_int_equal(mine->adoption_rate, row->adoption_rate);
+    assert_int_equal(mine->first_seen, row->first_seen);
+    assert_int_equal(mine->micro_seats, row->micro_seats);
+    assert_true(upt_str_eq(mine->segment, row->segment));
+}
+
+static void
+test_groups_that_changed(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct upt_row mine = {0};
+    struct upt_feature_days days[8];
+    unsigned seen[16] = {0};
+    uint64_t rng = 7, hash = 0;
+    fixture_init(&fx, NULL, NULL);
+    for (int64_t i = 0, ts = T0; i < 4000; i++) {
+        rng = rng * UINT64_C(6364136223846793005) + 1442695040888963407U;
+        unsigned r = (unsigned)(rng >> 33);
+        static const char *const users[] = {"u", "v", "w"};
+        static const upt_kind kinds[] = {UPT_KIND_USAGE, UPT_KIND_USAGE, UPT_KIND_LOGIN, UPT_KIND_SEATS,
+                                         UPT_KIND_OTHER};
+        struct upt_event ev = event(kinds[r % 5], users[r / 8 % 3]);
+        ev.feature = upt_str_of(r / 32 % 4 == 0 ? "export" : "search");
+        ev.quantity = 1 + r / 128 % 3;
+        ts += r % 37 == 0 ? 9 * UPT_HOUR_MS : UPT_SECOND_MS;
+        (void)put(&fx, ts, "acme", ev);
+        struct upt_account *acct = upt_state_find(fx.st, UPT_STR("acme"));
+        if (i % 1000 == 999) {
+            upt_state_mark_dirty(fx.st, acct); /* the reader lost it */
+            mine = (struct upt_row){0};
+            hash = 0;
+        }
+        struct upt_row row = row_of(&fx, "acme");
+        size_t n = upt_state_row_features(fx.st, acct, days, 8);
+        unsigned changed = upt_state_row_changed(acct, &row, days, n);
+        take_groups(&mine, &row, changed);
+        assert_same_row(&mine, &row);
+        uint64_t now = n;
+        for (size_t f = 0; f < n; f++) {
+            now = now * 131 + days[f].days * 7 + (uint64_t)days[f].feature.p[0];
+        }
+        assert_true(now == hash || (changed & UPT_ROW_FEATURES) != 0);
+        hash = now;
+        seen[changed]++;
+    }
+    assert_true(seen[0] > 1000);         /* most rows are short */
+    assert_true(seen[UPT_ROW_ALL] >= 5); /* the first, and those after a loss */
+    fixture_fini(&fx);
+}
+
 int
 main(void)
 {
@@ -596,6 +682,7 @@ main(void)
         cmocka_unit_test(a_jump_runs_what_every_minute_would),
         cmocka_unit_test(many_users_and_features),
         cmocka_unit_test(more_features_than_16_bits_can_number),
+        cmocka_unit_test(test_groups_that_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,7 @@ rig_row(const char *account, int32_t partition, int64_t offset)
                           .partition = partition,
                           .pos = rig_pos(offset),
                           .as_of = 1700000000000,
+                          .changed = UPT_ROW_ALL,
                           .next_change = UPT_NO_CLOCK,
                           .users_24h = 21,
                           .users_7d = 22,
