@@ -167,7 +167,7 @@ class Faults(unittest.TestCase):
             print("\nbroker:", verify(services).splitlines()[-1])
 
     def test_takeover_time(self) -> None:
-        """kill -9 of one of two: how long until the other's next row."""
+        """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""
         with Services() as services:
             traffic = self.fill(services, 14, 4000)
             config = config_for(services, CONFIG)
@@ -177,6 +177,7 @@ class Faults(unittest.TestCase):
                 begun = time.monotonic()
                 redis = services.redis.client()
                 before = redis.hgetall("uptake:partitions")
+                owners = [redis.get(f"uptake:_m:{{{p}}}").split()[:2] for p in range(PARTITIONS)]
                 moved: set = set()
                 while len(moved) < PARTITIONS and time.monotonic() - begun < 30:
                     self.more(services, traffic, 400)
@@ -186,6 +187,12 @@ class Faults(unittest.TestCase):
                 took = time.monotonic() - begun
                 print(f"\ntake-over: every partition moves again {took:.1f} s after the kill (session time-out 6 s)")
                 self.assertLess(took, 10.0)
+                taken = 0
+                for p, (epoch, owner) in enumerate(owners):
+                    now_epoch, now_owner = redis.get(f"uptake:_m:{{{p}}}").split()[:2]
+                    taken += now_owner != owner
+                    self.assertTrue(now_owner == owner or int(now_epoch) > int(epoch), f"partition {p}: epoch {epoch}, then {now_epoch}")
+                self.assertGreater(taken, 0)
                 b.terminate()
 
 
