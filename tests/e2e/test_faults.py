@@ -11,6 +11,7 @@ import time
 import unittest
 
 from support.kafka_util import produce
+from support.process import wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
 
@@ -20,6 +21,7 @@ from e2e.watch import Watch
 
 FAULTS = int(os.environ.get("FAULTS", "4"))
 EVENTS = int(os.environ.get("FAULT_EVENTS", "20000"))
+BACKLOG = int(os.environ.get("BACKLOG", "150000"))
 CONFIG = {"clock": "log", "checkpoint_interval": "3s", "threads": 1, "flush_interval": "500ms"}
 
 
@@ -124,6 +126,29 @@ class Faults(unittest.TestCase):
             watch.join()
             print(f"\nreplays: rows looked at {watch.looks} times, {len(watch.back)} went back")
             self.assertGreater(watch.looks, 100)
+            self.assertEqual(watch.back, [])
+
+    def test_rows_ahead_of_progress_stay(self) -> None:
+        """kill -9 in the middle of a backlog without outputs: rows in Redis are further than what is published."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            traffic = Traffic(services.registry, accounts=300, seed=16)
+            records = [traffic.make_usage(f"acct-{i % 300}", traffic.start + i) for i in range(BACKLOG)]
+            produce(services.kafka.bootstrap, "usage-events", records)
+            config = config_for(services, {**CONFIG, "checkpoint_interval": "10m", "flush_interval": "10ms"})
+            client = services.redis.client()
+            watch = Watch(services)
+            watch.start()
+            for reached in (2000, BACKLOG // 2):
+                with Uptake(config, name=f"ahead{reached}") as uptake:
+                    place = lambda: int(client.hget("uptake:account:{acct-7}", "offset") or -1)  # noqa: E731
+                    wait_until("rows", lambda: place() > reached, 60, 0.002)
+                    uptake.kill9()
+                    self.assertLess(place(), BACKLOG - 1000, "killed too late to tell")
+            until_end(services, "ahead-end", **{**CONFIG, "flush_interval": "10ms"})
+            watch.stop.set()
+            watch.join()
+            print(f"\nbacklog: rows looked at {watch.looks} times, {len(watch.back)} went back")
             self.assertEqual(watch.back, [])
 
     def test_zombies(self) -> None:
