@@ -284,4 +284,44 @@ CONFIG = [
           "    {\"acks\", exactly_once},\n", "", "unit:base/test_config", "owned_properties_are_refused"),
 ]
 
-FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + ALERTS + CONFIG
+EXACT = "e2e:test_exact.Exact.test_rows_and_dead_letters"
+STORM = "e2e:test_storm.Storm.test_kills"
+SMALL = {"EVENTS": "8000"}
+KILLS = {"KILLS": "10", "EVENTS": "12000", "ACCOUNTS": "100"}
+
+END_TO_END = [
+    Fault("old_headers_kept", "uptake's headers that were there are replaced in a dead letter", "ingest/lane_apply.c",
+          "        if (!is_dead_header(text)) {", "        if (!is_dead_header(text) || len > 0) {", EXACT, "test_rows_and_dead_letters", SMALL),
+    Fault("originals_dropped", "a dead letter has the headers that the record had", "ingest/lane_apply.c",
+          "    size_t n = original_headers(rec->headers, headers);", "    size_t n = original_headers(rec->headers, headers) * 0;", EXACT,
+          "test_rows_and_dead_letters", SMALL),
+    Fault("reason_of_the_last", "a partly counted batch has the reason of its first bad event", "ingest/lane_apply.c",
+          "        if (first == UPT_REASON_NONE) {", "        {", EXACT, "test_rows_and_dead_letters", SMALL),
+    Fault("null_of_bad_key", "a null value under a bad key is bad_key", "ingest/lane_apply.c",
+          "    if (!good_key) {\n        dead_letter", "    if (!good_key && rec->value.p != NULL) {\n        dead_letter", EXACT,
+          "test_rows_and_dead_letters", SMALL),
+    Fault("published_again", "what was published before a crash is left out of the replay", "ingest/lane_apply.c",
+          "    if (upt_pos_cmp(pos, part->published) <= 0) {", "    if (upt_pos_cmp(pos, part->published) < 0 && lane->discarding) {", STORM,
+          "test_kills", KILLS),
+    Fault("checkpoint_first", "a checkpoint does not pass what is published", "ingest/kafka/publisher.c",
+          "    if (checkpoint && !wait_for_outputs(pub)) {", "    if (checkpoint && pub->pending_n == 0 && !wait_for_outputs(pub)) {", STORM,
+          "test_kills", KILLS),
+    Fault("row_below_floor", "no row goes back during a replay", "ingest/lane_rows.c",
+          "upt_part_replayed(part) && upt_view_floor(lane->view, part->id, &floor) &&\n           upt_pos_cmp(upt_state_pos(part->st), floor) >= 0;",
+          "upt_view_floor(lane->view, part->id, &floor);", "e2e:test_faults.Faults.test_rows_never_go_back", "test_rows_never_go_back"),
+    Fault("floor_not_compared", "nor between what is published and what Redis has", "ingest/lane_rows.c",
+          "           upt_pos_cmp(upt_state_pos(part->st), floor) >= 0;", "           floor.offset >= UPT_NO_OFFSET;",
+          "e2e:test_faults.Faults.test_rows_ahead_of_progress_stay", "test_rows_ahead_of_progress_stay"),
+    Fault("epoch_not_raised", "each owner of a partition has a higher epoch", "ingest/lane_group.c",
+          "    part->progress.epoch++;", "    part->progress.epoch += part->progress.epoch == 0;", "e2e:test_faults.Faults.test_takeover_time",
+          "test_takeover_time"),
+    Fault("endtxn_not_counted", "an EndTxn that comes late ends no later transaction", "ingest/kafka/publisher.c",
+          "    bool twice = atomic_load(&pub->producer.endtxn_sent) > 1;", "    bool twice = atomic_load(&pub->producer.endtxn_sent) > 999;",
+          "e2e:test_endtxn.EndTxn.test_late_commits", "test_late_commits"),
+    Fault("place_not_recorded", "a replay runs the minutes of the wall where they were", "ingest/lane_commit.c",
+          "    if (!add_place(part, (struct upt_place){.offset = upt_state_pos(part->st).offset, .tick = tick})) {",
+          "    if (tick < 0 && !add_place(part, (struct upt_place){.offset = upt_state_pos(part->st).offset, .tick = tick})) {",
+          "e2e:test_wall.Wall.test_replay_runs_minutes_where_they_were", "test_replay_runs_minutes_where_they_were"),
+]
+
+FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + ALERTS + CONFIG + END_TO_END
