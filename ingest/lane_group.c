@@ -206,6 +206,10 @@ on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_l
     struct upt_lane *lane = opaque;
     upt_metric_add(lane->metrics, UPT_M_REBALANCES, 1);
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        if (lane->restorer == NULL) { /* it came while the consumer is closed: nobody is left to take it */
+            (void)rd_kafka_assign(rk, NULL);
+            return;
+        }
         upt_log(UPT_LOG_INFO, "lane", "%s: %d partitions assigned", lane->id, list->cnt);
         on_assign(lane, list);
         return;

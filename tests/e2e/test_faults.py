@@ -11,6 +11,7 @@ import time
 import unittest
 
 from support.kafka_util import produce
+from support.process import wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
 
@@ -20,6 +21,7 @@ from e2e.watch import Watch
 
 FAULTS = int(os.environ.get("FAULTS", "4"))
 EVENTS = int(os.environ.get("FAULT_EVENTS", "20000"))
+BACKLOG = int(os.environ.get("BACKLOG", "150000"))
 CONFIG = {"clock": "log", "checkpoint_interval": "3s", "threads": 1, "flush_interval": "500ms"}
 
 
@@ -126,6 +128,29 @@ class Faults(unittest.TestCase):
             self.assertGreater(watch.looks, 100)
             self.assertEqual(watch.back, [])
 
+    def test_rows_ahead_of_progress_stay(self) -> None:
+        """kill -9 in the middle of a backlog without outputs: rows in Redis are further than what is published."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            traffic = Traffic(services.registry, accounts=300, seed=16)
+            records = [traffic.make_usage(f"acct-{i % 300}", traffic.start + i) for i in range(BACKLOG)]
+            produce(services.kafka.bootstrap, "usage-events", records)
+            config = config_for(services, {**CONFIG, "checkpoint_interval": "10m", "flush_interval": "10ms"})
+            client = services.redis.client()
+            watch = Watch(services)
+            watch.start()
+            for reached in (2000, BACKLOG // 2):
+                with Uptake(config, name=f"ahead{reached}") as uptake:
+                    place = lambda: int(client.hget("uptake:account:{acct-7}", "offset") or -1)  # noqa: E731
+                    wait_until("rows", lambda: place() > reached, 60, 0.002)
+                    uptake.kill9()
+                    self.assertLess(place(), BACKLOG - 1000, "killed too late to tell")
+            until_end(services, "ahead-end", **{**CONFIG, "flush_interval": "10ms"})
+            watch.stop.set()
+            watch.join()
+            print(f"\nbacklog: rows looked at {watch.looks} times, {len(watch.back)} went back")
+            self.assertEqual(watch.back, [])
+
     def test_zombies(self) -> None:
         with Services() as services:
             traffic = self.fill(services, 12, 4000)
@@ -167,7 +192,7 @@ class Faults(unittest.TestCase):
             print("\nbroker:", verify(services).splitlines()[-1])
 
     def test_takeover_time(self) -> None:
-        """kill -9 of one of two: how long until the other's next row."""
+        """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""
         with Services() as services:
             traffic = self.fill(services, 14, 4000)
             config = config_for(services, CONFIG)
@@ -177,6 +202,7 @@ class Faults(unittest.TestCase):
                 begun = time.monotonic()
                 redis = services.redis.client()
                 before = redis.hgetall("uptake:partitions")
+                owners = [redis.get(f"uptake:_m:{{{p}}}").split()[:2] for p in range(PARTITIONS)]
                 moved: set = set()
                 while len(moved) < PARTITIONS and time.monotonic() - begun < 30:
                     self.more(services, traffic, 400)
@@ -186,6 +212,12 @@ class Faults(unittest.TestCase):
                 took = time.monotonic() - begun
                 print(f"\ntake-over: every partition moves again {took:.1f} s after the kill (session time-out 6 s)")
                 self.assertLess(took, 10.0)
+                taken = 0
+                for p, (epoch, owner) in enumerate(owners):
+                    now_epoch, now_owner = redis.get(f"uptake:_m:{{{p}}}").split()[:2]
+                    taken += now_owner != owner
+                    self.assertTrue(now_owner == owner or int(now_epoch) > int(epoch), f"partition {p}: epoch {epoch}, then {now_epoch}")
+                self.assertGreater(taken, 0)
                 b.terminate()
 
 

@@ -154,7 +154,7 @@ class Traffic:
         return self.framed(account, now, kind="USER_REMOVED")
 
     def make_bad_key(self, account: str, now: int) -> Message:
-        value = self.event.encode(self.usage(account, now))
+        value = None if self.random.random() < 0.3 else self.event.encode(self.usage(account, now))
         return self.message(self.random.choice([None, b"", b"x" * 257, b"\xff\xfe"]), value, now)
 
     def make_too_large(self, account: str, now: int) -> Message:

@@ -134,6 +134,7 @@ verdicts_in_their_order(void **unused)
     assert_int_equal(verdict(&fx, UPT_KIND_LOGIN, NULL, 1, INT64_MAX, now), UPT_REASON_IN_FUTURE);
     /* An old record is measured by its own timestamp for the future, and by the clock for lateness. */
     assert_int_equal(verdict(&fx, UPT_KIND_LOGIN, NULL, 1, now, now - UPT_DAY_MS), UPT_REASON_IN_FUTURE);
+    assert_int_equal(verdict(&fx, UPT_KIND_LOGIN, NULL, 1, first - 1, now - UPT_DAY_MS), UPT_REASON_TOO_LATE);
     fixture_fini(&fx);
 }
 
@@ -658,10 +659,37 @@ test_groups_that_changed(void **state)
     fixture_fini(&fx);
 }
 
+/* 30,000 times the largest quantity is more millionths than 64 bits hold, in one bucket. */
+static void
+units_do_not_overflow(void **unused)
+{
+    (void)unused;
+    struct fixture fx;
+    fixture_init(&fx, NULL, NULL);
+    for (int i = 0; i < 30000; i++) {
+        put(&fx, T0, "a", usage(NULL, "f", 1e9));
+    }
+    upt_i128 all = (upt_i128)30000 * 1000000000 * UPT_MICRO;
+    struct upt_row row = row_of(&fx, "a");
+    assert_true(row.usage[UPT_W_1H].micro_units == all && row.usage[UPT_W_30D].micro_units == all);
+    struct topic topic = {0};
+    topic_take(&topic, &fx, true);
+    struct upt_pos pos = upt_state_pos(fx.st);
+    fixture_reset(&fx, NULL, NULL);
+    assert_int_equal(topic_load(&topic, &fx, pos, T0), UPT_OK);
+    row = row_of(&fx, "a");
+    assert_true(row.usage[UPT_W_1H].micro_units == all && row.usage[UPT_W_30D].micro_units == all);
+    assert_true(feature_row(&fx, "f").usage[UPT_W_7D].micro_units == all);
+    assert_true(totals(&fx).usage[UPT_W_24H].micro_units == all);
+    topic_fini(&topic);
+    fixture_fini(&fx);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(units_do_not_overflow),
         cmocka_unit_test(windows_move_with_the_clock),
         cmocka_unit_test(a_late_event_counts_where_it_happened),
         cmocka_unit_test(a_late_event_shows_when_it_leaves),

@@ -16,7 +16,7 @@
 
 #include "uptake/time.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 20000 /* UPTAKE_TEST_WAIT_MS says otherwise */
 
 static int
 free_port(void)
@@ -141,7 +141,9 @@ redis_server_ask(struct redis_server *server, const char *fmt, ...)
 bool
 redis_server_wait(bool (*holds)(void *ctx), void *ctx)
 {
-    for (int64_t until = upt_mono_ms() + WAIT_MS; upt_mono_ms() < until; upt_sleep_ms(2)) {
+    const char *wait = getenv("UPTAKE_TEST_WAIT_MS");
+    int64_t until = upt_mono_ms() + (wait != NULL ? strtol(wait, NULL, 10) : WAIT_MS);
+    for (; upt_mono_ms() < until; upt_sleep_ms(2)) {
         if (holds(ctx)) {
             return true;
         }

@@ -332,6 +332,33 @@ test_contributions_obey_epochs(void **state)
     assert_string_equal(redis_server_ask(&server, "HGET uptake:totals users_total"), "4");
 }
 
+/* Stopped between its rows and its sums: a contribution of an older epoch is refused, however far it is. */
+static void
+test_zombie_adds_no_contribution(void **state)
+{
+    (void)state;
+    struct upt_totals_row totals = {.partition = 0, .pos = rig_pos(9), .as_of = 1, .users_total = 9};
+    assert_true(proxy_start(&proxy, server.port));
+    rig_open_url(&rig, proxy.url, "zombie");
+    rig_open(&other, &server, "heir");
+    rig_own(&rig, 0, 1);
+    atomic_store(&proxy.mode, PROXY_HOLD_EXEC_REPLY);
+    assert_true(upt_view_push_totals(rig.view, &totals));
+    rig_flush(&rig, 0, 9);
+    assert_true(redis_server_wait(is_held, NULL));
+    rig_own(&other, 0, 2);
+    totals.pos = rig_pos(8);
+    totals.users_total = 8;
+    assert_true(upt_view_push_totals(other.view, &totals));
+    rig_flush(&other, 0, 8);
+    assert_true(rig_published(&other, 0, 8));
+    atomic_store(&proxy.release, true);
+    rig_own(&rig, 1, 1);
+    rig_flush(&rig, 1, 5);
+    assert_true(rig_published(&rig, 1, 5));
+    assert_string_equal(redis_server_ask(&server, "HGET uptake:totals users_total"), "8");
+}
+
 /* A rank is of the account's partition like its row: a zombie must not bring back one that was forgotten. */
 static void
 test_zombie_writes_no_rank(void **state)
@@ -506,6 +533,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_full_ring_while_away, setup, teardown),
         cmocka_unit_test_setup_teardown(test_strays_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(test_contributions_obey_epochs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_zombie_adds_no_contribution, setup, teardown),
         cmocka_unit_test_setup_teardown(test_zombie_writes_no_rank, setup, teardown),
         cmocka_unit_test_setup_teardown(test_repair_of_many_partitions_is_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_published_waits_for_the_repair, setup, teardown),
@@ -514,5 +542,6 @@ main(void)
         cmocka_unit_test_setup_teardown(test_key_of_another_type, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_writes_back_off, setup, teardown),
     };
+    cmocka_set_test_filter(getenv("UPTAKE_TEST_ONLY"));
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -429,5 +429,6 @@ main(void)
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
     };
+    cmocka_set_test_filter(getenv("UPTAKE_TEST_ONLY"));
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }
