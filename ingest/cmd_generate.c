@@ -39,7 +39,7 @@ read_options(const struct upt_option *options, size_t n, struct wanted *ret)
     }
     return upt_option_number(command, options, n, "accounts", 1, 10000000, &ret->accounts) &&
            upt_option_number(command, options, n, "users", 0, 5000, &ret->users) &&
-           upt_option_number(command, options, n, "features", 1, 15, &ret->features) &&
+           upt_option_number(command, options, n, "features", 1, 1000, &ret->features) &&
            upt_option_number(command, options, n, "days", 1, 3650, &ret->days) &&
            upt_option_number(command, options, n, "events", 0, 100000000000, &ret->events) &&
            upt_option_number(command, options, n, "rate", 0, 100000000, &ret->rate) &&
@@ -179,7 +179,7 @@ const struct upt_command upt_cmd_generate = {
              "[--batch N] [--now TIME] [--labels FILE]",
     .summary = "Realistic, labelled telemetry onto the input topic.",
     .help = "  --accounts N     300\n  --users N        mean of an account; 0: natural sizes, 1 to some thousand\n"
-            "  --features N     12, at most 15\n  --days N         90 days that end now\n"
+            "  --features N     12, at most 1000\n  --days N         90 days that end now\n"
             "  --events N       about so many in all; 0: as the accounts are\n"
             "  --rate N         at most so many events a second; 0: as fast as possible\n"
             "  --churn-share S  0.2 of the accounts leave: fade, stop, or use it heavily until the last day\n"

@@ -8,6 +8,25 @@
 
 #define SHOWN 5
 
+/* Odds as one says them: "3.5 to 1", "2,980 to 1", "1 to 40". */
+static void
+say_odds(double odds, char *buf, size_t cap)
+{
+    double n = odds >= 1 ? odds : 1 / odds;
+    char number[40];
+    if (n < 10) {
+        (void)snprintf(number, sizeof(number), "%.1f", n);
+    } else if (n < 1000) {
+        (void)snprintf(number, sizeof(number), "%.0f", n);
+    } else if (n < 999999.5) {
+        long whole = lround(n);
+        (void)snprintf(number, sizeof(number), "%ld,%03ld", whole / 1000, whole % 1000);
+    } else {
+        (void)snprintf(number, sizeof(number), "more than a million");
+    }
+    (void)snprintf(buf, cap, odds >= 1 ? "%s to 1" : "1 to %s", number);
+}
+
 static void
 sentence(const struct upt_model *model, const struct upt_eval *eval, int i, char *buf, size_t cap)
 {
@@ -16,12 +35,14 @@ sentence(const struct upt_model *model, const struct upt_eval *eval, int i, char
     double mean = model->risk[i].mean;
     long silent = (long)(act->day - act->last);
     double p99 = upt_gap_p99(act);
+    char odds[48], cohort[48];
     switch (i) {
     case UPT_R_GONE_ODDS:
-        (void)snprintf(
-            buf, cap,
-            "Its record of %s activity gives odds of %.3g to 1 that it is gone within %d days (cohort %.3g to 1).",
-            upt_cadence_names[act->cadence], exp(v), upt_horizon_days[0], exp(mean));
+        say_odds(exp(v), odds, sizeof(odds));
+        say_odds(exp(mean), cohort, sizeof(cohort));
+        (void)snprintf(buf, cap,
+                       "Its record of %s activity gives odds of %s that it is gone within %d days (cohort %s).",
+                       upt_cadence_names[act->cadence], odds, upt_horizon_days[0], cohort);
         break;
     case UPT_R_SILENCE:
         (void)snprintf(buf, cap, "It has not used the product for %ld day%s (cohort %.1f).", silent,
