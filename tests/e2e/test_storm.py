@@ -24,12 +24,13 @@ from e2e.watch import Watch
 
 EVENTS = int(os.environ.get("EVENTS", "40000"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "400"))
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "26"))
 SEED = int(os.environ.get("SEED", "1"))
 POINTS = (
     "publisher.begin.after publisher.produce.after publisher.flush.after publisher.offsets.after publisher.commit.after "
     "checkpoint.begin.after checkpoint.produce.after checkpoint.flush.after checkpoint.offsets.after "
-    "checkpoint.commit.after restore.read restore.done restore.seek.after"
+    "checkpoint.commit.after restore.read restore.done restore.seek.after view.take.before view.take.after view.exec.before "
+    "view.exec.after view.sums.before"
 ).split()
 CONFIG = {"clock": "log", "checkpoint_interval": "2s", "threads": 1, "flush_interval": "300ms"}
 
@@ -119,6 +120,8 @@ class Storm(unittest.TestCase):
             self.assertEqual(watch.back, [])
             print(f"\n{kills} kills: {dict(hit)}; end reached in {seconds:.1f} s; {verify(services)}")
             self.assertGreaterEqual(kills, KILLS)
+            if KILLS >= 3 * len(POINTS):
+                self.assertEqual([p for p in POINTS if not hit[p]], [], "crash points that were never hit")
             until_end(services, "storm-clean", **{**CONFIG, **CLEAN})
             got, want = outputs(services, "account-health", "churn-alerts"), outputs(services, "clean-health", "clean-alerts")
             print(f"{sum(want.values())} health records and alert transitions without kills, {sum(got.values())} with them")
