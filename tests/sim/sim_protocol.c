@@ -50,7 +50,7 @@ static struct upt_scoring scoring;
 static struct plan plan;
 static struct {
     enum phase phase;
-    int64_t step_us, send_us, phase_us, wall_end;
+    int64_t step_us, send_us, phase_us, started_us; /* started: a process, or the phase */
     size_t sent;
     int tail;
     bool reference;
@@ -170,6 +170,7 @@ start_process(struct sim_proc *proc)
     snprintf(proc->instance, sizeof(proc->instance), "uptake-%c", 'a' + proc->id);
     sim_note("%s starts", proc->instance);
     restarts++;
+    run.started_us = sim_now_us;
     sim_spawn(proc, process_main, proc);
 }
 
@@ -228,7 +229,7 @@ static void
 next_phase(void)
 {
     run.phase++;
-    run.phase_us = sim_now_us;
+    run.phase_us = run.started_us = sim_now_us;
     sim_note("phase %d", (int)run.phase);
     if (run.phase == PHASE_SETTLE) {
         uint32_t slow = sim_odds.slow;
@@ -237,6 +238,7 @@ next_phase(void)
         sim_odds = (struct sim_odds){.slow = slow, .wall = wall, .batch = batch, .target = -1};
         for (int i = 0; i < plan.procs; i++) {
             sim_procs[i].frozen_until_us = 0;
+            sim_procs[i].restart_us = sim_now_us; /* also the last of them to crash takes its partitions up again */
         }
     } else if (run.phase == PHASE_STOP) {
         for (int i = 0; i < plan.procs; i++) {
@@ -270,6 +272,13 @@ all_ended(void)
     return ended;
 }
 
+/* The minute that the wall alone brings at the end of the log. */
+static int64_t
+last_tick(void)
+{
+    return plan.wall ? upt_floor_div(sim_wall_ms - config->tick_grace_ms, UPT_MINUTE_MS) * UPT_MINUTE_MS : INT64_MIN;
+}
+
 static void
 step(void)
 {
@@ -294,7 +303,7 @@ step(void)
             run.send_us = sim_now_us + 300000 + (int64_t)sim_rnd(1200000);
         }
     }
-    if (run.phase == PHASE_SETTLE && sim_now_us - run.phase_us > 3000000 && sim_check_settled()) {
+    if (run.phase == PHASE_SETTLE && sim_now_us - run.started_us > 4000000 && sim_check_settled(last_tick())) {
         next_phase();
     }
     if (run.phase == PHASE_STOP && all_ended()) {
@@ -325,11 +334,11 @@ finish_world(void)
     while (run.phase != PHASE_END) {
         if (sim_now_us >= run.step_us || !sim_turn(run.step_us)) {
             step();
+            sim_txn_tick();
+            sim_group_tick();
+            sim_redis_tick();
             run.step_us = sim_now_us + 1000 + (int64_t)sim_rnd(6000);
         }
-        sim_txn_tick();
-        sim_group_tick();
-        sim_redis_tick();
         reap();
     }
     return sim_check_take();
@@ -342,7 +351,7 @@ choose_odds(uint64_t seed)
 {
     static const uint32_t rare[] = {0, 0, 200, 1000, 4000};
     struct sim_odds *odds = &plan.odds;
-    *odds = (struct sim_odds){.crash = (uint32_t)sim_rnd(4) == 0 ? 3000 : 300,
+    *odds = (struct sim_odds){.crash = (uint32_t)sim_rnd(6) == 0 ? 2000 : 200,
                               .freeze = rare[sim_rnd(4)] / 4,
                               .lose_reply = (uint32_t)sim_rnd(3) == 0 ? 60000 : 4000,
                               .late_endtxn = 400000,
@@ -383,7 +392,7 @@ choose(uint64_t seed)
     plan.wall = sim_rnd(2) == 0;
     plan.pace_us = 2000 + (int64_t)sim_rnd(60000);
     plan.tail = 1 + (int)sim_rnd(6);
-    plan.recover_us = 9000000;
+    plan.recover_us = 5000000;
     choose_odds(seed);
     choose_config();
     sim_input_make(plan.parts);
@@ -434,7 +443,9 @@ play(uint64_t seed)
     struct sim_result want = finish_world();
     sim_check_same(&got, &want);
     for (int t = SIM_T_ALERTS; t < SIM_T_COUNT; t++) {
-        outputs_seen[t] += got.outputs[t].n;
+        for (size_t i = 0; i < got.outputs[t].n; i++) {
+            outputs_seen[t] += got.outputs[t].v[i].state == SIM_COMMITTED ? 1 : 0;
+        }
     }
 }
 

@@ -172,6 +172,7 @@ sim_check_row(struct upt_str key, const struct sim_value *value)
         sim_fail("row %.*s shows minute %lld after offset %lld, whose place is not committed", (int)key.len, key.p,
                  (long long)as_of, (long long)offset);
     }
+    sim_note("%.*s is written at offset %lld, %lld", (int)key.len, key.p, (long long)offset, (long long)as_of);
     size_t i = 0;
     while (i < rows_n && !upt_str_eq(rows[i].key, key)) {
         i++;
@@ -194,8 +195,15 @@ sim_check_rows_lost(void)
     rows_n = 0;
 }
 
+static int64_t
+shown(struct upt_str entry, const char *name)
+{
+    const char *at = entry.p != NULL ? strstr(entry.p, name) : NULL;
+    return at != NULL ? strtoll(at + strlen(name), NULL, 10) : INT64_MIN;
+}
+
 bool
-sim_check_settled(void)
+sim_check_settled(int64_t last_tick)
 {
     const struct sim_value *table = sim_redis_get(UPT_STR("uptake:partitions"));
     for (int p = 0; p < sim_parts; p++) {
@@ -204,11 +212,11 @@ sim_check_settled(void)
         snprintf(name, sizeof(name), "%d", p);
         struct upt_str entry = sim_redis_field(table, upt_str_of(name));
         int64_t last = log->n > 0 ? log->v[log->n - 1].offset : -1;
-        const char *at = entry.p != NULL ? strstr(entry.p, "\"offset\":") : NULL;
-        int64_t shown = at != NULL ? strtoll(at + 9, NULL, 10) : -1;
         struct sim_offset committed = sim_offset_of(p);
-        if (parts[p].c.offset < last || shown < last || !committed.set || committed.pending ||
-            committed.offset < log->end) {
+        if (parts[p].c.offset < last || !committed.set || committed.pending || committed.offset < log->end) {
+            return false;
+        }
+        if (log->n > 0 && (shown(entry, "\"offset\":") < last || shown(entry, "\"as_of\":") < last_tick)) {
             return false;
         }
     }

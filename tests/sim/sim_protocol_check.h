@@ -16,8 +16,8 @@ void sim_check_rows_lost(void);
 
 /* The places of wall ticks that were committed, in their order. */
 const struct upt_place *sim_check_places(int part, size_t *ret_n);
-/* Everything in the input is published, and the view's table of partitions says so. */
-bool sim_check_settled(void);
+/* Everything in the input is published, and the view's table of partitions says so; also the last tick of the wall. */
+bool sim_check_settled(int64_t last_tick);
 
 /* What a run leaves: committed outputs and the rows. Lives as long as the seed. */
 struct sim_result {

@@ -132,7 +132,7 @@ sim_input_make(int parts)
 {
     int accounts = 2 + (int)sim_rnd(ACCOUNTS - 1);
     bool days = sim_rnd(3) > 0;
-    int steps = days ? 8 + (int)sim_rnd(34) : 20 + (int)sim_rnd(120);
+    int steps = days ? 8 + (int)sim_rnd(24) : 10 + (int)sim_rnd(60);
     int64_t now = BEGIN_MS + (int64_t)sim_rnd(86400000);
     sim_input = sim_alloc(SIM_RECORDS * sizeof(*sim_input));
     table = sim_alloc(SIM_RECORDS * sizeof(*table));
@@ -181,7 +181,10 @@ upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str v
                    struct upt_error *reterr)
 {
     (void)dec, (void)key;
-    const struct decoded *entry = &table[strtoull(value.p, NULL, 10)];
+    char number[16] = "";
+    upt_assert(value.len < sizeof(number));
+    memcpy(number, value.p, value.len);
+    const struct decoded *entry = &table[strtoull(number, NULL, 10)];
     if (sim_now_us < entry->known_us) {
         return upt_fail(reterr, UPT_EAGAIN, "the schema is not known yet");
     }

@@ -44,6 +44,7 @@ struct co {
 int64_t sim_now_us, sim_wall_ms;
 struct sim_proc sim_procs[SIM_PROCS];
 static struct co threads[COS];
+static int threads_n; /* the highest in use so far */
 static struct co *running;
 static jmp_buf scheduler;
 static ucontext_t scheduler_ctx;
@@ -247,6 +248,7 @@ new_co(struct sim_proc *proc, void *(*fn)(void *), void *arg)
             co->arg = arg;
             co->fd = -1;
             co->wake_us = sim_now_us;
+            threads_n = i < threads_n ? threads_n : i + 1;
             return co;
         }
     }
@@ -332,7 +334,7 @@ sim_turn(int64_t until_us)
     struct co *ready[COS];
     size_t n = 0;
     int64_t next = NEVER;
-    for (int i = 0; i < COS; i++) {
+    for (int i = 0; i < threads_n; i++) {
         if (!threads[i].used || threads[i].ended) {
             continue;
         }
@@ -376,6 +378,7 @@ sim_os_reset(void)
         sim_procs[i].frozen_until_us = sim_procs[i].restart_us = 0;
         sim_procs[i].ended = sim_procs[i].stop_wanted = false;
     }
+    threads_n = 0;
     sim_now_us = 1000000;
 }
 

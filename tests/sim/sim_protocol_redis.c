@@ -349,7 +349,6 @@ is(struct upt_str arg, const char *name)
 static redisReply *
 run_hash(struct connection *to, const struct upt_str *args, size_t n)
 {
-    static const char row[] = "uptake:account:{";
     struct sim_field fields[ARGS / 2];
     size_t fields_n = 0;
     if (is(args[0], "ZADD")) {
@@ -360,10 +359,6 @@ run_hash(struct connection *to, const struct upt_str *args, size_t n)
         }
     }
     set_fields(args[1], fields, fields_n);
-    if (args[1].len > sizeof(row) && memcmp(args[1].p, row, sizeof(row) - 1) == 0 &&
-        args[1].p[args[1].len - 1] == '}') {
-        sim_check_row(args[1], sim_redis_get(args[1]));
-    }
     return reply_of(to, REDIS_REPLY_INTEGER);
 }
 
@@ -391,6 +386,7 @@ run_command(struct connection *to, struct server *server, const struct upt_str *
             }
         }
     } else if (is(args[0], "SET")) {
+        sim_note("%.*s becomes %.*s", (int)args[1].len, args[1].p, (int)args[2].len, args[2].p);
         set_fields(args[1], &(struct sim_field){.name = UPT_STR(""), .value = args[2]}, 1);
         return ok(to);
     } else if (is(args[0], "GET")) {
@@ -444,6 +440,20 @@ parse(struct upt_str in, struct upt_str *args, size_t *ret_n)
     return (size_t)(p - in.p);
 }
 
+/* The rows that a transaction has written, as it leaves them. */
+static void
+check_rows(struct upt_str in)
+{
+    static const char row[] = "uptake:account:{";
+    struct upt_str args[ARGS];
+    for (size_t n = 0, len; (len = parse(in, args, &n)) > 0; in.p += len, in.len -= (uint32_t)len) {
+        if (is(args[0], "HSET") && args[1].len > sizeof(row) && memcmp(args[1].p, row, sizeof(row) - 1) == 0 &&
+            args[1].p[args[1].len - 1] == '}' && sim_redis_get(args[1]) != NULL) {
+            sim_check_row(args[1], sim_redis_get(args[1]));
+        }
+    }
+}
+
 static redisReply *
 execute(struct connection *to, struct server *server)
 {
@@ -461,6 +471,7 @@ execute(struct connection *to, struct server *server)
     for (size_t n = 0, len; (len = parse(in, args, &n)) > 0; in.p += len, in.len -= (uint32_t)len) {
         add_element(reply, run_command(to, server, args, n));
     }
+    check_rows(server->queued);
     return reply;
 }
 
