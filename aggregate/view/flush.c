@@ -374,6 +374,15 @@ load_script(struct upt_view *view, const unsigned char *text, size_t len, char *
     return true;
 }
 
+/* Both, unless they are loaded. A Redis that was restarted has none. */
+static bool
+load_scripts(struct upt_view *view)
+{
+    return view->sum_sha[0] != '\0' ||
+           (load_script(view, upt_view_shares_lua, upt_view_shares_lua_len, view->share_sha) &&
+            load_script(view, upt_view_sums_lua, upt_view_sums_lua_len, view->sum_sha));
+}
+
 static void
 sum_head(struct upt_view *view, const struct upt_view_part *part, struct upt_pos pos, int64_t as_of, const char *kind)
 {
@@ -529,9 +538,7 @@ write_sums(struct upt_view *view, const struct upt_view_part *part)
     for (int tries = 0; tries < 2; tries++) {
         struct outcome out;
         unsigned n = 0;
-        if (view->sum_sha[0] == '\0' &&
-            (!load_script(view, upt_view_sums_lua, upt_view_sums_lua_len, view->sum_sha) ||
-             !load_script(view, upt_view_shares_lua, upt_view_shares_lua_len, view->share_sha))) {
+        if (!load_scripts(view)) {
             return false;
         }
         for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
@@ -715,12 +722,18 @@ on_totals(void *ctx, unsigned i, redisReply *reply)
     }
 }
 
-/* Shares are quotients by the totals, which change elsewhere: made anew when they did. Converges, whoever writes last.
- */
+/* Shares are quotients by the totals, which change elsewhere: made anew when they did, whoever writes last. And, within
+ * each repair_interval, also when they did not: Redis may have lost them and nothing else, or have carried out commands
+ * of a broken connection after those of the present one. */
 bool
 upt_refresh_shares(struct upt_view *view)
 {
     char now[160] = "", totals[3][48] = {"", "", ""};
+    int64_t now_ms = upt_mono_ms();
+    if (now_ms - view->shares_all_ms >= view->config.repair_interval_ms) {
+        view->shares_of[0] = '\0';
+        view->shares_all_ms = now_ms;
+    }
     upt_cmd_begin(view);
     upt_cmd_text(view, "HMGET");
     upt_buf_clear(&view->key);
@@ -733,8 +746,11 @@ upt_refresh_shares(struct upt_view *view)
     if (!upt_cmd_send(view, on_totals, now)) {
         return false;
     }
-    if (strcmp(now, view->shares_of) == 0 || view->share_sha[0] == '\0') {
+    if (strcmp(now, view->shares_of) == 0 || view->features_n == 0) {
         return true;
+    }
+    if (!load_scripts(view)) {
+        return false;
     }
     (void)sscanf(now, "%47s %47s %47s", totals[0], totals[1], totals[2]);
     for (size_t i = 0; i < view->features_n; i++) {
