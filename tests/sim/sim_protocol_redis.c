@@ -2,7 +2,7 @@
  *
  * Commands of one write of the client are carried out one after the other without a pause; between two writes anything may
  * come. Hashes, strings and sorted sets are lists of fields; a stream is not kept. The two scripts are modelled here: the
- * guard by epoch and position, and the sum over partitions, as sums.lua has them; shares are left out. */
+ * guard by epoch and position, the sum over partitions, and the shares. */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,6 +261,33 @@ integer(int64_t v, char *buf)
     return (struct upt_str){.p = buf, .len = (uint32_t)snprintf(buf, 24, "%lld", (long long)v)};
 }
 
+/* A quotient with up to six decimals, at most 1; no field where there is no divisor. */
+static void
+set_share(struct upt_str key, const char *name, int64_t n, struct upt_str by)
+{
+    double d = by.len > 0 ? (double)number(by) : 0;
+    char text[32];
+    if (d <= 0) {
+        remove_fields(key, &(struct upt_str){.p = name, .len = (uint32_t)strlen(name)}, 1);
+        return;
+    }
+    double share = (double)n / d;
+    size_t len = (size_t)snprintf(text, sizeof(text), "%.6f", share < 1 ? share : 1.0);
+    while (text[len - 1] == '0') {
+        len--;
+    }
+    len -= text[len - 1] == '.' ? 1 : 0;
+    set_fields(key, &(struct sim_field){.name = upt_str_of(name), .value = {.p = text, .len = (uint32_t)len}}, 1);
+}
+
+static void
+set_shares(struct upt_str key, int64_t users, int64_t accounts, const struct upt_str *totals)
+{
+    set_share(key, "adoption_rate", users, totals[0]);
+    set_share(key, "depth", users, totals[1]);
+    set_share(key, "reach", accounts, totals[2]);
+}
+
 /* args: EVALSHA sha 2 public private partition epoch offset tick as_of kind values… */
 static redisReply *
 run_sums(struct connection *to, const struct upt_str *args)
@@ -309,6 +336,22 @@ run_sums(struct connection *to, const struct upt_str *args)
     }
     fields[n] = (struct sim_field){.name = UPT_STR("as_of"), .value = integer(as_of, numbers[n])};
     set_fields(args[3], fields, n + 1);
+    if (!totals) {
+        set_shares(args[3], sums[9], sums[8], args + 11 + n);
+    }
+    return reply_of(to, REDIS_REPLY_INTEGER);
+}
+
+/* args: EVALSHA sha 1 public users_total users_30d accounts_30d */
+static redisReply *
+run_shares(struct connection *to, const struct upt_str *args)
+{
+    const struct sim_value *row = sim_redis_get(args[3]);
+    struct upt_str users = sim_redis_field(row, UPT_STR("users_30d"));
+    struct upt_str accounts = sim_redis_field(row, UPT_STR("accounts_30d"));
+    if (users.p != NULL && accounts.p != NULL) {
+        set_shares(args[3], number(users), number(accounts), args + 4);
+    }
     return reply_of(to, REDIS_REPLY_INTEGER);
 }
 
@@ -318,7 +361,7 @@ run_script(struct connection *to, const struct upt_str *args)
     if (!scripts) {
         return text_reply(to, REDIS_REPLY_ERROR, UPT_STR("NOSCRIPT no matching script"));
     }
-    return upt_str_eq(args[1], UPT_STR("sums")) ? run_sums(to, args) : reply_of(to, REDIS_REPLY_INTEGER);
+    return upt_str_eq(args[1], UPT_STR("sums")) ? run_sums(to, args) : run_shares(to, args);
 }
 
 static redisReply *
