@@ -182,7 +182,7 @@ reap(void)
         struct sim_proc *proc = &sim_procs[i];
         if (proc->alive && proc->ended) {
             sim_note("%s has ended: %s", proc->instance, proc->error.code != UPT_OK ? proc->error.msg : "asked to");
-            if (proc->error.code != UPT_OK && proc->error.code != UPT_EUNAVAIL) {
+            if (proc->error.code != UPT_OK) {
                 sim_fail("a lane failed: %s", proc->error.msg);
             }
             proc->restart_us = sim_now_us + (int64_t)sim_rnd((uint64_t)plan.recover_us);
@@ -508,7 +508,9 @@ main(int argc, char **argv)
             return 64;
         }
     }
+    setvbuf(stdout, NULL, _IOLBF, 4096);
     upt_log_set_level(sim_verbose ? UPT_LOG_DEBUG : UPT_LOG_ERROR);
+    upt_log_set_json(0);
     sim_os_init();
     load();
     for (uint64_t seed = first; seed < first + seeds; seed++) {

@@ -1,6 +1,6 @@
 /* See sim_protocol_check.h.
  *
- * While it runs: C never goes down, epochs neither; R does not pass C; a place once committed stays until R has passed it;
+ * While it runs: C never goes down, and each owner's epoch is above the former's; R does not pass C; a place once committed stays until R has passed it;
  * no row goes back but with Redis itself, and none shows a wall tick whose place is not committed.
  * In the end: the committed outputs are, for each key and in order, byte for byte those of a run without faults of the same
  * log with the wall ticks in the same places; and so are the rows, the sums and the ranks, but for the position that a row
@@ -25,6 +25,7 @@ struct row {
 struct part {
     struct upt_pos c, r;
     int64_t epoch;
+    char writer[64];
     struct upt_place *places;
     size_t places_n;
 };
@@ -78,10 +79,12 @@ check_progress(int at, const struct upt_progress *progress)
         sim_fail("partition %d: C went down from offset %lld to %lld", at, (long long)part->c.offset,
                  (long long)progress->pos.offset);
     }
-    if (progress->epoch < part->epoch) {
-        sim_fail("partition %d: the epoch went down from %lld to %lld", at, (long long)part->epoch,
-                 (long long)progress->epoch);
+    bool other = strcmp(progress->writer, part->writer) != 0;
+    if (progress->epoch < part->epoch + (other ? 1 : 0)) {
+        sim_fail("partition %d: epoch %lld of %s follows epoch %lld of %s", at, (long long)progress->epoch,
+                 progress->writer, (long long)part->epoch, part->writer);
     }
+    snprintf(part->writer, sizeof(part->writer), "%.63s", progress->writer);
     for (size_t i = 0; i < part->places_n; i++) {
         struct upt_pos pos = {.offset = part->places[i].offset, .tick = part->places[i].tick};
         if (upt_pos_cmp(pos, part->r) > 0 && !has_place(progress->places, progress->places_n, part->places[i])) {

@@ -204,6 +204,13 @@ count_endtxn(rd_kafka_t *rk)
     (void)rk->request_sent(rk, 0, "", 0, API_KEY_END_TXN, 0, 0, 0, rk->request_sent_opaque);
 }
 
+/* Most come while the next transaction is open. */
+static int64_t
+late_us(void)
+{
+    return sim_now_us + (int64_t)sim_rnd(sim_rnd(3) > 0 ? 40000 : 600000);
+}
+
 /* Commit or abort: answered, or not; carried out, or later, or not; asked for twice, of which one comes late. */
 static rd_kafka_error_t *
 end_transaction(rd_kafka_t *rk, bool commit, enum sim_point point)
@@ -226,7 +233,7 @@ end_transaction(rd_kafka_t *rk, bool commit, enum sim_point point)
     if (sim_chance(sim_odds.lose_reply)) {
         bool late = sim_chance(sim_odds.late_endtxn);
         if (late) {
-            sim_txn_end_later(rk->txn, rk->epoch, commit, sim_now_us + (int64_t)sim_rnd(600000));
+            sim_txn_end_later(rk->txn, rk->epoch, commit, late_us());
         } else if (sim_rnd(2) == 0) {
             sim_txn_end(rk->txn, rk->epoch, commit);
         }
@@ -236,7 +243,7 @@ end_transaction(rd_kafka_t *rk, bool commit, enum sim_point point)
     }
     if (sim_chance(sim_odds.twice)) {
         count_endtxn(rk);
-        sim_txn_end_later(rk->txn, rk->epoch, commit, sim_now_us + (int64_t)sim_rnd(600000));
+        sim_txn_end_later(rk->txn, rk->epoch, commit, late_us());
     }
     sim_txn_end(rk->txn, rk->epoch, commit);
     sim_effect(point, true);
