@@ -254,7 +254,7 @@ send_next(void)
     int64_t ts = sim_input[run.sent].rec.ts;
     if (plan.wall && ts - sim_wall_ms > 300000 && sim_rnd(3) > 0) {
         sim_wall_ms += 60000 + (int64_t)sim_rnd((uint64_t)(ts - sim_wall_ms));
-        run.send_us = sim_now_us + (int64_t)sim_rnd(1500000);
+        run.send_us = sim_now_us + (int64_t)sim_rnd(1000000);
         return;
     }
     sim_wall_ms = ts > sim_wall_ms ? ts : sim_wall_ms;
@@ -363,7 +363,7 @@ choose_odds(uint64_t seed)
                               .redis_flushall = rare[sim_rnd(4)] / 2,
                               .stop = rare[sim_rnd(4)],
                               .yield = (uint32_t)sim_rnd(3) == 0 ? 0 : 100000,
-                              .slow = 1000u << sim_rnd(6),
+                              .slow = 4000u << sim_rnd(4),
                               .batch = 1 + (int)sim_rnd(12),
                               .wall = true,
                               .target = (int)(seed % (2 * SIM_POINT_COUNT)),
@@ -392,7 +392,7 @@ choose(uint64_t seed)
     plan.procs = 1 + (int)sim_rnd(SIM_PROCS);
     plan.wall = sim_rnd(2) == 0;
     plan.sweep = sim_rnd(3) == 0;
-    plan.pace_us = 2000 + (int64_t)sim_rnd(60000);
+    plan.pace_us = 1000 + (int64_t)sim_rnd(25000);
     plan.tail = 1 + (int)sim_rnd(6);
     plan.recover_us = 5000000;
     choose_odds(seed);

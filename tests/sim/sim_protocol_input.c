@@ -10,7 +10,7 @@
 #include "uptake/assert.h"
 #include "uptake/time.h"
 
-#define ACCOUNTS 6
+#define ACCOUNTS 5
 #define BATCH 4
 #define BEGIN_MS INT64_C(1767571200000) /* 2026-01-05 */
 
@@ -132,7 +132,7 @@ sim_input_make(int parts)
 {
     int accounts = 2 + (int)sim_rnd(ACCOUNTS - 1);
     bool days = sim_rnd(3) > 0;
-    int steps = days ? 8 + (int)sim_rnd(24) : 10 + (int)sim_rnd(60);
+    int steps = days ? 8 + (int)sim_rnd(16) : 10 + (int)sim_rnd(40);
     int64_t now = BEGIN_MS + (int64_t)sim_rnd(86400000);
     sim_input = sim_alloc(SIM_RECORDS * sizeof(*sim_input));
     table = sim_alloc(SIM_RECORDS * sizeof(*table));

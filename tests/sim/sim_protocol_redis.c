@@ -462,6 +462,19 @@ run_command(struct connection *to, struct server *server, const struct upt_str *
     return reply_of(to, REDIS_REPLY_INTEGER);
 }
 
+/* The number between a mark and the end of its line; *p_io: what follows. */
+static size_t
+length(const char **p_io)
+{
+    const char *p = *p_io + 1;
+    size_t n = 0;
+    for (; *p >= '0' && *p <= '9'; p++) {
+        n = n * 10 + (size_t)(*p - '0');
+    }
+    *p_io = p + 2;
+    return n;
+}
+
 /* One command of the stream; its length, or 0 at the end. */
 static size_t
 parse(struct upt_str in, struct upt_str *args, size_t *ret_n)
@@ -470,14 +483,13 @@ parse(struct upt_str in, struct upt_str *args, size_t *ret_n)
     if (p >= end) {
         return 0;
     }
-    char *next;
-    size_t n = (size_t)strtoull(p + 1, &next, 10);
-    upt_assert(*p == '*' && n <= ARGS);
-    p = next + 2;
+    upt_assert(*p == '*');
+    size_t n = length(&p);
+    upt_assert(n <= ARGS);
     for (size_t i = 0; i < n; i++) {
-        size_t len = (size_t)strtoull(p + 1, &next, 10);
-        args[i] = (struct upt_str){.p = next + 2, .len = (uint32_t)len};
-        p = next + 2 + len + 2;
+        size_t len = length(&p);
+        args[i] = (struct upt_str){.p = p, .len = (uint32_t)len};
+        p += len + 2;
     }
     *ret_n = n;
     return (size_t)(p - in.p);
