@@ -1,13 +1,14 @@
-/* Seeded simulation of the state machine and the protocol, with a crash at every external effect. See sim_protocol.h for
- * what is real and what is modelled.
+/* Seeded simulation of the state machine and the protocol, with a crash at every external effect. See sim_protocol.h
+ * for what is real and what is modelled.
  *
  *   sim_protocol [--first SEED] [--seeds N] [--verbose] [--stats]
  *
- * Each seed: a random log, a random configuration, one to three processes. While the log grows, processes crash, stand still,
- * are stopped and come back; transactions are refused or end without an answer; Redis loses writes. Then faults stop, what is
- * left is done, and the outcome is compared with that of one process that met no fault. A failure prints its seed, and
- * `--first SEED --seeds 1 --verbose` replays it: nothing depends on anything but the seed. Over 1,000 seeds and more every
- * crash point must have been used. */
+ * Each seed: a random log, a random configuration, one to three processes. While the log grows, processes crash, stand
+ * still, are stopped and come back; transactions are refused or end without an answer; Redis loses writes. Then faults
+ * stop, what is left is done, and the outcome is compared with that of one process that met no fault. A failure prints
+ * its seed, and
+ * `--first SEED --seeds 1 --verbose` replays it: nothing depends on anything but the seed. Over 1,000 seeds and more
+ * every crash point must have been used. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +29,9 @@ struct plan {
     int parts, procs;
     bool wall, sweep; /* sweep: everything is asserted often; in the other seeds, what was missed stays missing */
     struct sim_odds odds;
-    int64_t pace_us;      /* between two records, on average */
-    int tail;             /* steps of the wall after the last record */
-    int64_t recover_us;   /* the longest that a crashed process stays away */
+    int64_t pace_us;    /* between two records, on average */
+    int tail;           /* steps of the wall after the last record */
+    int64_t recover_us; /* the longest that a crashed process stays away */
 };
 
 enum phase { PHASE_INPUT, PHASE_TAIL, PHASE_SETTLE, PHASE_STOP, PHASE_END };

@@ -1,14 +1,13 @@
 /* Simulation of the protocol: the real lane, publishers, restorer, view, state and scores in a simulated world.
  *
- * Real, unchanged and linked as they are: ingest/lane*.c, ingest/kafka/{publisher,producer,restore,ends,progress,client}.c,
- * aggregate/view, aggregate/state, aggregate/score, the encoder of outputs, configuration, board and rings (made smaller).
- * Modelled, one file each:
- *   sim_protocol_os.c      threads are coroutines on one thread, time is virtual, memory of a process is an arena that a
- *                          crash throws away; malloc, pthread_*, poll, eventfd, … are redirected by the linker (--wrap)
- *   sim_protocol_log.c     Kafka's logs: offsets, control records, last stable offset, compaction; the transaction
- *                          coordinator: epochs, fencing, EndTxn requests that are lost, doubled or late
- *   sim_protocol_group.c   Kafka's group coordinator: generations, static members, sessions that expire
- *   sim_protocol_client.c, sim_protocol_producer.c: librdkafka's API on top of these
+ * Real, unchanged and linked as they are: ingest/lane*.c,
+ * ingest/kafka/{publisher,producer,restore,ends,progress,client}.c, aggregate/view, aggregate/state, aggregate/score,
+ * the encoder of outputs, configuration, board and rings (made smaller). Modelled, one file each: sim_protocol_os.c
+ * threads are coroutines on one thread, time is virtual, memory of a process is an arena that a crash throws away;
+ * malloc, pthread_*, poll, eventfd, … are redirected by the linker (--wrap) sim_protocol_log.c     Kafka's logs:
+ * offsets, control records, last stable offset, compaction; the transaction coordinator: epochs, fencing, EndTxn
+ * requests that are lost, doubled or late sim_protocol_group.c   Kafka's group coordinator: generations, static
+ * members, sessions that expire sim_protocol_client.c, sim_protocol_producer.c: librdkafka's API on top of these
  *   sim_protocol_redis.c   hiredis' API and Redis: hashes, WATCH/MULTI/EXEC, the two scripts; loses writes, or all
  *   sim_protocol_input.c   random logs; the decoder (a value is a number in a table; a schema may come late)
  *   sim_protocol_check.c   what must be true, compared with a run of the same log without faults
@@ -53,51 +52,51 @@ extern int64_t sim_now_us, sim_wall_ms;
 extern struct sim_proc sim_procs[SIM_PROCS];
 
 void sim_os_init(void);
-void sim_os_reset(void);           /* before a run */
-void *sim_alloc(size_t len);       /* zeroed; lives as long as the seed */
-void sim_alloc_reset(void);        /* a new seed */
-uint64_t sim_rnd(uint64_t n);      /* 0..n−1 */
+void sim_os_reset(void);      /* before a run */
+void *sim_alloc(size_t len);  /* zeroed; lives as long as the seed */
+void sim_alloc_reset(void);   /* a new seed */
+uint64_t sim_rnd(uint64_t n); /* 0..n−1 */
 bool sim_chance(uint32_t of_a_million);
 void sim_seed(uint64_t seed);
 
 struct sim_proc *sim_self(void); /* the process whose coroutine runs; NULL: the scheduler */
 void sim_spawn(struct sim_proc *proc, void *(*fn)(void *), void *arg);
 void sim_sleep_us(int64_t us);
-_Noreturn void sim_die(void);            /* the running process ends here and now */
-void sim_kill(struct sim_proc *proc);    /* drops its coroutines and memory */
-bool sim_turn(int64_t until_us);         /* runs one coroutine, or moves the time on; false: nothing before until_us */
+_Noreturn void sim_die(void);         /* the running process ends here and now */
+void sim_kill(struct sim_proc *proc); /* drops its coroutines and memory */
+bool sim_turn(int64_t until_us);      /* runs one coroutine, or moves the time on; false: nothing before until_us */
 
 /* ---- external effects ---- */
 
 /* Each has a "before" and an "after". */
-#define SIM_POINTS(P)                                                                                                  \
-    P(INIT, "init")                                                                                                    \
-    P(FENCE, "fence")                                                                                                  \
-    P(BEGIN, "output.begin")                                                                                           \
-    P(PRODUCE, "output.produce")                                                                                       \
-    P(FLUSH, "output.flush")                                                                                           \
-    P(OFFSETS, "output.offsets")                                                                                       \
-    P(COMMIT, "output.commit")                                                                                         \
-    P(PLACE, "output.commit.place")                                                                                    \
-    P(ABORT, "output.abort")                                                                                           \
-    P(C_BEGIN, "checkpoint.begin")                                                                                     \
-    P(C_PRODUCE, "checkpoint.produce")                                                                                 \
-    P(C_FLUSH, "checkpoint.flush")                                                                                     \
-    P(C_OFFSETS, "checkpoint.offsets")                                                                                 \
-    P(C_COMMIT, "checkpoint.commit")                                                                                   \
-    P(C_ABORT, "checkpoint.abort")                                                                                     \
-    P(MARKS, "restore.watermarks")                                                                                     \
-    P(COMMITTED, "restore.committed")                                                                                  \
-    P(READ, "restore.read")                                                                                            \
-    P(SEEK, "restore.seek")                                                                                            \
-    P(ASSIGN, "group.assign")                                                                                          \
-    P(REVOKE, "group.revoke")                                                                                          \
-    P(CONSUME, "input.record")                                                                                         \
-    P(ENDS, "input.ends")                                                                                              \
-    P(R_LOOK, "redis.look")                                                                                            \
-    P(R_TAKE, "redis.take")                                                                                            \
-    P(R_ROWS, "redis.rows")                                                                                            \
-    P(R_SUMS, "redis.sums")                                                                                            \
+#define SIM_POINTS(P)                  \
+    P(INIT, "init")                    \
+    P(FENCE, "fence")                  \
+    P(BEGIN, "output.begin")           \
+    P(PRODUCE, "output.produce")       \
+    P(FLUSH, "output.flush")           \
+    P(OFFSETS, "output.offsets")       \
+    P(COMMIT, "output.commit")         \
+    P(PLACE, "output.commit.place")    \
+    P(ABORT, "output.abort")           \
+    P(C_BEGIN, "checkpoint.begin")     \
+    P(C_PRODUCE, "checkpoint.produce") \
+    P(C_FLUSH, "checkpoint.flush")     \
+    P(C_OFFSETS, "checkpoint.offsets") \
+    P(C_COMMIT, "checkpoint.commit")   \
+    P(C_ABORT, "checkpoint.abort")     \
+    P(MARKS, "restore.watermarks")     \
+    P(COMMITTED, "restore.committed")  \
+    P(READ, "restore.read")            \
+    P(SEEK, "restore.seek")            \
+    P(ASSIGN, "group.assign")          \
+    P(REVOKE, "group.revoke")          \
+    P(CONSUME, "input.record")         \
+    P(ENDS, "input.ends")              \
+    P(R_LOOK, "redis.look")            \
+    P(R_TAKE, "redis.take")            \
+    P(R_ROWS, "redis.rows")            \
+    P(R_SUMS, "redis.sums")            \
     P(R_SCAN, "redis.scan")
 
 enum sim_point {

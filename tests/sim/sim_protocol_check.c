@@ -1,10 +1,10 @@
 /* See sim_protocol_check.h.
  *
- * While it runs: C never goes down, and each owner's epoch is above the former's; R does not pass C; a place once committed stays until R has passed it;
- * no row goes back but with Redis itself, and none shows a wall tick whose place is not committed.
- * In the end: the committed outputs are, for each key and in order, byte for byte those of a run without faults of the same
- * log with the wall ticks in the same places; and so are the rows, the sums and the ranks, but for the position that a row
- * was written at. */
+ * While it runs: C never goes down, and each owner's epoch is above the former's; R does not pass C; a place once
+ * committed stays until R has passed it; no row goes back but with Redis itself, and none shows a wall tick whose place
+ * is not committed. In the end: the committed outputs are, for each key and in order, byte for byte those of a run
+ * without faults of the same log with the wall ticks in the same places; and so are the rows, the sums and the ranks,
+ * but for the position that a row was written at. */
 #include "sim_protocol_check.h"
 
 #include <stdio.h>
@@ -288,8 +288,8 @@ same_record(const struct sim_rec *a, const struct sim_rec *b)
 {
     bool same = upt_str_eq(a->key, b->key) && upt_str_eq(a->value, b->value) && a->headers_n == b->headers_n;
     for (size_t i = 0; same && i < a->headers_n; i++) {
-        same = upt_str_eq(a->headers[i].name, b->headers[i].name) &&
-               upt_str_eq(a->headers[i].value, b->headers[i].value);
+        same =
+            upt_str_eq(a->headers[i].name, b->headers[i].name) && upt_str_eq(a->headers[i].value, b->headers[i].value);
     }
     return same;
 }
@@ -308,7 +308,9 @@ same_outputs(enum sim_topic topic, const struct sim_log *got, const struct sim_l
         struct upt_str at = i < n ? header(a[i], "uptake.offset") : header(b[i], "uptake.offset");
         sim_fail("%zu %ss, and %zu without faults; the first that differs is number %zu, of %.*s (offset %.*s): %s", n,
                  names[topic], m, i, (int)key.len, key.p != NULL ? key.p : "", (int)at.len, at.p != NULL ? at.p : "",
-                 n > m ? "one too many" : n < m ? "one is missing" : "other bytes");
+                 n > m   ? "one too many"
+                 : n < m ? "one is missing"
+                         : "other bytes");
     }
 }
 

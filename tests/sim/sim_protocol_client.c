@@ -250,8 +250,8 @@ rd_kafka_conf_set_opaque(rd_kafka_conf_t *conf, void *opaque)
 }
 
 void
-rd_kafka_conf_set_rebalance_cb(rd_kafka_conf_t *conf, void (*cb)(rd_kafka_t *, rd_kafka_resp_err_t,
-                                                                 rd_kafka_topic_partition_list_t *, void *))
+rd_kafka_conf_set_rebalance_cb(rd_kafka_conf_t *conf,
+                               void (*cb)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *))
 {
     conf->rebalance_cb = cb;
 }
@@ -285,8 +285,8 @@ rd_kafka_conf_interceptor_add_on_new(rd_kafka_conf_t *conf, const char *name, rd
 }
 
 rd_kafka_resp_err_t
-rd_kafka_interceptor_add_on_request_sent(rd_kafka_t *rk, const char *name,
-                                         rd_kafka_interceptor_f_on_request_sent_t *fn, void *opaque)
+rd_kafka_interceptor_add_on_request_sent(rd_kafka_t *rk, const char *name, rd_kafka_interceptor_f_on_request_sent_t *fn,
+                                         void *opaque)
 {
     (void)name;
     rk->request_sent = fn;

@@ -1,8 +1,8 @@
 /* Kafka's group coordinator, as far as one topic and static members go. See sim_protocol.h.
  *
- * Heartbeats come from librdkafka's own thread: a member lives as long as its process runs. One that stands still for longer
- * than the session is removed, and the others share its partitions in a new generation. When it goes on, it learns of that
- * only at its next poll; until then it works with the assignment that it had. */
+ * Heartbeats come from librdkafka's own thread: a member lives as long as its process runs. One that stands still for
+ * longer than the session is removed, and the others share its partitions in a new generation. When it goes on, it
+ * learns of that only at its next poll; until then it works with the assignment that it had. */
 #include <stdio.h>
 #include <string.h>
 

@@ -60,7 +60,10 @@ static upt_kind
 kind(void)
 {
     uint64_t n = sim_rnd(100);
-    return n < 60 ? UPT_KIND_USAGE : n < 75 ? UPT_KIND_LOGIN : n < 80 ? UPT_KIND_VALUE : (upt_kind)sim_rnd(UPT_KIND_COUNT);
+    return n < 60   ? UPT_KIND_USAGE
+           : n < 75 ? UPT_KIND_LOGIN
+           : n < 80 ? UPT_KIND_VALUE
+                    : (upt_kind)sim_rnd(UPT_KIND_COUNT);
 }
 
 static void

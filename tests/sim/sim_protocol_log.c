@@ -1,8 +1,8 @@
 /* Kafka's logs and its transaction coordinator. See sim_protocol.h.
  *
  * As in Kafka: a record of an open transaction lies in the log and holds up the last stable offset; the end of a
- * transaction takes an offset of its own in each partition; an EndTxn request ends whatever transaction its epoch has open
- * when it arrives; init_transactions ends what is open and refuses all requests of former epochs. */
+ * transaction takes an offset of its own in each partition; an EndTxn request ends whatever transaction its epoch has
+ * open when it arrives; init_transactions ends what is open and refuses all requests of former epochs. */
 #include <string.h>
 
 #include "sim_protocol_check.h"
@@ -298,7 +298,9 @@ sim_txn_tick(void)
         if (txn->late && sim_now_us >= txn->late_us) {
             txn->late = false;
             sim_note("a late EndTxn of %s, epoch %d, %s", txn->id, txn->late_epoch,
-                     txn->epoch != txn->late_epoch ? "is refused" : txn->open ? "ends a transaction" : "finds none");
+                     txn->epoch != txn->late_epoch ? "is refused"
+                     : txn->open                   ? "ends a transaction"
+                                                   : "finds none");
             sim_txn_end(i, txn->late_epoch, txn->late_commit);
         }
         if (txn->open && sim_now_us - txn->begun_us > TXN_TIMEOUT_US) {

@@ -1,8 +1,8 @@
 /* Coroutines for threads, virtual time, and memory that a crash throws away. See sim_protocol.h.
  *
- * A thread of a simulated process is a coroutine with a stack of its own; it runs until it waits (sleep, poll, condition,
- * join, or an external effect), so a run is a function of its seed. Between the fine steps of a thread (a mutex taken) it
- * may be interrupted too. */
+ * A thread of a simulated process is a coroutine with a stack of its own; it runs until it waits (sleep, poll,
+ * condition, join, or an external effect), so a run is a function of its seed. Between the fine steps of a thread (a
+ * mutex taken) it may be interrupted too. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <errno.h>
 #include <poll.h>
@@ -528,7 +528,8 @@ __wrap_write(int fd, const void *buf, size_t len)
     }
     running->proc->fds[fd - FD_BASE]++;
     for (int i = 0; i < COS; i++) {
-        if (threads[i].used && threads[i].proc == running->proc && threads[i].fd == fd && threads[i].wake_us > sim_now_us) {
+        if (threads[i].used && threads[i].proc == running->proc && threads[i].fd == fd &&
+            threads[i].wake_us > sim_now_us) {
             threads[i].wake_us = sim_now_us + (int64_t)sim_rnd(sim_odds.slow + 1);
         }
     }

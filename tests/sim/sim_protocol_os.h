@@ -26,7 +26,8 @@ ssize_t __real_write(int fd, const void *buf, size_t len);
 int __real_close(int fd);
 upt_status __real_upt_ring_create(size_t capacity, struct upt_ring **ret, struct upt_error *reterr);
 bool __real_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
-void __real_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert, int64_t detected_at);
+void __real_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
+                             int64_t detected_at);
 
 void *__wrap_malloc(size_t len);
 void *__wrap_calloc(size_t n, size_t len);
@@ -55,6 +56,7 @@ int64_t __wrap_upt_wall_ms(void);
 void __wrap_upt_sleep_ms(int64_t ms);
 upt_status __wrap_upt_ring_create(size_t capacity, struct upt_ring **ret, struct upt_error *reterr);
 bool __wrap_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
-void __wrap_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert, int64_t detected_at);
+void __wrap_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
+                             int64_t detected_at);
 
 #endif

@@ -1,7 +1,7 @@
 /* librdkafka's API: transactional producers. See sim_protocol.h.
  *
- * A record waits in the producer's own queue until it is sent, at the latest by a flush; what a crash finds there is lost.
- * A request may reach the broker although its answer is lost, or not at all, or late. */
+ * A record waits in the producer's own queue until it is sent, at the latest by a flush; what a crash finds there is
+ * lost. A request may reach the broker although its answer is lost, or not at all, or late. */
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

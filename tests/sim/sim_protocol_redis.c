@@ -1,8 +1,8 @@
 /* hiredis' API and the server behind it. See sim_protocol.h.
  *
- * Commands of one write of the client are carried out one after the other without a pause; between two writes anything may
- * come. Hashes, strings and sorted sets are lists of fields; a stream is not kept. The two scripts are modelled here: the
- * guard by epoch and position, the sum over partitions, and the shares. */
+ * Commands of one write of the client are carried out one after the other without a pause; between two writes anything
+ * may come. Hashes, strings and sorted sets are lists of fields; a stream is not kept. The two scripts are modelled
+ * here: the guard by epoch and position, the sum over partitions, and the shares. */
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,7 +159,9 @@ sim_redis_snapshot(void)
 {
     saved.n = sim_db.n;
     saved.v = sim_alloc(sim_db.n * sizeof(*saved.v) + 1);
-    memcpy(saved.v, sim_db.v, sim_db.n * sizeof(*saved.v));
+    if (sim_db.n > 0) {
+        memcpy(saved.v, sim_db.v, sim_db.n * sizeof(*saved.v));
+    }
 }
 
 void
@@ -295,9 +297,9 @@ run_sums(struct connection *to, const struct upt_str *args)
     static const char *const f_names[] = {"events_1h", "units_1h",   "events_24h", "units_24h",    "events_7d",
                                           "units_7d",  "events_30d", "units_30d",  "accounts_30d", "users_30d"};
     static const char *const t_names[SUMS_MAX] = {
-        "events_1h",  "units_1h",   "logins_1h",    "events_24h", "units_24h",   "logins_24h",     "events_7d",  "units_7d",
-        "logins_7d",  "events_30d", "units_30d",    "logins_30d", "accounts_30d", "users_30d",     "users_total",
-        "accounts_total", "open_alerts"};
+        "events_1h",    "units_1h",  "logins_1h",   "events_24h",     "units_24h",  "logins_24h",
+        "events_7d",    "units_7d",  "logins_7d",   "events_30d",     "units_30d",  "logins_30d",
+        "accounts_30d", "users_30d", "users_total", "accounts_total", "open_alerts"};
     bool totals = args[10].p[0] == 't';
     size_t n = totals ? SUMS_MAX : 10;
     const struct sim_value *old = sim_redis_get(args[4]);
@@ -308,8 +310,8 @@ run_sums(struct connection *to, const struct upt_str *args)
         return reply_of(to, REDIS_REPLY_INTEGER);
     }
     char text[1024];
-    size_t len = (size_t)snprintf(text, sizeof(text), "%lld %lld %lld %lld", epoch, offset, tick,
-                                  (long long)number(args[9]));
+    size_t len =
+        (size_t)snprintf(text, sizeof(text), "%lld %lld %lld %lld", epoch, offset, tick, (long long)number(args[9]));
     for (size_t i = 0; i < n; i++) {
         len += (size_t)snprintf(text + len, sizeof(text) - len, " %.*s", (int)args[11 + i].len, args[11 + i].p);
     }
