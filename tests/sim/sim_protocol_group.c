@@ -174,10 +174,11 @@ sim_group_tick(void)
             sim_note("%s is removed from the group", member->id);
             member->used = false;
             rebalance();
-            continue;
         }
-        all = all && member->joined;
-        n++;
+    }
+    for (int i = 0; i < MEMBERS; i++) {
+        all = all && (!members[i].used || members[i].joined);
+        n += members[i].used ? 1 : 0;
     }
     if (rebalancing && all && n > 0) {
         complete();
