@@ -1,10 +1,11 @@
 /* Guarded writes of a batch.
  *
  * Why no row ever goes back. Everything of a partition but its sums (rows, ranks, hints, its entry in the partition
- * table) is written under its marker key: WATCH it, read it, compare, then all of it and a new marker in one
- * MULTI/EXEC. A process writes only if the marker is byte for byte the one it wrote last, so:
+ * table) is written under its marker key: WATCH it, read it, compare, write the sums, then all of it and a new marker
+ * in one MULTI/EXEC. The sums come first, so that a Redis that loses its last writes cannot lose them and keep the
+ * marker. A process writes only if the marker is byte for byte the one it wrote last, so:
  *   - a stalled owner that comes back after another has taken the marker: its comparison fails, or, if it was stopped
- *     between the comparison and EXEC, the WATCH does; after EXEC it has nothing left to write but sums. It does not
+ *     between the comparison and EXEC, the WATCH does; after EXEC it has nothing left to write. It does not
  *     take the marker again unless it is gone or older.
  *   - a marker that is gone or older (FLUSHALL, an older AOF): rows are gone or older alike, since they live on the
  *     same node and were written in the same transactions. Then every marker of this view is taken anew, frames pushed
@@ -355,43 +356,6 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
     return rows;
 }
 
-typedef enum write_result { WRITE_DONE, WRITE_AGAIN, WRITE_GONE } write_result;
-
-/* One partition's rows under its marker. WRITE_AGAIN: look at the partitions anew. WRITE_GONE: the connection is. */
-static write_result
-write_guarded(struct upt_view *view, struct upt_view_part *part)
-{
-    struct outcome out;
-    marker_command(view, "WATCH", part->partition, NULL);
-    marker_command(view, "GET", part->partition, NULL);
-    if (!round_trip(view, &out)) {
-        return WRITE_GONE;
-    }
-    if (strcmp(out.got, part->marker) != 0 && !accept_attempt(part, out.got)) {
-        marker_differs(view, part, out.got);
-        return WRITE_AGAIN;
-    }
-    struct upt_pos highest = part->highest;
-    simple(view, "MULTI");
-    unsigned rows = format_guarded(view, part, &highest);
-    make_marker(view, part, part->seq + 1, highest, part->attempt);
-    marker_command(view, "SET", part->partition, part->attempt);
-    simple(view, "EXEC");
-    publish_part(view, part); /* the attempt must be known should the reply be lost */
-    upt_crash_point("view.exec.before");
-    if (!round_trip(view, &out)) {
-        return WRITE_GONE;
-    }
-    upt_crash_point("view.exec.after");
-    if (out.aborted) {
-        return WRITE_AGAIN;
-    }
-    (void)accept_attempt(part, part->attempt);
-    publish_part(view, part);
-    upt_metric_add(view->config.metrics, UPT_M_REDIS_ROWS, rows);
-    return WRITE_DONE;
-}
-
 /* ---- sums ---- */
 
 static bool
@@ -408,6 +372,15 @@ load_script(struct upt_view *view, const unsigned char *text, size_t len, char *
     }
     snprintf(ret_sha, 48, "%.47s", out.got);
     return true;
+}
+
+/* Both, unless they are loaded. A Redis that was restarted has none. */
+static bool
+load_scripts(struct upt_view *view)
+{
+    return view->sum_sha[0] != '\0' ||
+           (load_script(view, upt_view_shares_lua, upt_view_shares_lua_len, view->share_sha) &&
+            load_script(view, upt_view_sums_lua, upt_view_sums_lua_len, view->sum_sha));
 }
 
 static void
@@ -558,28 +531,31 @@ format_totals(struct upt_view *view, const struct upt_view_part *part, const str
     upt_cmd_end(view);
 }
 
-/* The sums of the batch, which have a guard of their own. */
+/* The sums of one partition in the batch, which have a guard of their own. */
 static bool
-write_sums(struct upt_view *view, const struct upt_view_part *parts, size_t parts_n)
+write_sums(struct upt_view *view, const struct upt_view_part *part)
 {
     for (int tries = 0; tries < 2; tries++) {
         struct outcome out;
-        if (view->sum_sha[0] == '\0' &&
-            (!load_script(view, upt_view_sums_lua, upt_view_sums_lua_len, view->sum_sha) ||
-             !load_script(view, upt_view_shares_lua, upt_view_shares_lua_len, view->share_sha))) {
+        unsigned n = 0;
+        if (!load_scripts(view)) {
             return false;
         }
         for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
             const struct upt_view_frame *frame = frame_at(view, at);
-            const struct upt_view_part *part = NULL;
-            for (size_t i = 0; i < parts_n && part == NULL; i++) {
-                part = is_current(&parts[i], frame) && !parts[i].refused ? &parts[i] : NULL;
+            bool sum = frame->type == UPT_FRAME_FEATURE || frame->type == UPT_FRAME_TOTALS;
+            if (!sum || !is_current(part, frame)) {
+                continue;
             }
-            if (part != NULL && frame->type == UPT_FRAME_FEATURE) {
+            n++;
+            if (frame->type == UPT_FRAME_FEATURE) {
                 format_feature(view, part, frame);
-            } else if (part != NULL && frame->type == UPT_FRAME_TOTALS) {
+            } else {
                 format_totals(view, part, frame);
             }
+        }
+        if (n == 0) {
+            return true;
         }
         upt_crash_point("view.sums.before");
         if (!round_trip(view, &out)) {
@@ -591,6 +567,49 @@ write_sums(struct upt_view *view, const struct upt_view_part *parts, size_t part
         view->sum_sha[0] = '\0';
     }
     return false;
+}
+
+/* ---- the guard ---- */
+
+typedef enum write_result { WRITE_DONE, WRITE_AGAIN, WRITE_GONE } write_result;
+
+/* One partition's sums, then its rows under its marker. WRITE_AGAIN: look at the partitions anew. WRITE_GONE: the
+ * connection is. */
+static write_result
+write_guarded(struct upt_view *view, struct upt_view_part *part)
+{
+    struct outcome out;
+    marker_command(view, "WATCH", part->partition, NULL);
+    marker_command(view, "GET", part->partition, NULL);
+    if (!round_trip(view, &out)) {
+        return WRITE_GONE;
+    }
+    if (strcmp(out.got, part->marker) != 0 && !accept_attempt(part, out.got)) {
+        marker_differs(view, part, out.got);
+        return WRITE_AGAIN;
+    }
+    if (!write_sums(view, part)) {
+        return WRITE_GONE;
+    }
+    struct upt_pos highest = part->highest;
+    simple(view, "MULTI");
+    unsigned rows = format_guarded(view, part, &highest);
+    make_marker(view, part, part->seq + 1, highest, part->attempt);
+    marker_command(view, "SET", part->partition, part->attempt);
+    simple(view, "EXEC");
+    publish_part(view, part); /* the attempt must be known should the reply be lost */
+    upt_crash_point("view.exec.before");
+    if (!round_trip(view, &out)) {
+        return WRITE_GONE;
+    }
+    upt_crash_point("view.exec.after");
+    if (out.aborted) {
+        return WRITE_AGAIN;
+    }
+    (void)accept_attempt(part, part->attempt);
+    publish_part(view, part);
+    upt_metric_add(view->config.metrics, UPT_M_REDIS_ROWS, rows);
+    return WRITE_DONE;
 }
 
 /* Partitions owned now, as a copy. */
@@ -651,7 +670,6 @@ upt_flush_batch(struct upt_view *view)
             ok = write_guarded(view, part) == WRITE_DONE || part->refused;
         }
     }
-    ok = ok && (view->batch.len == 0 || write_sums(view, parts, n));
     for (size_t i = 0; i < n && ok; i++) {
         if (!parts[i].refused) {
             note_flushes(view, &parts[i]);
@@ -704,12 +722,18 @@ on_totals(void *ctx, unsigned i, redisReply *reply)
     }
 }
 
-/* Shares are quotients by the totals, which change elsewhere: made anew when they did. Converges, whoever writes last.
- */
+/* Shares are quotients by the totals, which change elsewhere: made anew when they did, whoever writes last. And, within
+ * each repair_interval, also when they did not: Redis may have lost them and nothing else, or have carried out commands
+ * of a broken connection after those of the present one. */
 bool
 upt_refresh_shares(struct upt_view *view)
 {
     char now[160] = "", totals[3][48] = {"", "", ""};
+    int64_t now_ms = upt_mono_ms();
+    if (now_ms - view->shares_all_ms >= view->config.repair_interval_ms) {
+        view->shares_of[0] = '\0';
+        view->shares_all_ms = now_ms;
+    }
     upt_cmd_begin(view);
     upt_cmd_text(view, "HMGET");
     upt_buf_clear(&view->key);
@@ -722,8 +746,11 @@ upt_refresh_shares(struct upt_view *view)
     if (!upt_cmd_send(view, on_totals, now)) {
         return false;
     }
-    if (strcmp(now, view->shares_of) == 0 || view->share_sha[0] == '\0') {
+    if (strcmp(now, view->shares_of) == 0 || view->features_n == 0) {
         return true;
+    }
+    if (!load_scripts(view)) {
+        return false;
     }
     (void)sscanf(now, "%47s %47s %47s", totals[0], totals[1], totals[2]);
     for (size_t i = 0; i < view->features_n; i++) {

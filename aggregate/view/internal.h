@@ -69,7 +69,7 @@ struct upt_view {
 
     /* @locality view thread */
     redisContext *redis;
-    int64_t retry_ms, backoff_ms, checked_ms, shares_ms, scan_ms;
+    int64_t retry_ms, backoff_ms, checked_ms, shares_ms, shares_all_ms, scan_ms;
     struct upt_buf batch; /* frames not yet in Redis */
     struct upt_buf out;   /* commands */
     unsigned out_n;

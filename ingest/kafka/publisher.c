@@ -43,15 +43,22 @@ struct frame {
     int64_t next_offset;
 };
 
+/* The failure of frames of this seq. Looked at and told under one lock: were the lane to move on in between, it would
+ * take the failure of what it has given up for one of the new. */
 static void
-fail_publisher(struct upt_publisher *pub, upt_failure failure, const char *what)
+fail_publisher(struct upt_publisher *pub, uint32_t seq, upt_failure failure, const char *what)
 {
     pthread_mutex_lock(&pub->lock);
-    (void)upt_fail(&pub->error, UPT_EUNAVAIL, "%s: %s", pub->transactional_id, what);
+    bool stale = seq < atomic_load(&pub->min_seq); /* the lane has moved on: nobody to tell */
+    if (!stale) {
+        (void)upt_fail(&pub->error, UPT_EUNAVAIL, "%s: %s", pub->transactional_id, what);
+        atomic_store(&pub->failure, (int)failure);
+    }
     pthread_mutex_unlock(&pub->lock);
-    upt_log(UPT_LOG_WARNING, "publisher", "%s: %s; %s", pub->transactional_id, what,
-            failure == UPT_FAILURE_LOST ? "the group took the partitions away" : "partitions will be restored");
-    atomic_store(&pub->failure, (int)failure);
+    if (!stale) {
+        upt_log(UPT_LOG_WARNING, "publisher", "%s: %s; %s", pub->transactional_id, what,
+                failure == UPT_FAILURE_LOST ? "the group took the partitions away" : "partitions will be restored");
+    }
 }
 
 /* ---- lane side ---- */
@@ -211,7 +218,7 @@ open_producer(struct upt_publisher *pub)
     for (int tries = 0; !atomic_load(&pub->stop); tries++) {
         struct upt_error err;
         if (upt_producer_open(&pub->producer, pub->config.config, pub->transactional_id, &err) != UPT_OK) {
-            fail_publisher(pub, UPT_FAILURE_FATAL, err.msg);
+            fail_publisher(pub, UINT32_MAX, UPT_FAILURE_FATAL, err.msg);
             return false;
         }
         rd_kafka_error_t *error = rd_kafka_init_transactions(pub->producer.rk, INIT_TIMEOUT_MS);
@@ -229,7 +236,7 @@ open_producer(struct upt_publisher *pub)
         rd_kafka_error_destroy(error);
         upt_producer_close(&pub->producer);
         if (refused) {
-            fail_publisher(pub, UPT_FAILURE_FATAL, why);
+            fail_publisher(pub, UINT32_MAX, UPT_FAILURE_FATAL, why);
             return false;
         }
         upt_log_limited(UPT_LOG_INFO, "publisher", "%s: %s; trying again", pub->transactional_id, why);
@@ -263,11 +270,8 @@ settle(struct upt_publisher *pub)
 static void
 give_up(struct upt_publisher *pub, upt_failure failure, const char *what)
 {
-    bool stale = pub->txn_seq < atomic_load(&pub->min_seq); /* the lane has moved on: nobody to tell */
     upt_metric_add(pub->config.metrics, UPT_M_TXN_ABORTED, 1);
-    if (!stale) {
-        fail_publisher(pub, failure, what);
-    }
+    fail_publisher(pub, pub->txn_seq, failure, what);
 }
 
 /* Aborts in good order; settles when that fails or when its EndTxn was sent twice. */

@@ -1,0 +1,37 @@
+/* The simulated Redis. See sim_protocol.h. */
+#ifndef UPT_SIM_PROTOCOL_REDIS_H
+#define UPT_SIM_PROTOCOL_REDIS_H
+
+#include "sim_protocol.h"
+
+struct sim_field {
+    struct upt_str name, value;
+};
+
+/* A version of a key; never changed, so that a pointer to it tells whether the key was written since. */
+struct sim_value {
+    size_t n;
+    struct sim_field *v;
+};
+
+struct sim_key {
+    struct upt_str name;
+    const struct sim_value *value; /* NULL: there is none */
+};
+
+struct sim_db {
+    struct sim_key *v;
+    size_t n, cap;
+};
+
+extern struct sim_db sim_db;
+
+void sim_redis_reset(void);
+void sim_redis_snapshot(void); /* what it will have saved when it loses its last writes */
+void sim_redis_lose(void);     /* back to the snapshot, all connections broken */
+void sim_redis_flushall(void);
+void sim_redis_tick(void); /* commands of broken connections that come late */
+const struct sim_value *sim_redis_get(struct upt_str key);
+struct upt_str sim_redis_field(const struct sim_value *value, struct upt_str name); /* null: none */
+
+#endif
