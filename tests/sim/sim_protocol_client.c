@@ -168,9 +168,11 @@ rd_kafka_header_get_all(const rd_kafka_headers_t *headers, size_t i, const char 
 }
 
 rd_kafka_resp_err_t
-rd_kafka_message_headers(const rd_kafka_message_t *msg, rd_kafka_headers_t **ret)
+rd_kafka_message_detach_headers(rd_kafka_message_t *msg, rd_kafka_headers_t **ret)
 {
-    *ret = ((const struct sim_message *)(const void *)msg)->headers;
+    struct sim_message *message = (struct sim_message *)(void *)msg;
+    *ret = message->headers;
+    message->headers = NULL;
     return *ret != NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : RD_KAFKA_RESP_ERR__NOENT;
 }
 
