@@ -22,6 +22,8 @@
 #define OUTPUT_RING_BYTES ((size_t)32 << 20)
 #define CHECKPOINT_RING_BYTES ((size_t)32 << 20)
 #define DRAIN_MARGIN_MS 1000
+#define FENCED_MAX 2
+#define FENCED_WINDOW_MS (5 * UPT_MINUTE_MS)
 
 void
 upt_lane_fail(struct upt_lane *lane, const struct upt_error *err)
@@ -149,23 +151,42 @@ take_scoring(struct upt_lane *lane)
     }
 }
 
+/* A consumer that cannot go on. Fenced may mean another process with our `instance`, or a join of our own that a frozen
+ * broker answered late. A new consumer takes the instance back; of two processes that take it from each other in turn
+ * the one that was there first is the first to have done so too often, and gives up. */
+static void
+on_fatal(struct upt_lane *lane)
+{
+    char why[256] = "";
+    struct upt_error err;
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(lane->rk, why, sizeof(why));
+    int64_t now = upt_mono_ms();
+    if (code != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+        (void)upt_fail(&err, UPT_EUNAVAIL, "%s: the consumer cannot go on: %s", lane->id, why);
+        upt_lane_fail(lane, &err);
+        return;
+    }
+    lane->fenced = now - lane->fenced_ms < FENCED_WINDOW_MS ? lane->fenced + 1 : 1;
+    lane->fenced_ms = now;
+    (void)upt_fail(&err, UPT_EFENCED,
+                   "another process of the group uses the instance %s: %s; give each its own `instance`", lane->id, why);
+    if (lane->fenced > FENCED_MAX || upt_lane_rejoin(lane, &err) != UPT_OK) {
+        upt_lane_fail(lane, &err);
+    }
+}
+
 /* Rebalances and errors of the consumer. */
 static void
 poll_group(struct upt_lane *lane)
 {
     rd_kafka_message_t *msg;
-    while ((msg = rd_kafka_consumer_poll(lane->rk, 0)) != NULL) {
+    while (!lane->failed && (msg = rd_kafka_consumer_poll(lane->rk, 0)) != NULL) {
         if (msg->err == RD_KAFKA_RESP_ERR__FATAL) {
-            char why[256] = "";
-            struct upt_error err;
-            rd_kafka_resp_err_t code = rd_kafka_fatal_error(lane->rk, why, sizeof(why));
-            (void)upt_fail(&err, code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? UPT_EFENCED : UPT_EUNAVAIL,
-                           code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
-                               ? "another process of the group uses the instance %s: %s; give each its own `instance`"
-                               : "%s: the consumer cannot go on: %s",
-                           lane->id, why);
-            upt_lane_fail(lane, &err);
-        } else if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR && msg->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            rd_kafka_message_destroy(msg);
+            on_fatal(lane);
+            return;
+        }
+        if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR && msg->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             upt_log_limited(UPT_LOG_WARNING, "lane", "%s: %s", lane->id, rd_kafka_message_errstr(msg));
         }
         /* A record here slipped in before its partition was paused; the restore seeks anyway. */
@@ -309,17 +330,7 @@ open_lane(struct upt_lane *lane, struct upt_error *reterr)
         status = open_publishers(lane, reterr);
     }
     if (status == UPT_OK) {
-        status = upt_lane_open_consumer(lane, reterr);
-    }
-    if (status == UPT_OK) {
-        const struct upt_restorer_config restorer = {.config = lane->config,
-                                                     .consumer = lane->rk,
-                                                     .own_ids = {lane->id, lane->checkpoint_id},
-                                                     .metrics = lane->restore_metrics,
-                                                     .make_state = upt_lane_make_state,
-                                                     .drop_state = upt_lane_drop_state,
-                                                     .ctx = lane};
-        status = upt_restorer_create(&restorer, &lane->restorer, reterr);
+        status = upt_lane_join(lane, reterr);
     }
     return status;
 }

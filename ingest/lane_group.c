@@ -184,11 +184,8 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
 }
 
 static void
-on_revoke(struct upt_lane *lane, rd_kafka_t *rk, bool lost)
+give_up_all(struct upt_lane *lane)
 {
-    if (!lost) {
-        upt_lane_drain(lane, lane->session_ms / 2);
-    }
     upt_lane_drop_parts(lane);
     lane->seq++;
     lane->checkpoint_seq++;
@@ -197,6 +194,15 @@ on_revoke(struct upt_lane *lane, rd_kafka_t *rk, bool lost)
     lane->assignment = NULL;
     lane->discarding = false;
     lane->lost = false;
+}
+
+static void
+on_revoke(struct upt_lane *lane, rd_kafka_t *rk, bool lost)
+{
+    if (!lost) {
+        upt_lane_drain(lane, lane->session_ms / 2);
+    }
+    give_up_all(lane);
     (void)rd_kafka_assign(rk, NULL);
 }
 
@@ -220,8 +226,8 @@ on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_l
     on_revoke(lane, rk, lost);
 }
 
-upt_status
-upt_lane_open_consumer(struct upt_lane *lane, struct upt_error *reterr)
+static upt_status
+open_consumer(struct upt_lane *lane, struct upt_error *reterr)
 {
     const struct upt_config *config = lane->config;
     const char *session = upt_client_prop(config, "session.timeout.ms", "6000");
@@ -286,6 +292,37 @@ upt_lane_close_consumer(struct upt_lane *lane)
         (void)rd_kafka_consumer_close(rk);
         rd_kafka_destroy(rk);
     }
+}
+
+upt_status
+upt_lane_join(struct upt_lane *lane, struct upt_error *reterr)
+{
+    upt_status status = open_consumer(lane, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    const struct upt_restorer_config restorer = {.config = lane->config,
+                                                 .consumer = lane->rk,
+                                                 .own_ids = {lane->id, lane->checkpoint_id},
+                                                 .metrics = lane->restore_metrics,
+                                                 .make_state = upt_lane_make_state,
+                                                 .drop_state = upt_lane_drop_state,
+                                                 .ctx = lane};
+    return upt_restorer_create(&restorer, &lane->restorer, reterr);
+}
+
+upt_status
+upt_lane_rejoin(struct upt_lane *lane, struct upt_error *reterr)
+{
+    upt_log(UPT_LOG_WARNING, "lane", "%s: fenced; joining the group again", lane->id);
+    give_up_all(lane);
+    upt_restorer_destroy(&lane->restorer);
+    pthread_mutex_lock(&lane->rk_lock);
+    rd_kafka_t *rk = lane->rk;
+    lane->rk = NULL;
+    pthread_mutex_unlock(&lane->rk_lock);
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is in no group any more */
+    return upt_lane_join(lane, reterr);
 }
 
 /* ---- restores ---- */

@@ -128,6 +128,8 @@ struct upt_lane {
     int64_t session_ms;
     bool lost; /* the group refused us: wait for it to take the partitions away */
     int64_t lost_ms;
+    unsigned fenced; /* times in a row */
+    int64_t fenced_ms;
     bool discarding; /* a publisher failed: decisions go nowhere until the reset */
     bool failed;
 
@@ -143,7 +145,9 @@ struct upt_lane {
 /* lane.c */
 void upt_lane_fail(struct upt_lane *lane, const struct upt_error *err);
 /* lane_group.c */
-UPT_NODISCARD upt_status upt_lane_open_consumer(struct upt_lane *lane, struct upt_error *reterr);
+/* Becomes a member of the group; again, with a new consumer, when the old one was fenced. */
+UPT_NODISCARD upt_status upt_lane_join(struct upt_lane *lane, struct upt_error *reterr);
+UPT_NODISCARD upt_status upt_lane_rejoin(struct upt_lane *lane, struct upt_error *reterr);
 void upt_lane_close_consumer(struct upt_lane *lane);
 void upt_lane_take_restored(struct upt_lane *lane);
 void upt_lane_check_publishers(struct upt_lane *lane);

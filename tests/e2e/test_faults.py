@@ -10,7 +10,7 @@ import random
 import time
 import unittest
 
-from support.kafka_util import Message, produce, read_topic
+from support.kafka_util import Message, consumer, produce, read_topic
 from support.process import wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
@@ -56,6 +56,10 @@ def wait_same(redis: Redis, want: dict, limit: float) -> float:
             wrong = [k for k in want if got.get(k) != want[k]] + [k for k in got if k not in want]
             raise AssertionError(f"{len(wrong)} keys are not right after {limit} s: {wrong[:5]}")
         time.sleep(0.2)
+
+
+def rejoined(uptake: Uptake) -> int:
+    return sum("joining the group again" in line for line in uptake.logs())
 
 
 class Faults(unittest.TestCase):
@@ -207,6 +211,32 @@ class Faults(unittest.TestCase):
                 uptake.terminate(60)
             until_end(services, "broker-end", **{k: v for k, v in CONFIG.items() if k != "clock"})
             print(f"\nbroker: {BROKER_KILLS} kills, {BROKER_FREEZES} of {FREEZE:.0f} s frozen:", verify(services).splitlines()[-1])
+
+    def test_instance_taken_by_another(self) -> None:
+        """A member that is fenced takes its instance back, as after a late join of its own; not for ever."""
+        with Services() as services:
+            traffic = self.fill(services, 15, 1000)
+            redis = services.redis.client()
+            uptake = Uptake(config_for(services, {**CONFIG, "instance": "same"}), name="same")
+            uptake.start()
+            for number in range(3):
+                other = consumer(services.kafka.bootstrap, **{"group.id": "uptake", "group.instance.id": "uptake-same",
+                                                              "partition.assignment.strategy": "range"})
+                other.subscribe(["usage-events"])
+                until = time.monotonic() + 20
+                while time.monotonic() < until and uptake.running and rejoined(uptake) <= number:
+                    other.poll(0.2)
+                if number < 2:
+                    self.assertTrue(uptake.running, uptake.tail(20))
+                    before = redis.hgetall("uptake:partitions")
+                    self.more(services, traffic, 1000)
+                    wait_until("rows move again", lambda: all(v != before.get(p) for p, v in redis.hgetall("uptake:partitions").items()), 40)
+                other.close()
+            self.assertNotEqual(uptake.wait(30), 0)
+            self.assertIn("another process of the group uses the instance uptake-same", uptake.tail(5))
+            uptake.close()
+            until_end(services, "fenced-end", **{k: v for k, v in CONFIG.items() if k != "clock"})
+            print("\nfenced:", verify(services).splitlines()[-1])
 
     def test_takeover_time(self) -> None:
         """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""
