@@ -169,7 +169,8 @@ on_fatal(struct upt_lane *lane)
     lane->fenced = now - lane->fenced_ms < FENCED_WINDOW_MS ? lane->fenced + 1 : 1;
     lane->fenced_ms = now;
     (void)upt_fail(&err, UPT_EFENCED,
-                   "another process of the group uses the instance %s: %s; give each its own `instance`", lane->id, why);
+                   "another process of the group uses the instance %s: %s; give each its own `instance`", lane->id,
+                   why);
     if (lane->fenced > FENCED_MAX || upt_lane_rejoin(lane, &err) != UPT_OK) {
         upt_lane_fail(lane, &err);
     }
