@@ -353,7 +353,7 @@ choose_odds(uint64_t seed)
     static const uint32_t rare[] = {0, 0, 200, 1000, 4000};
     struct sim_odds *odds = &plan.odds;
     *odds = (struct sim_odds){.crash = (uint32_t)sim_rnd(6) == 0 ? 2000 : 200,
-                              .freeze = rare[sim_rnd(4)] / 4,
+                              .freeze = rare[sim_rnd(5)] / 4,
                               .lose_reply = (uint32_t)sim_rnd(3) == 0 ? 60000 : 4000,
                               .late_endtxn = 400000,
                               .twice = rare[sim_rnd(5)] * 20,
@@ -368,7 +368,13 @@ choose_odds(uint64_t seed)
                               .batch = 1 + (int)sim_rnd(12),
                               .wall = true,
                               .target = (int)(seed % (2 * SIM_POINT_COUNT)),
-                              .target_hit = 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(6))};
+                              .target_hit = sim_rnd(2) == 0 ? 1 : 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(7))};
+    int point = odds->target / 2;
+    if (point == SIM_P_ABORT || point == SIM_P_C_ABORT || point == SIM_P_FENCE || point == SIM_P_REVOKE) {
+        odds->freeze = 2000; /* these come when others take over */
+        odds->target_hit = 1;
+        plan.procs = plan.procs < 2 ? 2 : plan.procs;
+    }
 }
 
 static void
@@ -427,6 +433,7 @@ play(uint64_t seed)
 {
     seed_now = seed;
     sim_alloc_reset();
+    sim_check_begin();
     choose(seed);
     (void)run_world(false);
     sim_check_reset();
