@@ -27,7 +27,8 @@
 
 struct plan {
     int parts, procs;
-    bool wall, sweep; /* sweep: everything is asserted often; in the other seeds, what was missed stays missing */
+    bool wall, until_end;
+    bool sweep; /* sweep: everything is asserted often; in the other seeds, what was missed stays missing */
     struct sim_odds odds;
     int64_t pace_us;    /* between two records, on average */
     int tail;           /* steps of the wall after the last record */
@@ -147,6 +148,7 @@ process_main(void *arg)
                                 .partitions = plan.parts,
                                 .health_schema_id = -1,
                                 .alert_schema_id = -1,
+                                .until_end = plan.until_end,
                                 .publish_from_ms = UPT_NO_CLOCK,
                                 .lanes = 1,
                                 .scoring = &scoring};
@@ -399,6 +401,7 @@ choose(uint64_t seed)
     plan.procs = 1 + (int)sim_rnd(SIM_PROCS);
     plan.wall = sim_rnd(2) == 0;
     plan.sweep = sim_rnd(3) == 0;
+    plan.until_end = !plan.wall && sim_rnd(3) == 0;
     plan.pace_us = 1000 + (int64_t)sim_rnd(25000);
     plan.tail = 1 + (int)sim_rnd(6);
     plan.recover_us = 5000000;
@@ -446,7 +449,7 @@ play(uint64_t seed)
     sim_check_reset();
     sim_odds = (struct sim_odds){.slow = 5000, .batch = 1000, .target = -1};
     plan.procs = 1;
-    plan.wall = false;
+    plan.wall = plan.until_end = false;
     plan.pace_us = 1;
     plan.tail = run.tail = 0;
     memcpy(config->clock, "log", 4);
