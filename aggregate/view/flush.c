@@ -730,10 +730,7 @@ upt_refresh_shares(struct upt_view *view)
 {
     char now[160] = "", totals[3][48] = {"", "", ""};
     int64_t now_ms = upt_mono_ms();
-    if (now_ms - view->shares_all_ms >= view->config.repair_interval_ms) {
-        view->shares_of[0] = '\0';
-        view->shares_all_ms = now_ms;
-    }
+    bool all = now_ms - view->shares_all_ms >= view->config.repair_interval_ms;
     upt_cmd_begin(view);
     upt_cmd_text(view, "HMGET");
     upt_buf_clear(&view->key);
@@ -746,7 +743,7 @@ upt_refresh_shares(struct upt_view *view)
     if (!upt_cmd_send(view, on_totals, now)) {
         return false;
     }
-    if (strcmp(now, view->shares_of) == 0 || view->features_n == 0) {
+    if ((!all && strcmp(now, view->shares_of) == 0) || view->features_n == 0) {
         return true;
     }
     if (!load_scripts(view)) {
@@ -773,6 +770,7 @@ upt_refresh_shares(struct upt_view *view)
         view->sum_sha[0] = view->share_sha[0] = '\0';
     } else {
         memcpy(view->shares_of, now, sizeof(view->shares_of));
+        view->shares_all_ms = now_ms;
     }
     return true;
 }

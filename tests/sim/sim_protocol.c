@@ -27,7 +27,8 @@
 
 struct plan {
     int parts, procs;
-    bool wall, sweep; /* sweep: everything is asserted often; in the other seeds, what was missed stays missing */
+    bool wall, until_end;
+    bool sweep; /* sweep: everything is asserted often; in the other seeds, what was missed stays missing */
     struct sim_odds odds;
     int64_t pace_us;    /* between two records, on average */
     int tail;           /* steps of the wall after the last record */
@@ -147,6 +148,7 @@ process_main(void *arg)
                                 .partitions = plan.parts,
                                 .health_schema_id = -1,
                                 .alert_schema_id = -1,
+                                .until_end = plan.until_end,
                                 .publish_from_ms = UPT_NO_CLOCK,
                                 .lanes = 1,
                                 .scoring = &scoring};
@@ -353,7 +355,7 @@ choose_odds(uint64_t seed)
     static const uint32_t rare[] = {0, 0, 200, 1000, 4000};
     struct sim_odds *odds = &plan.odds;
     *odds = (struct sim_odds){.crash = (uint32_t)sim_rnd(6) == 0 ? 2000 : 200,
-                              .freeze = rare[sim_rnd(4)] / 4,
+                              .freeze = rare[sim_rnd(5)] / 4,
                               .lose_reply = (uint32_t)sim_rnd(3) == 0 ? 60000 : 4000,
                               .late_endtxn = 400000,
                               .twice = rare[sim_rnd(5)] * 20,
@@ -368,7 +370,13 @@ choose_odds(uint64_t seed)
                               .batch = 1 + (int)sim_rnd(12),
                               .wall = true,
                               .target = (int)(seed % (2 * SIM_POINT_COUNT)),
-                              .target_hit = 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(6))};
+                              .target_hit = sim_rnd(2) == 0 ? 1 : 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(7))};
+    int point = odds->target / 2;
+    if (point == SIM_P_ABORT || point == SIM_P_C_ABORT || point == SIM_P_FENCE || point == SIM_P_REVOKE) {
+        odds->freeze = 2000; /* these come when others take over */
+        odds->target_hit = 1;
+        plan.procs = plan.procs < 2 ? 2 : plan.procs;
+    }
 }
 
 static void
@@ -393,6 +401,7 @@ choose(uint64_t seed)
     plan.procs = 1 + (int)sim_rnd(SIM_PROCS);
     plan.wall = sim_rnd(2) == 0;
     plan.sweep = sim_rnd(3) == 0;
+    plan.until_end = !plan.wall && sim_rnd(3) == 0;
     plan.pace_us = 1000 + (int64_t)sim_rnd(25000);
     plan.tail = 1 + (int)sim_rnd(6);
     plan.recover_us = 5000000;
@@ -427,6 +436,7 @@ play(uint64_t seed)
 {
     seed_now = seed;
     sim_alloc_reset();
+    sim_check_begin();
     choose(seed);
     (void)run_world(false);
     sim_check_reset();
@@ -439,7 +449,7 @@ play(uint64_t seed)
     sim_check_reset();
     sim_odds = (struct sim_odds){.slow = 5000, .batch = 1000, .target = -1};
     plan.procs = 1;
-    plan.wall = false;
+    plan.wall = plan.until_end = false;
     plan.pace_us = 1;
     plan.tail = run.tail = 0;
     memcpy(config->clock, "log", 4);

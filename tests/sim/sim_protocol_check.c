@@ -16,6 +16,7 @@
 
 #define PLACES 4096
 #define ROWS 256
+#define CONTENTS 8192
 
 struct row {
     struct upt_str key;
@@ -30,9 +31,22 @@ struct part {
     size_t places_n;
 };
 
+struct content {
+    uint64_t where, content; /* hashes: of account and position, and of all fields; 0: free */
+};
+
 static struct part parts[SIM_PARTS];
 static struct row rows[ROWS];
 static size_t rows_n;
+static struct content *contents;
+static size_t contents_n;
+
+void
+sim_check_begin(void)
+{
+    contents = sim_alloc(CONTENTS * sizeof(*contents));
+    contents_n = 0;
+}
 
 void
 sim_check_reset(void)
@@ -158,6 +172,30 @@ field(const struct sim_value *value, const char *name)
     return text.p != NULL ? strtoll(text.p, NULL, 10) : INT64_MIN;
 }
 
+/* Whoever writes a row for a position, and in whichever run, writes the same. */
+static void
+check_content(struct upt_str key, const struct sim_value *value, int64_t offset, int64_t as_of)
+{
+    uint64_t content = 0, where = upt_hash(key.p, key.len) ^ upt_hash(&offset, sizeof(offset)) ^
+                                  (upt_hash(&as_of, sizeof(as_of)) << 1 | 1);
+    for (size_t i = 0; i < value->n; i++) {
+        struct upt_str name = value->v[i].name, v = value->v[i].value;
+        content += upt_hash(name.p, name.len) * 31 ^ upt_hash(v.p, v.len);
+    }
+    size_t at = where % CONTENTS;
+    while (contents[at].where != 0 && contents[at].where != where) {
+        at = (at + 1) % CONTENTS;
+    }
+    if (contents[at].where == where && contents[at].content != content) {
+        sim_fail("row %.*s at offset %lld, clock %lld, was written with other values before", (int)key.len, key.p,
+                 (long long)offset, (long long)as_of);
+    }
+    if (contents[at].where == 0 && ++contents_n == CONTENTS) {
+        sim_fail("too many rows");
+    }
+    contents[at] = (struct content){.where = where, .content = content};
+}
+
 void
 sim_check_row(struct upt_str key, const struct sim_value *value)
 {
@@ -176,6 +214,7 @@ sim_check_row(struct upt_str key, const struct sim_value *value)
                  (long long)as_of, (long long)offset);
     }
     sim_note("%.*s is written at offset %lld, %lld", (int)key.len, key.p, (long long)offset, (long long)as_of);
+    check_content(key, value, offset, as_of);
     size_t i = 0;
     while (i < rows_n && !upt_str_eq(rows[i].key, key)) {
         i++;

@@ -5,7 +5,8 @@
 #include "sim_protocol_kafka.h"
 #include "sim_protocol_redis.h"
 
-void sim_check_reset(void);
+void sim_check_begin(void); /* a seed */
+void sim_check_reset(void); /* a run */
 /* A record of a transaction that was just committed. */
 void sim_check_committed(enum sim_topic topic, int part, const struct sim_rec *rec);
 /* Whether a progress record has the place of a wall tick that no committed one has. */
