@@ -26,10 +26,10 @@ struct upt_usage {
 struct upt_row {
     struct upt_str account;
     int32_t partition;
-    struct upt_pos pos;      /* offset = field `offset`; pos.tick as run */
-    int64_t as_of;           /* the clock for which all is true */
-    int64_t next_change;     /* UPT_NO_CLOCK: absent */
-    bool replace_features;   /* what Redis holds of its features is not known: write them all anew */
+    struct upt_pos pos;    /* offset = field `offset`; pos.tick as run */
+    int64_t as_of;         /* the clock for which all is true */
+    int64_t next_change;   /* UPT_NO_CLOCK: absent */
+    bool replace_features; /* what Redis holds of its features is not known: write them all anew */
     struct upt_usage usage[UPT_WINDOWS];
     uint64_t users_24h, users_7d, users_30d, users_total;
     uint64_t features_30d;
@@ -40,13 +40,13 @@ struct upt_row {
     uint32_t seat_utilisation, adoption_rate; /* millionths or UPT_SHARE_ABSENT */
     /* From the scores; absent until first evaluated. */
     bool has_scores;
-    double health;           /* NaN: absent */
+    double health; /* NaN: absent */
     upt_band band;
     double confidence;
     double risk[UPT_HORIZONS]; /* NaN: absent */
     upt_phase phase;
     uint32_t open_alerts;
-    bool scores_changed;     /* band or risk changed since the row was last taken: a hint for uptake:changes */
+    bool scores_changed; /* band or risk changed since the row was last taken: a hint for uptake:changes */
 };
 
 /* One entry of uptake:account:{ID}:features; days 0: the field is to be removed. */
