@@ -458,6 +458,15 @@ wait_for_outputs(struct upt_publisher *pub)
     return true;
 }
 
+static void
+set_metadata(rd_kafka_topic_partition_t *tp, const struct upt_buf *metadata)
+{
+    tp->metadata = malloc(metadata->len + 1);
+    upt_assert(tp->metadata != NULL);
+    memcpy(tp->metadata, metadata->p, metadata->len);
+    tp->metadata_size = metadata->len;
+}
+
 /* The offsets of this transaction. A checkpoint repeats those that the publisher of outputs has committed: it sends
  * offsets only so that the group checks this member. */
 static rd_kafka_topic_partition_list_t *
@@ -481,16 +490,11 @@ offsets_of(struct upt_publisher *pub)
                 tp->offset = found->next_offset;
                 metadata = &found->metadata;
             }
-            tp->metadata = malloc(metadata->len + 1);
-            upt_assert(tp->metadata != NULL);
-            memcpy(tp->metadata, metadata->p, metadata->len);
+            set_metadata(tp, metadata);
             pthread_mutex_unlock(&outputs->lock);
         } else {
-            tp->metadata = malloc(metadata->len + 1);
-            upt_assert(tp->metadata != NULL);
-            memcpy(tp->metadata, metadata->p, metadata->len);
+            set_metadata(tp, metadata);
         }
-        tp->metadata_size = metadata->len;
     }
     return list;
 }
