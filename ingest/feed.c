@@ -77,11 +77,17 @@ static upt_status
 produce(struct upt_feed *feed, const char *key, size_t key_len, const struct upt_buf *value, int64_t ts,
         struct upt_error *reterr)
 {
+    const rd_kafka_vu_t vus[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = feed->topic},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key, key_len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value->p, value->len}},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = ts},
+    };
     for (;;) {
-        rd_kafka_resp_err_t err =
-            rd_kafka_producev(feed->rk, RD_KAFKA_V_TOPIC(feed->topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                              RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE(value->p, value->len),
-                              RD_KAFKA_V_TIMESTAMP(ts), RD_KAFKA_V_END);
+        rd_kafka_error_t *error = rd_kafka_produceva(feed->rk, vus, sizeof(vus) / sizeof(vus[0]));
+        rd_kafka_resp_err_t err = rd_kafka_error_code(error);
+        rd_kafka_error_destroy(error);
         if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
             rd_kafka_poll(feed->rk, 50);
             continue;

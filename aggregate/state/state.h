@@ -76,8 +76,8 @@ bool upt_state_apply(struct upt_state *st, struct upt_str key, const struct upt_
 void upt_state_forget(struct upt_state *st, struct upt_str key);
 
 /* Hints before records are applied, in rounds over a batch of them, so that their misses overlap: the slot of a key
- * (hash: upt_hash of it), then its account (NULL: none yet), then its parts, then what the event touches there. Nothing but time depends on them; the
- * accounts are good until the state changes. */
+ * (hash: upt_hash of it), then its account (NULL: none yet), then its parts, then what the event touches there. Nothing
+ * but time depends on them; the accounts are good until the state changes. */
 void upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash);
 const struct upt_account *upt_state_prefetch_account(const struct upt_state *st, uint64_t hash);
 void upt_state_prefetch_parts(const struct upt_account *acct);

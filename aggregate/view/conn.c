@@ -172,7 +172,7 @@ copy_decoded(char *to, size_t cap, const char *from, size_t len)
     for (size_t i = 0; i < len && n + 1 < cap; i++) {
         int hi = i + 2 < len ? hex(from[i + 1]) : -1, lo = i + 2 < len ? hex(from[i + 2]) : -1;
         bool code = from[i] == '%' && hi >= 0 && lo >= 0 && hi + lo > 0;
-        to[n++] = code ? (char)(hi << 4 | lo) : from[i];
+        to[n++] = (char)(code ? hi << 4 | lo : from[i]);
         i += code ? 2 : 0;
     }
     to[n] = '\0';

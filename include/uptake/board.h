@@ -12,7 +12,12 @@
 
 #define UPT_BOARD_ALERTS 50
 
-typedef enum upt_part_phase { UPT_PART_RESTORING, UPT_PART_REPLAYING, UPT_PART_RUNNING, UPT_PART_BLOCKED } upt_part_phase;
+typedef enum upt_part_phase {
+    UPT_PART_RESTORING,
+    UPT_PART_REPLAYING,
+    UPT_PART_RUNNING,
+    UPT_PART_BLOCKED
+} upt_part_phase;
 extern const char *const upt_part_phase_names[4];
 
 struct upt_board_partition {
@@ -22,9 +27,9 @@ struct upt_board_partition {
     int64_t clock;              /* UPT_NO_CLOCK: none */
     int64_t checkpoint_ms;      /* wall time of the last checkpoint, 0: none */
     uint64_t accounts;
-    double progress;            /* 0..1 of a restore or catch-up */
-    double rate;                /* records a second */
-    char note[160];             /* why it is blocked, or "" */
+    double progress; /* 0..1 of a restore or catch-up */
+    double rate;     /* records a second */
+    char note[160];  /* why it is blocked, or "" */
 };
 
 struct upt_board;
@@ -35,8 +40,9 @@ void upt_board_destroy(struct upt_board **board_p);
 struct upt_metrics *upt_board_metrics(struct upt_board *board); /* a new set, owned by the board */
 void upt_board_set_partition(struct upt_board *board, const struct upt_board_partition *part);
 void upt_board_drop_partition(struct upt_board *board, int32_t partition);
-void upt_board_alert(struct upt_board *board, struct upt_str json); /* newest alert as a JSON object; old ones drop out */
-void upt_board_heartbeat(struct upt_board *board, size_t lane);      /* the lane's loop is alive */
+void upt_board_alert(struct upt_board *board,
+                     struct upt_str json);                      /* newest alert as a JSON object; old ones drop out */
+void upt_board_heartbeat(struct upt_board *board, size_t lane); /* the lane's loop is alive */
 void upt_board_set_ready(struct upt_board *board, size_t lane, bool ready, const char *why_not);
 
 /* Admin. */

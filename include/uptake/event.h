@@ -55,17 +55,17 @@ extern const char *const upt_reason_names[UPT_REASON_COUNT];
 
 /* A map<string> left encoded: iterate with upt_props_next. Already validated (lengths, UTF-8) by the decoder. */
 struct upt_props {
-    struct upt_str raw;   /* Avro map blocks of the writer; empty: no entry */
+    struct upt_str raw; /* Avro map blocks of the writer; empty: no entry */
 };
 
 struct upt_event {
-    struct upt_str event_id;   /* empty: not deduplicated */
+    struct upt_str event_id; /* empty: not deduplicated */
     struct upt_str account_id;
-    struct upt_str user_id;    /* null: nobody named; an empty one in the record is null here */
-    struct upt_str feature;    /* null: none */
+    struct upt_str user_id; /* null: nobody named; an empty one in the record is null here */
+    struct upt_str feature; /* null: none */
     struct upt_props properties;
-    int64_t occurred_at;       /* Unix ms */
-    int64_t duration_ms;       /* valid if has_duration */
+    int64_t occurred_at; /* Unix ms */
+    int64_t duration_ms; /* valid if has_duration */
     double quantity;
     upt_kind kind;
     bool has_duration;

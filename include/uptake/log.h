@@ -15,7 +15,7 @@ typedef enum upt_log_level { UPT_LOG_ERROR, UPT_LOG_WARNING, UPT_LOG_INFO, UPT_L
 
 void upt_log_set_level(upt_log_level level);
 upt_log_level upt_log_level_of(const char *name); /* "error", "warning", "info", "debug"; anything else: info */
-void upt_log_set_json(int json); /* 1 JSON, 0 text, −1 by terminal */
+void upt_log_set_json(int json);                  /* 1 JSON, 0 text, −1 by terminal */
 bool upt_log_enabled(upt_log_level level);
 
 /* component: "consumer", "view", …; fmt: the message, a sentence without secrets. */
@@ -27,16 +27,16 @@ struct upt_log_site {
 };
 bool upt_log_site_pass(struct upt_log_site *site, unsigned long long *ret_suppressed);
 
-#define upt_log_limited(level, component, ...)                                                                        \
-    do {                                                                                                              \
-        static struct upt_log_site upt_site_;                                                                         \
-        unsigned long long upt_suppressed_ = 0;                                                                       \
-        if (upt_log_site_pass(&upt_site_, &upt_suppressed_)) {                                                        \
-            if (upt_suppressed_ > 0) {                                                                                \
-                upt_log(level, component, "%llu more like the next line were not logged", upt_suppressed_);           \
-            }                                                                                                         \
-            upt_log(level, component, __VA_ARGS__);                                                                   \
-        }                                                                                                             \
+#define upt_log_limited(level, component, ...)                                                              \
+    do {                                                                                                    \
+        static struct upt_log_site upt_site_;                                                               \
+        unsigned long long upt_suppressed_ = 0;                                                             \
+        if (upt_log_site_pass(&upt_site_, &upt_suppressed_)) {                                              \
+            if (upt_suppressed_ > 0) {                                                                      \
+                upt_log(level, component, "%llu more like the next line were not logged", upt_suppressed_); \
+            }                                                                                               \
+            upt_log(level, component, __VA_ARGS__);                                                         \
+        }                                                                                                   \
     } while (0)
 
 #endif

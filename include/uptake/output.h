@@ -10,7 +10,13 @@
 #include "uptake/position.h"
 #include "uptake/str.h"
 
-typedef enum upt_band { UPT_BAND_UNKNOWN, UPT_BAND_CRITICAL, UPT_BAND_AT_RISK, UPT_BAND_WATCH, UPT_BAND_HEALTHY } upt_band;
+typedef enum upt_band {
+    UPT_BAND_UNKNOWN,
+    UPT_BAND_CRITICAL,
+    UPT_BAND_AT_RISK,
+    UPT_BAND_WATCH,
+    UPT_BAND_HEALTHY
+} upt_band;
 typedef enum upt_severity { UPT_INFO, UPT_WARNING, UPT_HIGH, UPT_CRITICAL } upt_severity;
 typedef enum upt_action { UPT_OPEN, UPT_UPDATE, UPT_ESCALATE, UPT_DEESCALATE, UPT_RESOLVE, UPT_EXPIRE } upt_action;
 typedef enum upt_data_status { UPT_FRESH, UPT_STALE, UPT_MISSING, UPT_NOT_APPLICABLE } upt_data_status;

@@ -46,8 +46,8 @@ char *upt_buf_reserve(struct upt_buf *buf, size_t more); /* room for more bytes 
 void upt_buf_put(struct upt_buf *buf, const void *p, size_t len);
 void upt_buf_puts(struct upt_buf *buf, const char *cstr);
 void upt_buf_printf(struct upt_buf *buf, const char *fmt, ...) UPT_PRINTF(2, 3);
-void upt_buf_put_u64(struct upt_buf *buf, uint64_t v); /* decimal */
-void upt_buf_put_i64(struct upt_buf *buf, int64_t v);  /* decimal */
+void upt_buf_put_u64(struct upt_buf *buf, uint64_t v);                 /* decimal */
+void upt_buf_put_i64(struct upt_buf *buf, int64_t v);                  /* decimal */
 void upt_buf_put_json(struct upt_buf *buf, const char *p, size_t len); /* a JSON string; not UTF-8: U+FFFD */
 /* Little-endian fixed and LEB128 varints for our own records. */
 void upt_buf_put_le32(struct upt_buf *buf, uint32_t v);

@@ -17,20 +17,20 @@
 struct upt_decoder;
 
 struct upt_decoder_config {
-    bool framed;              /* false: bare Avro in `schema` */
-    struct upt_str schema;    /* writer schema for bare Avro */
+    bool framed;                   /* false: bare Avro in `schema` */
+    struct upt_str schema;         /* writer schema for bare Avro */
     struct upt_registry *registry; /* borrowed; NULL if not framed */
     int64_t max_record_bytes, max_batch_events, max_depth;
 };
 
 struct upt_decoded {
-    upt_reason reason;           /* UPT_REASON_NONE: events are valid */
+    upt_reason reason; /* UPT_REASON_NONE: events are valid */
     bool batch;
     bool has_schema_id;
     int32_t schema_id;
     const struct upt_event *events; /* owned by the decoder until the next call; slices borrow the value */
     uint32_t events_n;
-    char detail[256];            /* one sentence for a person when reason is set */
+    char detail[256]; /* one sentence for a person when reason is set */
 };
 
 UPT_NODISCARD upt_status upt_decoder_create(const struct upt_decoder_config *config, struct upt_decoder **ret,

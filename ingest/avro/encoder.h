@@ -9,7 +9,8 @@
 #include "uptake/output.h"
 #include "uptake/str.h"
 
-extern const struct upt_str upt_schema_usage_event, upt_schema_usage_batch, upt_schema_account_health, upt_schema_churn_alert;
+extern const struct upt_str upt_schema_usage_event, upt_schema_usage_batch, upt_schema_account_health,
+    upt_schema_churn_alert;
 
 void upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert, int64_t detected_at);
 void upt_encode_health(struct upt_buf *out, int32_t schema_id, const struct upt_health *health);
@@ -17,7 +18,8 @@ void upt_encode_health(struct upt_buf *out, int32_t schema_id, const struct upt_
 struct upt_prop {
     struct upt_str name, value;
 };
-void upt_encode_event(struct upt_buf *out, int32_t schema_id, const struct upt_event *ev, const struct upt_prop *props, size_t n);
+void upt_encode_event(struct upt_buf *out, int32_t schema_id, const struct upt_event *ev, const struct upt_prop *props,
+                      size_t n);
 /* A batch: begin, then upt_encode_event with schema_id −1 for each, then end. count must be right. */
 void upt_encode_batch_begin(struct upt_buf *out, int32_t schema_id, size_t count);
 void upt_encode_batch_end(struct upt_buf *out);

@@ -13,12 +13,13 @@
 #include "ingest/avro/schema.h"
 
 #define DEPTH_MAX 64
-#define OUT_MAX ((size_t)8 * 1024 * 1024)
+#define OUT_MAX ((size_t)1024 * 1024)
 
 struct shower {
     const struct upt_avro_schema *schema;
     struct upt_cur cur;
     struct upt_buf *out;
+    size_t out_max; /* of out->len */
     int depth;
 };
 
@@ -151,7 +152,7 @@ show_item(struct shower *sh, const struct upt_avro_node *node, bool first)
         }
         upt_buf_puts(sh->out, ":");
     }
-    return show(sh, node->item) && sh->out->len <= OUT_MAX;
+    return show(sh, node->item);
 }
 
 static bool
@@ -198,6 +199,10 @@ show(struct shower *sh, uint32_t index)
 {
     const struct upt_avro_node *node = &sh->schema->nodes[index];
     uint32_t i = 0;
+    /* Values without a byte, such as records of records without fields, take output but no input. */
+    if (sh->out->len > sh->out_max) {
+        return false;
+    }
     switch (node->type) {
     case UPT_AVRO_FIXED:
         return show_hex(sh, upt_cur_bytes(&sh->cur, node->size));
@@ -228,7 +233,7 @@ upt_record_json(struct upt_str schema_json, struct upt_str body, struct upt_buf 
     }
     size_t mark = out->len;
     struct upt_str bytes = body.p == NULL ? (struct upt_str){"", 0} : body;
-    struct shower sh = {.schema = schema, .cur = upt_cur_of(bytes), .out = out};
+    struct shower sh = {.schema = schema, .cur = upt_cur_of(bytes), .out = out, .out_max = mark + OUT_MAX};
     bool record = schema->nodes[schema->root].type == UPT_AVRO_RECORD;
     if (!record || !show(&sh, schema->root) || sh.cur.p != sh.cur.end) {
         out->len = mark;

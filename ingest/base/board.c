@@ -264,6 +264,7 @@ upt_board_ready(struct upt_board *board, char *ret_why, size_t cap)
     } else {
         snprintf(ret_why, cap, "%s", known == 0 ? "starting" : "");
     }
+    bool ready = known > 0 && why[0] == '\0'; /* why lies in the board */
     unlock(board);
-    return known > 0 && why[0] == '\0';
+    return ready;
 }

@@ -296,6 +296,26 @@ refused_by_group(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
 }
 
+/* Not rd_kafka_producev: its macros are statements in expressions, no standard C. Takes the headers unless it fails. */
+static rd_kafka_resp_err_t
+produce_once(struct upt_publisher *pub, const struct frame *frame, struct upt_str key, struct upt_str value,
+             rd_kafka_headers_t *headers)
+{
+    const rd_kafka_vu_t vus[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = pub->topics[frame->topic]},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = frame->partition},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)(uintptr_t)key.p, key.len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)(uintptr_t)value.p, value.len}},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+    };
+    /* Without headers the last is left out. */
+    rd_kafka_error_t *error = rd_kafka_produceva(pub->producer.rk, vus, headers != NULL ? 6 : 5);
+    rd_kafka_resp_err_t err = rd_kafka_error_code(error);
+    rd_kafka_error_destroy(error);
+    return err;
+}
+
 /* Produces one record into the open transaction; waits while librdkafka's queue is full. */
 static bool
 produce(struct upt_publisher *pub, const struct frame *frame, const char *bytes)
@@ -319,10 +339,7 @@ produce(struct upt_publisher *pub, const struct frame *frame, const char *bytes)
     }
     for (;;) {
         rd_kafka_headers_t *copy = headers != NULL ? rd_kafka_headers_copy(headers) : NULL;
-        rd_kafka_resp_err_t err = rd_kafka_producev(
-            pub->producer.rk, RD_KAFKA_V_TOPIC(pub->topics[frame->topic]), RD_KAFKA_V_PARTITION(frame->partition),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key.p, key.len),
-            RD_KAFKA_V_VALUE((void *)(uintptr_t)value.p, value.len), RD_KAFKA_V_HEADERS(copy), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t err = produce_once(pub, frame, key, value, copy);
         if (err != RD_KAFKA_RESP_ERR_NO_ERROR && copy != NULL) {
             rd_kafka_headers_destroy(copy);
         }
@@ -445,6 +462,15 @@ wait_for_outputs(struct upt_publisher *pub)
     return true;
 }
 
+static void
+set_metadata(rd_kafka_topic_partition_t *tp, const struct upt_buf *metadata)
+{
+    tp->metadata = malloc(metadata->len + 1);
+    upt_assert(tp->metadata != NULL);
+    memcpy(tp->metadata, metadata->p, metadata->len);
+    tp->metadata_size = metadata->len;
+}
+
 /* The offsets of this transaction. A checkpoint repeats those that the publisher of outputs has committed: it sends
  * offsets only so that the group checks this member. */
 static rd_kafka_topic_partition_list_t *
@@ -468,16 +494,11 @@ offsets_of(struct upt_publisher *pub)
                 tp->offset = found->next_offset;
                 metadata = &found->metadata;
             }
-            tp->metadata = malloc(metadata->len + 1);
-            upt_assert(tp->metadata != NULL);
-            memcpy(tp->metadata, metadata->p, metadata->len);
+            set_metadata(tp, metadata);
             pthread_mutex_unlock(&outputs->lock);
         } else {
-            tp->metadata = malloc(metadata->len + 1);
-            upt_assert(tp->metadata != NULL);
-            memcpy(tp->metadata, metadata->p, metadata->len);
+            set_metadata(tp, metadata);
         }
-        tp->metadata_size = metadata->len;
     }
     return list;
 }

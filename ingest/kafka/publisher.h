@@ -102,8 +102,8 @@ void upt_publisher_restart(struct upt_publisher *pub, uint32_t seq);
 /* Any thread. */
 upt_failure upt_publisher_failure(struct upt_publisher *pub);
 void upt_publisher_error(struct upt_publisher *pub, struct upt_error *ret);
-/* The last position of this partition committed under the present seq, and its commit frame's serial (may be NULL); false:
- * none. */
+/* The last position of this partition committed under the present seq, and its commit frame's serial (may be NULL);
+ * false: none. */
 bool upt_publisher_committed(struct upt_publisher *pub, int32_t partition, struct upt_pos *ret, uint64_t *ret_serial);
 /* init_transactions has succeeded at least once: what an earlier process with this id left open is ended. */
 bool upt_publisher_ready(struct upt_publisher *pub);

@@ -1,6 +1,6 @@
 """From an event to its row in Redis, and to its alert on Kafka, under load.
 
-    RATE=50000 SECONDS=60 tests/support/python.sh tests/bench/latency.py
+    RATE=50000 PROBE_SECONDS=60 tests/support/python.sh tests/bench/latency.py
 
 Load: RATE single events a second, an open loop. Beside it probes: accounts that used the product daily and have been
 silent for twelve days, so that SILENCE is open; ten times a second one of them comes back, which must show in its row
@@ -31,7 +31,7 @@ from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
 from confluent_kafka import TopicPartition  # noqa: E402
 
 RATE = int(os.environ.get("RATE", "50000"))
-SECONDS = int(os.environ.get("SECONDS", "30"))
+SECONDS = int(os.environ.get("PROBE_SECONDS", "30"))
 CHECKPOINT = int(os.environ.get("CHECKPOINT", "10"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "100000"))
 WARM_UP = 5

@@ -178,10 +178,17 @@ produce(struct target *to, unsigned number, unsigned batch, bool wide, int64_t t
     size_t len = put_record(value, to->schema_id, batch, wide, account, ts);
     to->events += batch;
     to->bytes += (int64_t)len;
+    const rd_kafka_vu_t vus[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = to->topic},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {account, strlen(account)}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, len}},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = ts},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+    };
     for (;;) {
-        rd_kafka_resp_err_t err = rd_kafka_producev(
-            to->rk, RD_KAFKA_V_TOPIC(to->topic), RD_KAFKA_V_KEY(account, strlen(account)), RD_KAFKA_V_VALUE(value, len),
-            RD_KAFKA_V_TIMESTAMP(ts), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        rd_kafka_error_t *error = rd_kafka_produceva(to->rk, vus, sizeof(vus) / sizeof(vus[0]));
+        rd_kafka_resp_err_t err = rd_kafka_error_code(error);
+        rd_kafka_error_destroy(error);
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             return;
         }

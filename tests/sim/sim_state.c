@@ -1,9 +1,9 @@
 /* Seeded simulation of the state machine: for each seed a random small log is played, and two lines are printed for
  * run_sim.py: the log as a request to the oracle, and what the state machine made of it.
  *
- * At random places the state is snapshot, sometimes while the log goes on (copy on write), sometimes given up; sometimes it is
- * thrown away, restored from all records stored so far in their order, and the log replayed from the snapshot's position. So
- * what is compared in the end has gone through the checkpoint codec.
+ * At random places the state is snapshot, sometimes while the log goes on (copy on write), sometimes given up;
+ * sometimes it is thrown away, restored from all records stored so far in their order, and the log replayed from the
+ * snapshot's position. So what is compared in the end has gone through the checkpoint codec.
  *
  *   sim_state FIRST COUNT */
 #include <inttypes.h>
@@ -49,10 +49,10 @@ static int ops_n;
 
 static const char *const users[] = {"u1", "u2", "u3", "u4", "", "ü5"};
 static const char *const features[] = {"search", "export", "api", "_hidden", "", "reports"};
-static const char *const traits[][2] = {{"segment", "smb"},    {"segment", "ent"},         {"tier", "1"},
-                                        {"tier", ""},          {"seats", "25"},            {"seats", "12.5"},
-                                        {"seats", "many"},     {"renewal_date", "2026-05-01"}, {"renewal_date", "soon"}, {"seats", "0"},
-                                        {"plan", "pro"},       {"renewal_date", ""}};
+static const char *const traits[][2] = {
+    {"segment", "smb"},       {"segment", "ent"}, {"tier", "1"},     {"tier", ""},
+    {"seats", "25"},          {"seats", "12.5"},  {"seats", "many"}, {"renewal_date", "2026-05-01"},
+    {"renewal_date", "soon"}, {"seats", "0"},     {"plan", "pro"},   {"renewal_date", ""}};
 
 static struct upt_str
 str(const char *text)
@@ -105,15 +105,21 @@ make_time(int64_t ts)
 static void
 make_event(struct op *op, int i)
 {
-    static const upt_kind kinds[] = {UPT_KIND_USAGE,        UPT_KIND_USAGE, UPT_KIND_USAGE,   UPT_KIND_USAGE, UPT_KIND_LOGIN,
-                                     UPT_KIND_USER_REMOVED, UPT_KIND_SEATS, UPT_KIND_PROFILE, UPT_KIND_VALUE, UPT_KIND_OTHER};
+    static const upt_kind kinds[] = {UPT_KIND_USAGE, UPT_KIND_USAGE,        UPT_KIND_USAGE, UPT_KIND_USAGE,
+                                     UPT_KIND_LOGIN, UPT_KIND_USER_REMOVED, UPT_KIND_SEATS, UPT_KIND_PROFILE,
+                                     UPT_KIND_VALUE, UPT_KIND_OTHER};
     struct upt_event *ev = &op->events[i];
     memset(ev, 0, sizeof(*ev));
     ev->kind = kinds[rnd(10)];
     ev->account_id = str(op->key);
     ev->occurred_at = make_time(op->ts);
     ev->quantity = make_quantity();
-    snprintf(op->text[i][0], 48, rnd(2) > 0 ? "e%u" : "", rnd(12));
+    bool named = rnd(2) > 0;
+    unsigned id = rnd(12);
+    snprintf(op->text[i][0], 48, "e%u", id);
+    if (!named) {
+        op->text[i][0][0] = '\0';
+    }
     ev->event_id = str(op->text[i][0]);
     snprintf(op->text[i][1], 48, "%s", users[rnd(6)]);
     ev->user_id = op->text[i][1][0] != '\0' ? str(op->text[i][1]) : UPT_STR_NULL;
@@ -312,8 +318,8 @@ static void
 print_event(const struct op *op, int i)
 {
     const struct upt_event *ev = &op->events[i];
-    printf("%s{\"occurred_at\": %" PRId64 ", \"event_id\": \"%s\", \"kind\": \"%s\", \"quantity\": %.17g", i > 0 ? ", " : "",
-           ev->occurred_at, op->text[i][0], upt_kind_names[ev->kind], ev->quantity);
+    printf("%s{\"occurred_at\": %" PRId64 ", \"event_id\": \"%s\", \"kind\": \"%s\", \"quantity\": %.17g",
+           i > 0 ? ", " : "", ev->occurred_at, op->text[i][0], upt_kind_names[ev->kind], ev->quantity);
     printf(", \"user_id\": \"%s\"", op->text[i][1]);
     if (ev->feature.p != NULL) {
         printf(", \"feature\": \"%s\"", op->text[i][2]);
@@ -332,7 +338,8 @@ print_request(void)
             printf("{\"tick\": %" PRId64 "}", op->ts);
             continue;
         }
-        printf("{\"offset\": %" PRId64 ", \"ts\": %" PRId64 ", \"key\": \"%s\", \"events\": ", op->offset, op->ts, op->key);
+        printf("{\"offset\": %" PRId64 ", \"ts\": %" PRId64 ", \"key\": \"%s\", \"events\": ", op->offset, op->ts,
+               op->key);
         if (op->kind != OP_EVENTS) {
             printf(op->kind == OP_DEAD ? "\"dead\"}" : "null}");
             continue;

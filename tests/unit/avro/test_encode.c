@@ -369,6 +369,27 @@ test_json_of_every_type(void **state)
     upt_buf_fini(&out);
 }
 
+/* Records of two records each, 30 deep, the innermost without fields: 2^30 values of no byte. */
+static void
+test_json_of_values_without_bytes_ends(void **state)
+{
+    (void)state;
+    struct upt_buf schema = {0};
+    struct upt_buf out = {0};
+    for (int i = 30; i > 0; i--) {
+        upt_buf_printf(&schema, "{\"type\":\"record\",\"name\":\"R%d\",\"fields\":[{\"name\":\"a\",\"type\":", i);
+    }
+    upt_buf_puts(&schema, "{\"type\":\"record\",\"name\":\"R0\",\"fields\":[]}");
+    for (int i = 0; i < 30; i++) {
+        upt_buf_printf(&schema, "},{\"name\":\"b\",\"type\":\"R%d\"}]}", i);
+    }
+    upt_buf_puts(&out, "before");
+    assert_int_equal(upt_record_json(str_of(&schema), UPT_STR(""), &out, NULL), UPT_EDATA);
+    assert_int_equal(out.len, 6);
+    upt_buf_fini(&schema);
+    upt_buf_fini(&out);
+}
+
 int
 main(void)
 {
@@ -378,6 +399,7 @@ main(void)
         cmocka_unit_test(test_golden_events_decode_and_encode_again),
         cmocka_unit_test(test_header),
         cmocka_unit_test(test_json_of_every_type),
+        cmocka_unit_test(test_json_of_values_without_bytes_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
