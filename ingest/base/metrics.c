@@ -102,6 +102,7 @@ upt_metrics_markdown(struct upt_buf *out)
         upt_buf_printf(out, " | %s%s |\n", info->help,
                        info->type == UPT_GAUGE_MAX ? " (the largest over the lanes)" : "");
     }
-    upt_buf_puts(out, "\nBeside them, under the names that every Prometheus client gives: `uptake_build_info{version}`, "
-                      "`process_start_time_seconds`, `process_cpu_seconds_total`, `process_resident_memory_bytes`.\n");
+    upt_buf_puts(out,
+                 "\nBeside them, under the names that every Prometheus client gives: `uptake_build_info{version}`, "
+                 "`process_start_time_seconds`, `process_cpu_seconds_total`, `process_resident_memory_bytes`.\n");
 }

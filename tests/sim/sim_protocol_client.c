@@ -18,7 +18,7 @@ sim_error(rd_kafka_resp_err_t code)
 rd_kafka_resp_err_t
 rd_kafka_error_code(const rd_kafka_error_t *error)
 {
-    return error->code;
+    return error != NULL ? error->code : RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 const char *

@@ -2,7 +2,6 @@
  *
  * A record waits in the producer's own queue until it is sent, at the latest by a flush; what a crash finds there is
  * lost. A request may reach the broker although its answer is lost, or not at all, or late. */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,32 +115,26 @@ own_copy(const void *p, size_t len)
 }
 
 static bool
-read_arguments(struct sim_local *local, va_list args)
+read_arguments(struct sim_local *local, const rd_kafka_vu_t *vus, size_t n)
 {
-    rd_kafka_vtype_t what;
-    const void *p;
-    while ((what = va_arg(args, rd_kafka_vtype_t)) != RD_KAFKA_VTYPE_END) {
-        switch (what) {
+    for (size_t i = 0; i < n; i++) {
+        switch (vus[i].vtype) {
         case RD_KAFKA_VTYPE_TOPIC:
-            local->topic = sim_topic_of(va_arg(args, const char *));
+            local->topic = sim_topic_of(vus[i].u.cstr);
             break;
         case RD_KAFKA_VTYPE_PARTITION:
-            local->part = va_arg(args, int);
-            local->part = local->part < 0 ? 0 : local->part;
+            local->part = vus[i].u.i32 < 0 ? 0 : vus[i].u.i32;
             break;
         case RD_KAFKA_VTYPE_MSGFLAGS:
-            (void)va_arg(args, int);
             break;
         case RD_KAFKA_VTYPE_KEY:
-            p = va_arg(args, const void *);
-            local->rec.key = own_copy(p, va_arg(args, size_t));
+            local->rec.key = own_copy(vus[i].u.mem.ptr, vus[i].u.mem.size);
             break;
         case RD_KAFKA_VTYPE_VALUE:
-            p = va_arg(args, void *);
-            local->rec.value = own_copy(p, va_arg(args, size_t));
+            local->rec.value = own_copy(vus[i].u.mem.ptr, vus[i].u.mem.size);
             break;
         case RD_KAFKA_VTYPE_HEADERS:
-            local->headers = va_arg(args, rd_kafka_headers_t *);
+            local->headers = vus[i].u.headers;
             break;
         default:
             return false;
@@ -150,20 +143,16 @@ read_arguments(struct sim_local *local, va_list args)
     return true;
 }
 
-rd_kafka_resp_err_t
-rd_kafka_producev(rd_kafka_t *rk, ...)
+rd_kafka_error_t *
+rd_kafka_produceva(rd_kafka_t *rk, const rd_kafka_vu_t *vus, size_t n)
 {
-    va_list args;
     if (sim_chance(sim_odds.init_fail / 4)) {
-        return RD_KAFKA_RESP_ERR__QUEUE_FULL;
+        return sim_error(RD_KAFKA_RESP_ERR__QUEUE_FULL);
     }
     struct sim_local *local = calloc(1, sizeof(*local));
-    va_start(args, rk);
-    bool ok = read_arguments(local, args);
-    va_end(args);
-    if (!ok || rk->fatal) {
+    if (!read_arguments(local, vus, n) || rk->fatal) {
         free(local);
-        return RD_KAFKA_RESP_ERR__FENCED;
+        return sim_error(RD_KAFKA_RESP_ERR__FENCED);
     }
     if (local->headers != NULL) {
         local->rec.headers = local->headers->v;
@@ -178,7 +167,7 @@ rd_kafka_producev(rd_kafka_t *rk, ...)
         deliver(rk);
     }
     sim_effect(point, true);
-    return RD_KAFKA_RESP_ERR_NO_ERROR;
+    return NULL;
 }
 
 rd_kafka_resp_err_t
