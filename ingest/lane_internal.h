@@ -86,7 +86,9 @@ struct upt_part {
     bool wall_open; /* rows wait until wall_pos is committed */
     struct upt_pos wall_pos;
     int64_t flush_due_ms;
-    bool flushing;
+    bool flushing;   /* not all of it is pushed */
+    bool flush_open; /* nor in Redis */
+    int64_t flush_began_ms, flush_took_ms;
     struct upt_pos flushed; /* position of the last flush frame */
     int64_t flushed_next, flushed_end, published_next, flush_sent_ms;
     struct upt_buf forgotten; /* pushed when the ring has room */
@@ -96,7 +98,7 @@ struct upt_part {
     size_t sweep_cursor;
 
     uint64_t rate_records; /* since the last post to the board */
-    int64_t clean_ms;      /* when all that had changed was last seen in Redis */
+    int64_t clean_ms;      /* all that had changed by then is in Redis */
 };
 
 struct upt_lane {

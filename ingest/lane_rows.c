@@ -155,12 +155,27 @@ answer_view(struct upt_part *part)
     }
 }
 
+/* Whether the last flush is in Redis. */
+static bool
+flush_stored(const struct upt_part *part)
+{
+    return !part->flushing && upt_pos_cmp(upt_view_published(part->lane->view, part->id), part->flushed) >= 0;
+}
+
 bool
 upt_part_flushed(struct upt_part *part)
 {
-    struct upt_pos published = upt_view_published(part->lane->view, part->id);
-    return !part->flushing && upt_pos_cmp(part->flushed, upt_state_pos(part->st)) >= 0 &&
-           upt_pos_cmp(published, part->flushed) >= 0;
+    return upt_pos_cmp(part->flushed, upt_state_pos(part->st)) >= 0 && flush_stored(part);
+}
+
+/* From one flush to the next: what changes just after one began must be in Redis an interval later, so the time that a
+ * flush takes is left for it. Never less than half an interval, or a Redis that is slow would get more to do. */
+static int64_t
+flush_period(const struct upt_part *part)
+{
+    int64_t interval = part->lane->config->flush_interval_ms;
+    int64_t period = interval - part->flush_took_ms;
+    return period < interval / 2 ? interval / 2 : period > interval * 9 / 10 ? interval * 9 / 10 : period;
 }
 
 void
@@ -172,11 +187,17 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
     }
     if (!part->flushing && now_ms >= part->flush_due_ms) {
         answer_view(part);
-        part->flushing = true;
-        part->flush_due_ms = now_ms + lane->config->flush_interval_ms * 9 / 10;
+        part->flushing = part->flush_open = true;
+        part->flush_began_ms = now_ms;
+        part->flush_due_ms = now_ms + flush_period(part);
     }
     if (part->flushing && flush(part)) {
         part->flushing = false;
+    }
+    if (part->flush_open && flush_stored(part)) {
+        part->flush_open = false;
+        part->flush_took_ms = now_ms - part->flush_began_ms;
+        part->clean_ms = part->flush_began_ms;
     }
     if (part->published_next < part->flushed_next && upt_part_flushed(part)) {
         part->published_next = part->flushed_next;
