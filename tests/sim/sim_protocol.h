@@ -1,17 +1,23 @@
 /* Simulation of the protocol: the real lane, publishers, restorer, view, state and scores in a simulated world.
  *
- * Real, unchanged and linked as they are: ingest/lane*.c,
- * ingest/kafka/{publisher,producer,restore,ends,progress,client}.c, aggregate/view, aggregate/state, aggregate/score,
- * the encoder of outputs, configuration, board and rings (made smaller). Modelled, one file each: sim_protocol_os.c
- * threads are coroutines on one thread, time is virtual, memory of a process is an arena that a crash throws away;
- * malloc, pthread_*, poll, eventfd, … are redirected by the linker (--wrap) sim_protocol_log.c     Kafka's logs:
- * offsets, control records, last stable offset, compaction; the transaction coordinator: epochs, fencing, EndTxn
- * requests that are lost, doubled or late sim_protocol_group.c   Kafka's group coordinator: generations, static
- * members, sessions that expire sim_protocol_client.c, sim_protocol_producer.c: librdkafka's API on top of these
- *   sim_protocol_redis.c   hiredis' API and Redis: hashes, WATCH/MULTI/EXEC, the two scripts; loses writes, or all
- *   sim_protocol_input.c   random logs; the decoder (a value is a number in a table; a schema may come late)
- *   sim_protocol_check.c   what must be true, compared with a run of the same log without faults
- *   sim_protocol.c         processes, the scheduler, faults, main
+ * Real, unchanged, linked as they are: ingest/lane*.c; publisher.c, producer.c, restore.c, ends.c, progress.c, client.c
+ * of ingest/kafka; aggregate/view, state and score; the encoder of outputs, configuration, board, rings (made smaller).
+ *
+ * Modelled:
+ *   sim_protocol_os.c        threads are coroutines on one thread, time is virtual, a process's memory is an arena that
+ *                            a crash throws away; malloc, pthread_*, poll, … are redirected by the linker (--wrap)
+ *   sim_protocol_log.c       Kafka's logs: offsets, control records, last stable offset, compaction; the coordinator of
+ *                            transactions: epochs, fencing, EndTxn requests that are lost, doubled or late
+ *   sim_protocol_group.c     the group: generations, static members, sessions that expire
+ *   sim_protocol_client.c    librdkafka's API on top of these: handles, consumers, the group's member
+ *   sim_protocol_producer.c  the same: transactional producers
+ *   sim_protocol_redis.c     hiredis' API and Redis: hashes, WATCH/MULTI/EXEC, what the two scripts do; loses writes
+ *   sim_protocol_input.c     random logs; the decoder (a value is a number in a table; a schema may come late)
+ *   sim_protocol_check.c     what must be true; the comparison with a run of the same log without faults
+ *   sim_protocol.c           processes, faults, main
+ *
+ * Not there: real concurrency of threads (they change places where they wait, take a lock or reach an external effect),
+ * the decode plan and the registry, brokers that fail over, topics that lose data, a reload of rules.
  *
  * Every call of these files that has an effect outside the process, or brings something in, is an external effect: a
  * process may crash before or after it, or stand still for longer than its session (then others take over). */

@@ -418,14 +418,21 @@ __wrap_pthread_mutex_destroy(pthread_mutex_t *lock)
     return 0;
 }
 
-/* No thread waits while it holds one, so there is nothing to wait for; but others may come first. */
+/* Others may come first. */
+static void
+give_way(uint32_t odds)
+{
+    if (running != NULL && sim_chance(odds)) {
+        sim_sleep_us((int64_t)sim_rnd(200));
+    }
+}
+
+/* No thread waits while it holds one, so there is nothing to wait for. */
 int
 __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
 {
     (void)lock;
-    if (running != NULL && sim_chance(sim_odds.yield)) {
-        sim_sleep_us((int64_t)sim_rnd(200));
-    }
+    give_way(sim_odds.yield);
     return 0;
 }
 
@@ -575,6 +582,23 @@ upt_status
 __wrap_upt_ring_create(size_t capacity, struct upt_ring **ret, struct upt_error *reterr)
 {
     return __real_upt_ring_create(capacity / 512, ret, reterr);
+}
+
+void
+__wrap_upt_ring_commit(struct upt_ring *ring, size_t len)
+{
+    __real_upt_ring_commit(ring, len);
+    give_way(sim_odds.yield / 8);
+}
+
+const void *
+__wrap_upt_ring_peek(struct upt_ring *ring, size_t *ret_len)
+{
+    const void *frame = __real_upt_ring_peek(ring, ret_len);
+    if (frame != NULL) {
+        give_way(sim_odds.yield / 8);
+    }
+    return frame;
 }
 
 bool

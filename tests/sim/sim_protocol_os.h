@@ -25,6 +25,8 @@ ssize_t __real_read(int fd, void *buf, size_t len);
 ssize_t __real_write(int fd, const void *buf, size_t len);
 int __real_close(int fd);
 upt_status __real_upt_ring_create(size_t capacity, struct upt_ring **ret, struct upt_error *reterr);
+void __real_upt_ring_commit(struct upt_ring *ring, size_t len);
+const void *__real_upt_ring_peek(struct upt_ring *ring, size_t *ret_len);
 bool __real_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
 void __real_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
                              int64_t detected_at);
@@ -55,6 +57,8 @@ int64_t __wrap_upt_mono_us(void);
 int64_t __wrap_upt_wall_ms(void);
 void __wrap_upt_sleep_ms(int64_t ms);
 upt_status __wrap_upt_ring_create(size_t capacity, struct upt_ring **ret, struct upt_error *reterr);
+void __wrap_upt_ring_commit(struct upt_ring *ring, size_t len);
+const void *__wrap_upt_ring_peek(struct upt_ring *ring, size_t *ret_len);
 bool __wrap_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
 void __wrap_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
                              int64_t detected_at);
