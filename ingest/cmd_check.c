@@ -13,6 +13,7 @@
 
 #include "ingest/avro/decoder.h"
 #include "ingest/command.h"
+#include "ingest/input.h"
 #include "ingest/kafka/client.h"
 #include "ingest/kafka/topics.h"
 #include "ingest/lane.h"
@@ -108,11 +109,8 @@ check_schema_file(struct check *check)
     struct upt_error err;
     upt_status status = upt_read_file(config->input_schema_file, FILE_MAX, &schema, &err);
     if (status == UPT_OK) {
-        const struct upt_decoder_config bare = {.schema = {.p = schema.p, .len = (uint32_t)schema.len},
-                                                .max_record_bytes = config->max_record_bytes,
-                                                .max_batch_events = config->max_batch_events,
-                                                .max_depth = config->max_depth};
-        status = upt_decoder_create(&bare, &decoder, &err);
+        struct upt_str text = {.p = schema.p, .len = (uint32_t)schema.len};
+        status = upt_input_decoder_of(config, text, NULL, &decoder, &err);
     }
     if (status != UPT_OK) {
         fault(check, "schema", &err);

@@ -1,0 +1,213 @@
+"""Bad input of every kind: files, answers of the registry and of Redis, requests at the admin port.
+
+Meant for the build with sanitizers, where a step beyond a buffer ends the process:
+
+    UPTAKE_BIN=build/asan/uptake tests/support/python.sh -m e2e.test_bad_input
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from support.uptake_proc import Result, run
+
+ROOT = Path(__file__).resolve().parents[2]
+SANITIZERS = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=1", "UBSAN_OPTIONS": "exitcode=99:print_stacktrace=1"}
+KAFKA = "kafka: {bootstrap.servers: '127.0.0.1:1'}\n"
+LEAST = KAFKA + "redis: {url: 'redis://127.0.0.1:1'}\nregistry: {url: 'http://127.0.0.1:1'}\n"
+CONFIG, UNAVAILABLE = 78, 69
+FULL = """# every kind of value
+group: "bad"
+input: {topic: usage-events, framing: confluent}
+output.health_topic: 'account-health'
+publish_interval: 50ms
+max_record_bytes: 1MiB
+max_depth: 32
+trust_timestamps: false
+publish_from: 2026-01-31T00:00:00Z
+clock: log
+kafka:
+  bootstrap.servers: "127.0.0.1:1"
+  fetch.wait.max.ms: 100
+redis:
+  url: redis://user:pa%20ss@127.0.0.1:1/2
+  password: ${BAD_INPUT}
+registry:
+  url: |-
+    http://127.0.0.1:1,http://127.0.0.1:2
+admin.listen: 127.0.0.1:0
+"""
+
+
+def sane(test: unittest.TestCase, result: Result, what: object) -> None:
+    """Ended by itself, without a word from a sanitizer."""
+    said = f"{what!s:.300}: exit {result.code}\n{result.out[-1500:]}\n{result.err[-3000:]}"
+    test.assertIn(result.code, (0, CONFIG, UNAVAILABLE), said)
+    test.assertNotRegex(result.out + result.err, r"Sanitizer|runtime error:", said)
+
+
+class Files(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.dir = Path(folder.name)
+
+    def check(self, config: bytes | str, name: str = "bad.yaml") -> Result:
+        path = self.dir / name
+        path.write_bytes(config.encode() if isinstance(config, str) else config)
+        return run("check", "--offline", "-c", str(path), env={**SANITIZERS, "BAD_INPUT": "x"})
+
+    def refused(self, config: bytes | str, pattern: str, file: str = "bad.yaml") -> None:
+        """Exit 78 and one line that names the file (with the line where it has one) and what is wrong."""
+        result = self.check(config)
+        sane(self, result, pattern)
+        self.assertEqual(result.code, CONFIG, result.out + result.err)
+        lines = [line for line in (result.err + result.out).splitlines() if re.match(r"error|uptake: ", line)]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertIn(file, lines[0])
+        self.assertRegex(lines[0], pattern)
+        self.assertLess(len(lines[0]), 700)
+
+    def each(self, cases: list[bytes], check) -> None:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for case, result in zip(cases, pool.map(check, enumerate(cases))):
+                sane(self, result, case[-60:])
+
+    def test_configuration_cut_off(self) -> None:
+        whole = FULL.encode()
+        cases = [whole[:n] for n in range(0, len(whole), 10)]
+        self.each(cases, lambda item: self.check(item[1], f"cut-{item[0]}.yaml"))
+        sane(self, whole_result := self.check(whole), "the whole")
+        self.assertEqual(whole_result.code, 0, whole_result.out + whole_result.err)
+
+    def test_configuration_hostile(self) -> None:
+        deep = "x: " + "[" * 20000 + "]" * 20000
+        for text, pattern in (
+            (LEAST + "group: a\0b\n", r":4: |control|NUL"),
+            (b"\0" * 100, r":1: "),
+            (b"\xff\xfe" + LEAST.encode("utf-16-le") + b"\xd8", "."),
+            (LEAST.encode() + b"group: '\xff'\n", r":4: |UTF-8"),
+            (LEAST + deep, r":4: "),
+            (LEAST + "x: " + "{a: " * 20000, r":4"),
+            (LEAST + "a: " * 5000, r":4: "),
+            (LEAST + "max_depth: 99999999999999999999999999\n", r":4: .*max_depth"),
+            (LEAST + "max_record_bytes: -1\n", r":4: .*max_record_bytes"),
+            (LEAST + "max_record_bytes: 99999999999999999999GiB\n", r":4: .*max_record_bytes"),
+            (LEAST + "flush_interval: 1e400s\n", r":4: .*flush_interval"),
+            (LEAST + "threads: 1.5\n", r":4: .*threads"),
+            (LEAST + "group: a\ngroup: b\n", r":5: .*group"),
+            (LEAST + "redis.url: 'redis://127.0.0.1:2'\n", r":4: .*redis\.url"),
+            (LEAST + "gruop: a\n", r":4: .*gruop"),
+            (LEAST + "threads: many\n", r":4: .*threads"),
+            (LEAST + "threads: [1, 2]\n", r":4: "),
+            (LEAST + "group: {a: b}\n", r":4: .*group"),
+            (LEAST + "trust_timestamps: maybe\n", r":4: .*trust_timestamps"),
+            (LEAST + "group: &a x\ninstance: *a\n", r":[45]: "),
+            (LEAST + "--- \ngroup: b\n", r":4|:5"),
+            (LEAST + "group: ${BAD_INPUT_MISSING}\n", r":4: .*BAD_INPUT_MISSING"),
+            (LEAST + "group: ${BAD_INPUT\n", r":4: "),
+            (LEAST + "redis.password: ${file:/nowhere/secret}\n", r":4: .*/nowhere/secret"),
+            (LEAST + "redis.password: ${file:/dev/zero}\n", r":4: .*/dev/zero"),
+            (LEAST + "kafka.group.id: x\n", r"group\.id"),
+            (LEAST + "kafka.no.such.property: x\n", r"no\.such\.property"),
+            (LEAST + "kafka.fetch.wait.max.ms: never\n", r"fetch\.wait\.max\.ms"),
+            (LEAST + "#" * (10 << 20), r"longer than"),
+            ("- a\n- b\n", r":1: "),
+            ("just text", r":1: "),
+        ):
+            with self.subTest(text=text[-60:]):
+                self.refused(text, pattern)
+
+    def test_nothing_in_it(self) -> None:
+        self.refused("", r"kafka\.bootstrap\.servers: is needed", file="")
+
+    def test_no_such_file(self) -> None:
+        for path in ("/nowhere/uptake.yaml", str(self.dir)):
+            result = run("check", "--offline", "-c", path, env=SANITIZERS)
+            self.assertEqual(result.code, CONFIG, result.err)
+            self.assertIn(path, result.err)
+            self.assertEqual(len(result.err.splitlines()), 1, result.err)
+
+    def scoring(self, key: str, text: bytes, number: int = 0) -> Result:
+        (self.dir / f"{key}-{number}").write_bytes(text)
+        return self.check(LEAST + f"{key}: {self.dir}/{key}-{number}\n", f"{key}-{number}.yaml")
+
+    def scoring_refused(self, key: str, text: bytes, pattern: str) -> None:
+        (self.dir / "bad.file").write_bytes(text)
+        self.refused(LEAST + f"{key}: {self.dir}/bad.file\n", pattern, "bad.file")
+
+    def test_rules_and_model_cut_off(self) -> None:
+        for key, name in (("rules_file", "default.rules.yaml"), ("model_file", "default.model")):
+            whole = (ROOT / "aggregate/score" / name).read_bytes()
+            cases = [whole[:n] for n in range(0, len(whole), 1 + len(whole) // 60)]
+            self.each(cases, lambda item, key=key: self.scoring(key, item[1], item[0]))
+            self.assertEqual(self.scoring(key, whole).code, 0)
+
+    def test_rules_hostile(self) -> None:
+        for text, pattern in (
+            (b"rules: {NONE_SUCH: {enabled: true}}\n", r":1: .*NONE_SUCH"),
+            (b"publish: {score: many}\n", r":1: .*score"),
+            (b"publish: {score: 1e999}\n", r":1: .*score"),
+            (b"publish: {score: -5}\n", r":1: .*score"),
+            (b"publish: {score: 1, score: 2}\n", r":1: .*score"),
+            (b"rules: " + b"[" * 20000, r":1: "),
+            (b"rules: " + b"{a: " * 20000, r":1: "),
+            (b"rules: &a {b: *a}\n", r":1: "),
+            (b"\0" * 50, r":1: "),
+            (os.urandom(4000) + b"\xff", "."),
+            (b"# " + b"x" * (10 << 20), "over"),
+        ):
+            with self.subTest(text=text[-60:]):
+                self.scoring_refused("rules_file", text, pattern)
+
+    def test_model_hostile(self) -> None:
+        whole = (ROOT / "aggregate/score/default.model").read_bytes()
+        for text, pattern in (
+            (b"", "version: missing"),
+            (whole.replace(b"uptake-model 1", b"uptake-model 2"), r":1: "),
+            (whole.replace(b"uptake-model 1", b"uptake-model 99999999999999999999"), r":1: "),
+            (whole.replace(b"0.427926", b"nan"), r":\d+: "),
+            (whole.replace(b"0.427926", b"1e999"), r":\d+: "),
+            (whole.replace(b"0.427926", b"-1"), r":\d+: "),
+            (whole.replace(b"\ndaily ", b"\ndaily 1 2 3 4\ndaily ", 1), r":\d+: "),
+            (whole + b"[none]\n", r":\d+: "),
+            (whole.replace(b"version courses-1", b"version " + b"v" * 5000), r":2: "),
+            (b"\0" * 50, ":1: "),
+            (os.urandom(4000), "."),
+            (whole + b"# " + b"x" * (10 << 20), "over"),
+        ):
+            with self.subTest(text=text[-60:]):
+                self.scoring_refused("model_file", text, pattern)
+
+    def schema(self, text: bytes, number: int) -> Result:
+        (self.dir / f"{number}.avsc").write_bytes(text)
+        config = KAFKA + f"input: {{framing: none, schema_file: {self.dir}/{number}.avsc}}\n"
+        return self.check(config, f"schema-{number}.yaml")
+
+    def test_schema_file(self) -> None:
+        whole = (ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_bytes()
+        cases = [whole[:n] for n in range(0, len(whole) - 2, 1 + len(whole) // 50)]
+        cases += [
+            b'"int"', b"[]", b"null", b'{"type":"record","name":"uptake.v1.UsageEvent","fields":[]}',
+            whole.replace(b'"account_id"', b'"account"'), whole.replace(b'"long"', b'"lang"'),
+            b'{"type":"record","name":"uptake.v1.UsageEvent","fields":[{"name":"a","type":"uptake.v1.UsageEvent"}]}',
+            b"[" * 100000, b'{"type":' * 50000, b"\0" * 100, os.urandom(3000), whole + whole, b" " * (10 << 20),
+        ]
+        for number, case in enumerate(cases):
+            result = self.schema(case, number)
+            sane(self, result, case[-60:])
+            self.assertEqual(result.code, CONFIG, (case[-60:], result.out, result.err))
+            errors = [line for line in result.out.splitlines() if line.startswith("error")]
+            self.assertEqual(len(errors), 1, errors)
+            self.assertIn(f"{number}.avsc", errors[0])
+        self.assertEqual(self.schema(whole, 999).code, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
