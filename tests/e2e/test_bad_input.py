@@ -7,15 +7,24 @@ Meant for the build with sanitizers, where a step beyond a buffer ends the proce
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
+import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from support.uptake_proc import Result, run
+from support import fakes
+from support.kafka_util import Codec, Message, produce, read_topic
+from support.process import wait_until
+from support.services import Services
+from support.uptake_proc import Result, Uptake, run
+
+from e2e.test_exact import INPUT
 
 ROOT = Path(__file__).resolve().parents[2]
 SANITIZERS = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=1", "UBSAN_OPTIONS": "exitcode=99:print_stacktrace=1"}
@@ -207,6 +216,144 @@ class Files(unittest.TestCase):
             self.assertEqual(len(errors), 1, errors)
             self.assertIn(f"{number}.avsc", errors[0])
         self.assertEqual(self.schema(whole, 999).code, 0)
+
+
+def self_signed(folder: Path, name: str) -> tuple[Path, Path]:
+    """Certificate and key of localhost, signed by itself."""
+    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True,
+    )
+    return cert, key
+
+
+def half(handler) -> None:
+    """Hangs up in the middle of the answer."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "5000")
+    handler.end_headers()
+    handler.wfile.write(b'{"schema":"')
+    handler.close_connection = True
+
+
+def endless(handler) -> None:
+    """64 MiB without a length."""
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(64):
+        handler.wfile.write(b'{"schema":"' + b"x" * (1 << 20))
+    handler.close_connection = True
+
+
+SCHEMA = json.loads((ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text())
+GOOD = json.dumps({"schema": json.dumps(SCHEMA)}).encode()
+# What holds a partition back until the registry answers better.
+HELD = {
+    "refused": (401, b'{"error_code":40101,"message":"who are you?"}'),
+    "forbidden": (403, b""),
+    "broken": (500, b"<html>" + b"x" * 5000),
+    "busy": (503, b""),
+    "slow": fakes.slow(3, (200, GOOD)),
+    "half": half,
+    "endless": endless,
+    "cut": (200, GOOD[: len(GOOD) // 2]),
+    "html": (200, b"<html>\x1b[31mlogin\0</html>"),
+    "list": (200, b"[1, 2]"),
+    "number": (200, b'{"schema": 17}'),
+    "nothing": (200, b""),
+    "redirect": lambda handler: handler.reply(302, b"", Location=handler.path),
+    "plain-404": (404, b"<html>no such page</html>"),
+}
+# What ends in a dead letter, and its reason.
+DEAD = {
+    "none": ((404, b'{"error_code":40403,"message":"Schema not found"}'), "unknown_schema"),
+    "no-schema": ((200, b'{"schema": "not a schema"}'), "bad_schema"),
+    "deep": ((200, json.dumps({"schema": "[" * 5000}).encode()), "bad_schema"),
+    "protobuf": ((200, json.dumps({"schema": "syntax", "schemaType": "PROTOBUF"}).encode()), "bad_schema"),
+    "cycle": (
+        (200, b'{"schema":"[\\"a.B\\"]","references":[{"name":"a.B","subject":"cycle","version":1}]}'),
+        "bad_schema",
+    ),
+}
+
+
+class Peers(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.services = Services(registry=None).start()
+        cls.addClassCleanup(cls.services.stop)
+        cls.registry = fakes.Registry()
+        cls.addClassCleanup(cls.registry.close)
+        cls.redis = fakes.RedisProxy(cls.services.redis.port)
+        cls.addClassCleanup(cls.redis.close)
+        cls.registry.schema(1, SCHEMA)
+        folder = TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.dir = Path(folder.name)
+
+    def config(self, topic: str, **over) -> dict:
+        names = ("account-health", "churn-alerts", "usage-events-dead", "uptake-state")
+        health, alerts, dead, state = (f"{topic}-{name}" for name in names)
+        return {
+            "group": topic, "input": {"topic": topic}, "state_topic": state, "clock": "log", "threads": 1,
+            "output": {"health_topic": health, "alerts_topic": alerts, "dead_topic": dead},
+            "kafka": {"bootstrap.servers": self.services.kafka.bootstrap}, "flush_interval": "100ms",
+            "redis": {"url": f"redis://127.0.0.1:{self.redis.port}", "prefix": f"{topic}:", "timeout": "500ms"},
+            "registry": {"url": self.registry.url, "timeout": "700ms"}, **over,
+        }  # fmt: skip
+
+    def send(self, topic: str, accounts: dict[str, int]) -> None:
+        """A record in each account's partition; the schemas are all the same, whatever the registry says."""
+        now = int(time.time() * 1000)
+        records = []
+        for partition, (account, schema_id) in enumerate(accounts.items()):
+            event = {"account_id": account, "occurred_at": now, "kind": "USAGE", "event_id": "", "user_id": None,
+                     "feature": "f", "quantity": 1.0, "duration_ms": None, "properties": {}}  # fmt: skip
+            value = Codec(SCHEMA, schema_id).encode(event)
+            records.append(Message(key=account.encode(), value=value, timestamp=now, partition=partition))
+        produce(self.services.kafka.bootstrap, topic, records)
+
+    def rows(self, topic: str) -> set[str]:
+        keys = self.services.redis.client().keys(f"{topic}:account:*")
+        return {key.split(":")[2].strip("{}") for key in keys if not key.endswith(":features")}
+
+    def ended(self, uptake: Uptake) -> None:
+        said = uptake.tail(60)
+        self.assertEqual(uptake.terminate(60).code, 0, said)
+        self.assertNotRegex("\n".join(uptake.logs()), "Sanitizer|runtime error:")
+        for line in uptake.logs():
+            json.loads(line)  # each message is one line of JSON
+
+    def test_registry(self) -> None:
+        held = {name: 100 + n for n, name in enumerate(HELD)}
+        dead = {name: 200 + n for n, name in enumerate(DEAD)}
+        for name, number in held.items():
+            self.registry.answers[f"/schemas/ids/{number}"] = HELD[name]
+        for name, number in dead.items():
+            self.registry.answers[f"/schemas/ids/{number}"] = DEAD[name][0]
+        self.registry.answers["/subjects/cycle/versions/1"] = DEAD["cycle"][0]
+        accounts = {"good": 1, **held, **dead}
+        self.services.kafka.create_topic("reg", len(accounts), INPUT)
+        self.send("reg", accounts)
+        with Uptake(self.config("reg"), name="bad-registry", env=SANITIZERS) as uptake:
+            wait_until("the good account's row", lambda: "good" in self.rows("reg"), 30)
+            time.sleep(4)
+            self.assertTrue(uptake.running, uptake.tail(40))
+            self.assertEqual(self.rows("reg"), {"good"})
+            letters = read_topic(self.services.kafka.bootstrap, "reg-usage-events-dead")
+            reasons = {letter.key.decode(): letter.header("uptake.reason") for letter in letters}
+            self.assertEqual(reasons, {name: reason for name, (_, reason) in DEAD.items()}, uptake.tail(60))
+            told = [record["msg"] for record in uptake.log_records() if record["level"] == "warning"]
+            for name, number in held.items():
+                lines = [line for line in told if f"/{number}: " in line]
+                self.assertTrue(lines, f"{name} ({number}) is not told:\n" + "\n".join(told))
+                self.assertLess(len(lines), 5, lines)
+            for number in held.values():
+                self.registry.schema(number, SCHEMA)
+            wait_until("all rows", lambda: self.rows("reg") == {"good", *held}, 40)
+            self.ended(uptake)
 
 
 if __name__ == "__main__":

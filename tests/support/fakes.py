@@ -27,7 +27,7 @@ class Registry:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 owner.asked.append(self.path)
-                answer = owner.answers.get(self.path, (404, b'{"error_code":40403,"message":"Schema not found"}'))
+                answer = owner.answers.get(self.path.partition('?')[0], (404, b'{"error_code":40403,"message":"Schema not found"}'))
                 try:
                     if callable(answer):
                         answer(self)
