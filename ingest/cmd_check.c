@@ -178,6 +178,9 @@ info_value(const char *info, const char *name, char *buf, size_t cap)
     len = len < cap ? len : cap - 1;
     memcpy(buf, at != NULL ? at + strlen(name) : "", len);
     buf[len] = '\0';
+    for (char *p = buf; *p != '\0'; p++) {
+        *p = (char)(*p < 0x20 || *p == 0x7F ? '?' : *p); /* no word of a server steers the terminal */
+    }
 }
 
 static void
@@ -215,8 +218,8 @@ check_redis(struct check *check)
     }
     redisReply *pong = redisCommand(redis, "PING");
     if (pong == NULL || pong->type == REDIS_REPLY_ERROR) {
-        finding(check, "error", "redis", "PING: %s", pong != NULL ? pong->str : redis->errstr);
-        check->away = true;
+        (void)upt_fail(&err, UPT_EUNAVAIL, "PING: %s", pong != NULL ? pong->str : redis->errstr);
+        fault(check, "redis", &err);
     } else {
         check_redis_info(check, redis);
     }

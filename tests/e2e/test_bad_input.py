@@ -22,7 +22,7 @@ from support import fakes
 from support.kafka_util import Codec, Message, produce, read_topic
 from support.process import wait_until
 from support.services import Services
-from support.uptake_proc import Result, Uptake, run
+from support.uptake_proc import Result, Uptake, merged, run, to_yaml
 
 from e2e.test_exact import INPUT
 
@@ -278,6 +278,28 @@ DEAD = {
     ),
 }
 
+# What a Redis may say instead of what was asked for; True: and hangs up.
+REPLIES = {
+    "garbage": (b"\x00\xffHTTP/1.1 400 Bad Request\r\n\r\n", False),
+    "error": (b"-ERR \x1b[31mno\x07\r\n" * 50, False),
+    "loading": (b"-LOADING Redis is loading the dataset in memory\r\n" * 50, False),
+    "read-only": (b"-READONLY You can't write against a read only replica.\r\n" * 50, False),
+    "no-auth": (b"-NOAUTH Authentication required.\r\n" * 50, False),
+    "memory": (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n" * 50, False),
+    "moved": (b"-MOVED 1234 127.0.0.1:1\r\n" * 50, False),
+    "cut": (b"*3\r\n$5\r\nab", True),
+    "closed": (b"", True),
+    "long": (b"$999999999999\r\nabc", False),
+    "longer": (b"$99999999999999999999999\r\n", False),
+    "negative": (b"$-5\r\n*-7\r\n", False),
+    "many": (b"*1000000\r\n", False),
+    "deep": (b"*1\r\n" * 2000, False),
+    "wrong-type": (b"*1\r\n:5\r\n" * 50, False),
+    "number": (b":12\r\n" * 50, False),
+    "nil": (b"$-1\r\n" * 50, False),
+    "silent": (b"", False),
+}
+
 
 class Peers(unittest.TestCase):
     @classmethod
@@ -292,6 +314,7 @@ class Peers(unittest.TestCase):
         folder = TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.dir = Path(folder.name)
+        cls.services.kafka.create_topic("chk", 1, INPUT)
 
     def config(self, topic: str, **over) -> dict:
         names = ("account-health", "churn-alerts", "usage-events-dead", "uptake-state")
@@ -353,6 +376,123 @@ class Peers(unittest.TestCase):
             for number in held.values():
                 self.registry.schema(number, SCHEMA)
             wait_until("all rows", lambda: self.rows("reg") == {"good", *held}, 40)
+            self.ended(uptake)
+
+    def test_redis(self) -> None:
+        """Each kind of answer while rows are to be written; then a sound Redis, and nothing is missing."""
+        self.services.kafka.create_topic("red", 1, INPUT)
+        sent = set()
+        with Uptake(self.config("red"), name="bad-redis", env=SANITIZERS) as uptake:
+            self.addCleanup(self.redis.behave, None)
+            for name, (answer, hang_up) in REPLIES.items():
+                self.redis.behave(answer, hang_up)
+                self.send("red", {name: 1})
+                sent.add(name)
+                begun = time.monotonic()
+                wait_until(f"a request answered with {name}", lambda: self.redis.served > 0, 20)
+                print(name, round(time.monotonic() - begun, 2))
+                self.assertTrue(uptake.running, (name, uptake.tail(60)))
+            self.redis.behave(None)
+            wait_until("all rows", lambda: self.rows("red") == sent, 30)
+            totals = self.services.redis.client().hgetall("red:totals")
+            wait_until("totals", lambda: self.services.redis.client().hget("red:totals", "events_1h") == str(len(sent)), 15)
+            self.assertTrue(totals)
+            told = [record["msg"] for record in uptake.log_records() if record["component"] == "view"]
+            self.assertTrue(any("LOADING" in line or "READONLY" in line or "ERR" in line for line in told), told)
+            self.assertLess(len(told), 40 * len(REPLIES))
+            self.ended(uptake)
+
+    def checked(self, **over) -> Result:
+        """`check` of a configuration, all of whose other parts are sound."""
+        path = self.dir / "check.yaml"
+        path.write_text(to_yaml(merged(self.config("chk"), over)))
+        return run("check", "-c", str(path), env=SANITIZERS, timeout=60)
+
+    def errors(self, result: Result, about: str) -> list[str]:
+        sane(self, result, about)
+        return [line for line in result.out.splitlines() if line.startswith(f"error {about}")]
+
+    def test_check_redis(self) -> None:
+        self.addCleanup(self.redis.behave, None)
+        for name in ("garbage", "error", "loading", "no-auth", "cut", "closed", "long", "deep", "silent"):
+            with self.subTest(name):
+                self.redis.behave(*REPLIES[name])
+                result = self.checked()
+                lines = self.errors(result, "redis")
+                self.assertEqual((len(lines), result.code), (1, UNAVAILABLE), result.out)
+                self.assertNotRegex(lines[0], r"[\x00-\x1f\x7f]")
+
+    def test_certificates(self) -> None:
+        mine, other = self_signed(self.dir, "mine"), self_signed(self.dir, "other")
+        registry = fakes.Registry(tls=mine)
+        self.addCleanup(registry.close)
+        registry.schema(1, SCHEMA)
+        for ca, good in ((mine[0], True), (other[0], False), (None, False), (mine[1], False), ("/nowhere.pem", False)):
+            with self.subTest(ca=ca):
+                more = {"ca_file": str(ca)} if ca else {}
+                result = self.checked(registry={"url": registry.url, **more})
+                lines = self.errors(result, "registry")
+                self.assertEqual(not lines, good, result.out)
+                self.assertEqual(result.code == 0, good, result.out)
+                self.assertTrue(good or "localhost" in lines[0] or "nowhere" in lines[0], lines)
+
+    def asked(self, uptake: Uptake, request: bytes, wait: float = 1) -> bytes:
+        """The first bytes of the answer to a raw request; empty if the other side hangs up or says nothing."""
+        with socket.create_connection(("127.0.0.1", uptake.admin_port), timeout=wait) as sock:
+            try:
+                for at in range(0, len(request), 1 << 16):
+                    sock.sendall(request[at : at + (1 << 16)])
+                return sock.recv(4096)
+            except OSError:
+                return b""
+
+    def test_admin(self) -> None:
+        """Hostile requests, each with an answer that refuses it or none; the probes answer all along."""
+        token = self.dir / "token"
+        token.write_text("open sesame")
+        token.chmod(0o600)
+        end = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        auth = b"Authorization: Bearer open sesame\r\n"
+        admin = {"token_file": str(token)}
+        with Uptake(merged(self.config("chk"), {"admin": admin}), name="bad-requests", env=SANITIZERS) as uptake:
+            idle = [socket.create_connection(("127.0.0.1", uptake.admin_port)) for _ in range(40)]
+            for sock in idle[:20]:
+                sock.sendall(b"GET /metrics HTTP/1.1\r\nHost:")  # and never the rest
+            for request, answer in (
+                (b"\x16\x03\x01\x02\x00\x01\x00" + bytes(range(256)), rb"\Z|HTTP/1.. 4"),
+                (b"\0" * 5000, rb"\Z|HTTP/1.. 4"),
+                (b"GET\r\n\r\n", rb"\Z|HTTP/1.. 4"),
+                (b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", rb"\Z|HTTP/1.. [45]"),
+                (b"GET /metrics" + end + b"X: " + b"a" * (1 << 20) + b"\r\n\r\n", rb"\Z|HTTP/1.. 4"),
+                (b"GET /metrics" + end + b"X: a\r\n" * 100_000 + b"\r\n", rb"\Z|HTTP/1.. 4"),
+                (b"GET /" + b"a" * (1 << 20) + end + b"\r\n", rb"\Z|HTTP/1.. 4"),
+                (b"GET /../../../../etc/passwd" + end + auth + b"\r\n", rb"HTTP/1.1 404"),
+                (b"GET /%2e%2e/%2e%2e/etc/passwd" + end + auth + b"\r\n", rb"HTTP/1.1 404"),
+                (b"GET /%00" + end + auth + b"\r\n", rb"HTTP/1.1 40[04]|HTTP/1.1 200"),
+                (b"GET http://elsewhere/" + end + auth + b"\r\n", rb"\Z|HTTP/1.1 [45]"),
+                (b"GET /account.json?id=" + b"%ff" * 300 + end + auth + b"\r\n", rb"HTTP/1.1 400"),
+                (b"GET /account.json?id=" + b"a" * 257 + end + auth + b"\r\n", rb"HTTP/1.1 400"),
+                (b"GET /account.json?id=%0d%0aDEL%20x" + end + auth + b"\r\n", rb"HTTP/1.1 404"),
+                (b"DELETE /metrics" + end + auth + b"\r\n", rb"HTTP/1.1 405"),
+                (b"POST /metrics" + end + auth + b"Content-Length: 99999999999\r\n\r\n", rb"HTTP/1.1 4"),
+                (b"GET /metrics" + end + auth + b"Content-Length: -1\r\n\r\n", rb"\Z|HTTP/1.1 4"),
+                (b"GET /metrics" + end + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", rb"HTTP/1.1 4"),
+                (b"GET /metrics" + end + b"\r\n", rb"HTTP/1.1 401"),
+                (b"GET /metrics" + end + b"Authorization: Bearer open\r\n\r\n", rb"HTTP/1.1 401"),
+                (b"GET /metrics" + end + b"Authorization: Bearer open sesame2\r\n\r\n", rb"HTTP/1.1 401"),
+                (b"GET /metrics" + end + b"Authorization: Bearer " + b"x" * 8000 + b"\r\n\r\n", rb"HTTP/1.1 401"),
+                (b"GET /metrics" + end + b"Authorization:\r\n\r\n", rb"HTTP/1.1 401"),
+                (b"GET /metrics" + end + auth + b"\r\n", rb"HTTP/1.1 200"),
+            ):
+                with self.subTest(request[:60]):
+                    self.assertRegex(self.asked(uptake, request), rb"\A(?:" + answer + rb")")
+                    self.assertEqual(uptake.get("/healthz")[0], 200)
+            for sock in idle:
+                sock.close()
+            many = [socket.create_connection(("127.0.0.1", uptake.admin_port)) for _ in range(300)]  # 64 are served
+            for sock in many:
+                sock.close()
+            wait_until("a probe after the crowd", lambda: uptake.get("/healthz")[0] == 200, 10)
             self.ended(uptake)
 
 
