@@ -13,6 +13,7 @@
 
 #include "ingest/avro/decoder.h"
 #include "ingest/command.h"
+#include "ingest/input.h"
 #include "ingest/kafka/client.h"
 #include "ingest/kafka/topics.h"
 #include "ingest/lane.h"
@@ -108,11 +109,8 @@ check_schema_file(struct check *check)
     struct upt_error err;
     upt_status status = upt_read_file(config->input_schema_file, FILE_MAX, &schema, &err);
     if (status == UPT_OK) {
-        const struct upt_decoder_config bare = {.schema = {.p = schema.p, .len = (uint32_t)schema.len},
-                                                .max_record_bytes = config->max_record_bytes,
-                                                .max_batch_events = config->max_batch_events,
-                                                .max_depth = config->max_depth};
-        status = upt_decoder_create(&bare, &decoder, &err);
+        struct upt_str text = {.p = schema.p, .len = (uint32_t)schema.len};
+        status = upt_input_decoder_of(config, text, NULL, &decoder, &err);
     }
     if (status != UPT_OK) {
         fault(check, "schema", &err);
@@ -180,6 +178,9 @@ info_value(const char *info, const char *name, char *buf, size_t cap)
     len = len < cap ? len : cap - 1;
     memcpy(buf, at != NULL ? at + strlen(name) : "", len);
     buf[len] = '\0';
+    for (char *p = buf; *p != '\0'; p++) {
+        *p = (char)(*p < 0x20 || *p == 0x7F ? '?' : *p); /* no word of a server steers the terminal */
+    }
 }
 
 static void
@@ -217,8 +218,8 @@ check_redis(struct check *check)
     }
     redisReply *pong = redisCommand(redis, "PING");
     if (pong == NULL || pong->type == REDIS_REPLY_ERROR) {
-        finding(check, "error", "redis", "PING: %s", pong != NULL ? pong->str : redis->errstr);
-        check->away = true;
+        (void)upt_fail(&err, UPT_EUNAVAIL, "PING: %s", pong != NULL ? pong->str : redis->errstr);
+        fault(check, "redis", &err);
     } else {
         check_redis_info(check, redis);
     }

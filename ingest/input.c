@@ -35,16 +35,27 @@ upt_input_close(struct upt_input *input)
 }
 
 upt_status
-upt_input_decoder(const struct upt_input *input, struct upt_decoder **ret, struct upt_error *reterr)
+upt_input_decoder_of(const struct upt_config *config, struct upt_str schema, struct upt_registry *registry,
+                     struct upt_decoder **ret, struct upt_error *reterr)
 {
-    const struct upt_config *config = input->config;
     const struct upt_decoder_config decoder = {.framed = strcmp(config->input_framing, "none") != 0,
-                                               .schema = {.p = input->schema.p, .len = (uint32_t)input->schema.len},
-                                               .registry = input->registry,
+                                               .schema = schema,
+                                               .registry = registry,
                                                .max_record_bytes = config->max_record_bytes,
                                                .max_batch_events = config->max_batch_events,
                                                .max_depth = config->max_depth};
-    return upt_decoder_create(&decoder, ret, reterr);
+    upt_status status = upt_decoder_create(&decoder, ret, reterr);
+    if (status != UPT_OK && !decoder.framed && reterr != NULL) {
+        status = upt_fail(reterr, status, "%s: %s", config->input_schema_file, reterr->msg);
+    }
+    return status;
+}
+
+upt_status
+upt_input_decoder(const struct upt_input *input, struct upt_decoder **ret, struct upt_error *reterr)
+{
+    struct upt_str schema = {.p = input->schema.p, .len = (uint32_t)input->schema.len};
+    return upt_input_decoder_of(input->config, schema, input->registry, ret, reterr);
 }
 
 upt_status

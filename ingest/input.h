@@ -14,6 +14,11 @@ struct upt_input {
 UPT_NODISCARD upt_status upt_input_open(struct upt_input *input, const struct upt_config *config,
                                         struct upt_error *reterr);
 void upt_input_close(struct upt_input *input); /* after its decoders are gone */
+/* A decoder for a configuration's input: of a schema for bare records, else of a registry. What is wrong with the
+ * schema is told with its file's name. */
+UPT_NODISCARD upt_status upt_input_decoder_of(const struct upt_config *config, struct upt_str schema,
+                                              struct upt_registry *registry, struct upt_decoder **ret,
+                                              struct upt_error *reterr);
 UPT_NODISCARD upt_status upt_input_decoder(const struct upt_input *input, struct upt_decoder **ret,
                                            struct upt_error *reterr);
 /* upt_decoder_decode that waits for the registry, for its time-out and a second. */

@@ -317,7 +317,11 @@ open_decoder(struct upt_lane *lane, struct upt_error *reterr)
                                                .max_record_bytes = config->max_record_bytes,
                                                .max_batch_events = config->max_batch_events,
                                                .max_depth = config->max_depth};
-    return upt_decoder_create(&decoder, &lane->decoder, reterr);
+    upt_status status = upt_decoder_create(&decoder, &lane->decoder, reterr);
+    if (status != UPT_OK && !decoder.framed && reterr != NULL) {
+        status = upt_fail(reterr, status, "%s: %s", config->input_schema_file, reterr->msg);
+    }
+    return status;
 }
 
 static upt_status

@@ -16,6 +16,7 @@
 #include "uptake/time.h"
 
 #define DEAD_HEADERS 8
+#define TOLD_AGAIN_MS (30 * UPT_SECOND_MS)
 
 static const char *const dead_header_names[DEAD_HEADERS] = {"uptake.reason",    "uptake.detail", "uptake.topic",
                                                             "uptake.partition", "uptake.offset", "uptake.timestamp",
@@ -315,9 +316,14 @@ decode(struct upt_part *part, const struct upt_input *rec, struct upt_decoded *r
     if (upt_decoder_decode(lane->decoder, rec->key, rec->value, ret, &err) == UPT_OK) {
         return true;
     }
-    if (err.code != UPT_EAGAIN) {
-        upt_log_limited(UPT_LOG_WARNING, "lane", "%s [%d] waits at offset %lld: %s", lane->config->input_topic,
-                        part->id, (long long)rec->offset, err.msg);
+    /* Each partition by itself: one that waits must not keep the others' reasons from the log. */
+    int64_t now_ms = upt_mono_ms();
+    if (err.code != UPT_EAGAIN &&
+        (part->told_ms == 0 || part->told_offset != rec->offset || now_ms - part->told_ms >= TOLD_AGAIN_MS)) {
+        part->told_ms = now_ms;
+        part->told_offset = rec->offset;
+        upt_log(UPT_LOG_WARNING, "lane", "%s [%d] waits at offset %lld: %s", lane->config->input_topic, part->id,
+                (long long)rec->offset, err.msg);
     }
     return false;
 }

@@ -62,6 +62,8 @@ struct upt_part {
     struct upt_pos published;  /* decisions at or before it are left out: they are committed */
     struct upt_intake *intake; /* while active */
     bool poisoned;             /* a gap or damage was met: no record is taken any more */
+    int64_t told_ms;           /* when it was last told that the partition waits, … */
+    int64_t told_offset;       /* … and of which record */
 
     struct upt_progress progress; /* epoch, places of wall ticks after R */
     size_t place_i;               /* the next place to be replayed */

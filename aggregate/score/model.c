@@ -454,6 +454,7 @@ upt_model_load(const char *path, struct upt_model **ret, struct upt_error *reter
     if (path != NULL && path[0] != '\0') {
         upt_status status = upt_text_read(path, &file, reterr);
         if (status != UPT_OK) {
+            upt_buf_fini(&file);
             return status;
         }
         text = (struct upt_str){file.p, (uint32_t)file.len};

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "ingest/base/utf8.h"
+
 /* Cuts a character that truncation split, so that the message stays UTF-8. */
 static void
 trim_partial(char *msg, size_t len)
@@ -28,6 +30,23 @@ trim_partial(char *msg, size_t len)
     }
 }
 
+/* One line of UTF-8 whatever was put into it: bytes of a file, of a server. Such bytes also steer terminals. */
+static void
+make_plain(char *msg)
+{
+    unsigned char *p = (unsigned char *)msg;
+    for (size_t left = strlen(msg); left > 0;) {
+        size_t len = upt_utf8_sequence(p, left);
+        bool control = *p < 0x20 || *p == 0x7F || (len == 2 && p[0] == 0xC2 && p[1] < 0xA0);
+        len = len > 0 ? len : 1;
+        if (control || (len == 1 && *p >= 0x80)) {
+            memset(p, *p == '\n' || *p == '\t' ? ' ' : '?', len);
+        }
+        p += len;
+        left -= len;
+    }
+}
+
 upt_status
 upt_fail(struct upt_error *err, upt_status code, const char *fmt, ...)
 {
@@ -42,6 +61,7 @@ upt_fail(struct upt_error *err, upt_status code, const char *fmt, ...)
     if (n >= (int)sizeof(made.msg)) {
         trim_partial(made.msg, sizeof(made.msg) - 1);
     }
+    make_plain(made.msg);
     *err = made;
     return code;
 }
