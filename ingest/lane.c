@@ -362,7 +362,8 @@ upt_lane_start(struct upt_shared *shared, int index, struct upt_lane **ret, stru
     snprintf(lane->checkpoint_id, sizeof(lane->checkpoint_id), "%s-checkpoint", lane->id);
     lane->parts_n = shared->partitions;
     lane->parts = calloc((size_t)shared->partitions, sizeof(struct upt_part *));
-    lane->days = calloc(UPT_FEATURES_PUSHED_MAX, sizeof(*lane->days));
+    lane->days_cap = 64;
+    lane->days = calloc(lane->days_cap, sizeof(*lane->days));
     lane->metrics = upt_board_metrics(shared->board);
     lane->restore_metrics = upt_board_metrics(shared->board);
     lane->output_metrics = upt_board_metrics(shared->board);

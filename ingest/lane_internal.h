@@ -14,8 +14,6 @@
 #include "ingest/kafka/restore.h"
 #include "ingest/lane.h"
 
-#define UPT_FEATURES_PUSHED_MAX 8192 /* entries of one account's feature hash in one row */
-
 /* A record of the input. */
 struct upt_input {
     int64_t offset, ts;
@@ -141,7 +139,8 @@ struct upt_lane {
     int32_t parts_n;
     struct upt_part *current; /* whose record or tick is being applied */
     struct upt_buf scratch, key, value;
-    struct upt_feature_days *days;
+    struct upt_feature_days *days; /* scratch */
+    size_t days_cap;
     int64_t board_ms;
     uint64_t posted_bytes;
 };

@@ -4,10 +4,14 @@
  * that any row of the partition in Redis may carry, so that no row ever goes back, (c) the partition's epoch is
  * committed, and (d) so is the place of the last wall tick. While the ring is full, or Redis away, what changed stays a
  * mark on the account: its size is bounded by the accounts. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ingest/lane_internal.h"
+#include "uptake/assert.h"
 #include "uptake/time.h"
+
+#define FEATURES_A_FRAME 4096 /* up to 128 bytes each: half a MiB */
 
 static struct upt_str
 str_of(const struct upt_buf *buf)
@@ -53,19 +57,50 @@ push_forgotten(struct upt_part *part)
     }
 }
 
+/* Entries of the account's hash of features, all of them, into lane->days. */
+static size_t
+take_features(struct upt_part *part, struct upt_account *acct)
+{
+    struct upt_lane *lane = part->lane;
+    size_t n = upt_state_row_features(part->st, acct, lane->days, lane->days_cap);
+    if (n > lane->days_cap) {
+        struct upt_feature_days *grown = realloc(lane->days, n * sizeof(*grown));
+        upt_assert(grown != NULL);
+        lane->days = grown;
+        lane->days_cap = n;
+        n = upt_state_row_features(part->st, acct, lane->days, lane->days_cap);
+    }
+    return n;
+}
+
+/* A row with many features takes several frames, since one must fit into the ring. */
+static bool
+push_row(struct upt_part *part, struct upt_row *row, size_t n)
+{
+    struct upt_lane *lane = part->lane;
+    size_t at = 0;
+    do {
+        size_t some = n - at < FEATURES_A_FRAME ? n - at : FEATURES_A_FRAME;
+        if (!upt_view_push_row(lane->view, row, lane->days + at, some)) {
+            return false;
+        }
+        row->whole = false; /* what follows is added */
+        row->changed = UPT_ROW_FEATURES;
+        at += some;
+    } while (at < n);
+    return true;
+}
+
 static bool
 push_rows(struct upt_part *part)
 {
-    struct upt_lane *lane = part->lane;
     struct upt_account *acct;
     while (upt_state_next_dirty(part->st, &acct)) {
         struct upt_row row;
         upt_state_row(part->st, acct, &row);
-        size_t n = upt_state_row_features(part->st, acct, lane->days, UPT_FEATURES_PUSHED_MAX);
-        n = n > UPT_FEATURES_PUSHED_MAX ? UPT_FEATURES_PUSHED_MAX : n;
-        row.changed = upt_state_row_changed(acct, &row, lane->days, n);
-        n = (row.changed & UPT_ROW_FEATURES) != 0 ? n : 0;
-        if (!upt_view_push_row(lane->view, &row, lane->days, n)) {
+        size_t n = take_features(part, acct);
+        row.changed = upt_state_row_changed(acct, &row, part->lane->days, n);
+        if (!push_row(part, &row, (row.changed & UPT_ROW_FEATURES) != 0 ? n : 0)) {
             upt_state_mark_dirty(part->st, acct); /* also: write it whole */
             return false;
         }

@@ -1,11 +1,11 @@
-"""A million accounts: memory, and the time to restore them all.
+"""A million accounts: memory, the time to restore them all, and the time to publish them all again.
 
     ACCOUNTS=1000000 tests/support/python.sh tests/bench/million.py
 
 Quantity: resident memory of the process (VmRSS, VmHWM) with every account active within the last day (10 users and 10
 features each, scores on) and the ids of the last ten minutes at 10,000 events a second; then the seconds from the start
-of a new process to the last partition restored (its log says so), with the process on one core. Variables: ACCOUNTS,
-PARTITIONS.
+of a new process to the last partition restored (its log says so), with the process on one core; then the seconds from
+FLUSHALL to as many keys as before. Variables: ACCOUNTS, PARTITIONS.
 """
 
 from __future__ import annotations
@@ -83,6 +83,13 @@ def main() -> None:
         accounts = sum(int(re.search(r"with (\d+) accounts", line["msg"])[1]) for line in restored())
         print(f"restored {accounts} accounts: {lines[-1] - launched:.1f} s after the start, {lines[-1] - assigned:.1f} s after "
               f"the assignment, on one core; {resident(second._child.pid)['VmRSS']:.0f} MiB resident", flush=True)
+        os.sched_setaffinity(second._child.pid, range(os.cpu_count() or 1))
+        redis = services.redis.client()
+        wait_for("published", lambda: second.ready() and second.metric("uptake_unpublished_age_seconds") < 3, 600)
+        keys = redis.dbsize()
+        redis.flushall()
+        took = wait_for("published again", lambda: redis.dbsize() >= keys, 600)
+        print(f"{keys} keys are in Redis again {took:.1f} s after FLUSHALL", flush=True)
         second.close()
 
 

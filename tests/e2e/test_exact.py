@@ -12,7 +12,7 @@ import time
 import unittest
 from pathlib import Path
 
-from support.kafka_util import produce
+from support.kafka_util import Message, produce
 from support.services import Services
 from support.uptake_proc import Uptake, config_for
 
@@ -62,6 +62,19 @@ class Exact(unittest.TestCase):
                 self.assertGreaterEqual(traffic.kinds[kind], 10, f"too little of {kind}: {traffic.kinds}")
             seconds = until_end(services, "exact")
             print(f"\n{EVENTS} records in {seconds:.1f} s; {verify(services)}")
+
+    def test_more_features_than_a_frame_holds(self) -> None:
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            traffic = Traffic(services.registry)
+            events = [{"event_id": "", "occurred_at": traffic.start, "account_id": "wide", "user_id": "u", "kind": "USAGE",
+                       "feature": f"feature-{n}", "quantity": 1.0, "duration_ms": None, "properties": {}} for n in range(9000)]
+            records = [Message(b"wide", traffic.batch.encode({"events": events[at : at + 1000]}), timestamp=traffic.start)
+                       for at in range(0, 9000, 1000)]
+            produce(services.kafka.bootstrap, "usage-events", records)
+            until_end(services, "wide")
+            self.assertEqual(services.redis.client().hlen("uptake:account:{wide}:features"), 9000)
+            verify(services)
 
 
 if __name__ == "__main__":
