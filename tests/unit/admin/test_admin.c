@@ -521,10 +521,10 @@ addresses(void **state)
         assert_non_null(strstr(err.msg, "admin.listen"));
         assert_null(fx->admin);
     }
-    config.listen = "localhost:0";
+    config.listen = "127.0.0.1:0";
     assert_int_equal(upt_admin_start(&config, &fx->admin, &err), UPT_OK);
     char taken[32];
-    snprintf(taken, sizeof(taken), "localhost:%u", (unsigned)upt_admin_port(fx->admin));
+    snprintf(taken, sizeof(taken), "127.0.0.1:%u", (unsigned)upt_admin_port(fx->admin));
     config.listen = taken;
     struct upt_admin *second = NULL;
     assert_int_equal(upt_admin_start(&config, &second, &err), UPT_EIO);
