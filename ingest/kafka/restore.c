@@ -229,7 +229,7 @@ fence_record(void *ctx, const rd_kafka_message_t *msg, struct upt_error *reterr)
 static upt_status
 wait_stable(struct upt_restorer *res, struct upt_restored *out, int64_t *ret, struct upt_error *reterr)
 {
-    int64_t low, high, stable;
+    int64_t low = 0, high = 0, stable = 0;
     upt_status status = watermarks(res, res->all, res->config.config->state_topic, out, &low, &high);
     int64_t begun = upt_mono_ms();
     while (status == UPT_OK) {
@@ -317,7 +317,7 @@ static upt_status
 read_once(struct upt_restorer *res, struct upt_restored *out, struct upt_error *reterr)
 {
     struct reading reading = {.res = res, .out = out};
-    int64_t committed, end, low, high;
+    int64_t committed, end, low = 0, high = 0;
     upt_status status = watermarks(res, res->committed, res->config.config->state_topic, out, &low, &high);
     atomic_store(&res->now_target, high - low);
     if (status == UPT_OK) {

@@ -63,12 +63,7 @@ class Tree:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.build = folder / "build"
-        listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True,
-                                capture_output=True).stdout
-        for name in listed.decode().split("\0"):
-            if name and (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
+        shutil.copytree(ROOT, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build", ".git", "__pycache__"))
         self.must(["cmake", "-G", "Ninja", "-S", str(folder), "-B", str(self.build), "-DCMAKE_BUILD_TYPE=Debug",
                    "-DCMAKE_C_FLAGS_DEBUG=-O1", "-DUPTAKE_CRASH_POINTS=ON"])
 
