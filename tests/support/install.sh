@@ -225,6 +225,8 @@ if command -v dpkg-query >/dev/null; then
     fi
     java_suits || test_packages+=(default-jre-headless)
     install_packages "${build_packages[@]}" "${check_packages[@]}" "${test_packages[@]}"
+    # chromedriver looks for localhost, which a folder made by debootstrap does not know.
+    [ -e /etc/hosts ] || echo "127.0.0.1 localhost" | as_root tee /etc/hosts >/dev/null
     install_clang_runtimes
 else
     say "not a Debian system: taking the packages for granted"
