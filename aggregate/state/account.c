@@ -9,8 +9,7 @@
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-#define LINE 64    /* bytes of a cache line */
-#define SCANNED 16 /* users or features that are found by looking at all */
+#define LINE 64 /* bytes of a cache line */
 
 static char *
 id_of(struct upt_account *acct)
@@ -64,8 +63,8 @@ upt_state_prefetch_parts(const struct upt_account *acct)
         return;
     }
     unsigned buckets = acct->rings.n[UPT_R_DAY] + acct->rings.n[UPT_R_HOUR];
-    prefetch(acct->users.v, acct->users.cap > SCANNED ? LINE : acct->users.n * sizeof(*acct->users.v));
-    prefetch(acct->uses.v, acct->uses.cap > SCANNED ? LINE : acct->uses.n * sizeof(*acct->uses.v));
+    prefetch(acct->users.v, upt_users_scanned(&acct->users) ? acct->users.n * sizeof(*acct->users.v) : LINE);
+    prefetch(acct->uses.v, upt_uses_scanned(&acct->uses) ? acct->uses.n * sizeof(*acct->uses.v) : LINE);
     if (buckets > 0) {
         prefetch(&acct->rings.v[acct->rings.n[UPT_R_DAY] - 1], 1);
         prefetch(&acct->rings.v[buckets - 1], 1);
@@ -84,10 +83,10 @@ upt_state_prefetch_event(const struct upt_state *st, const struct upt_account *a
     if (ev->event_id.len > 0) {
         upt_dedup_prefetch_id(acct->dedup, upt_hash(ev->event_id.p, ev->event_id.len));
     }
-    if (acct->users.cap > SCANNED && ev->user_id.len > 0) {
+    if (!upt_users_scanned(&acct->users) && ev->user_id.len > 0) {
         upt_users_prefetch(&acct->users, upt_hash(ev->user_id.p, ev->user_id.len));
     }
-    if (acct->uses.cap > SCANNED && ev->kind == UPT_KIND_USAGE && ev->feature.p != NULL) {
+    if (!upt_uses_scanned(&acct->uses) && ev->kind == UPT_KIND_USAGE && ev->feature.p != NULL) {
         const struct upt_feature *feature =
             upt_features_find(&st->features, ev->feature, upt_hash(ev->feature.p, ev->feature.len));
         if (feature != NULL) {

@@ -15,7 +15,7 @@
 
 _Static_assert(sizeof(struct upt_used) == 8, "the layout that the memory budget counts on");
 
-#define SCAN_MAX 16
+#define SCAN_MAX UPT_USES_SCANNED
 
 struct upt_feature *
 upt_features_find(const struct upt_features *features, struct upt_str name, uint64_t hash)

@@ -55,6 +55,13 @@ struct upt_uses {
     uint32_t n, cap;
 };
 
+#define UPT_USES_SCANNED 16 /* so many are found by looking at all of them */
+static inline bool
+upt_uses_scanned(const struct upt_uses *uses)
+{
+    return uses->cap <= UPT_USES_SCANNED;
+}
+
 /* Asks for the place of a feature in the table of positions; only beyond 16 of them. */
 void upt_uses_prefetch(const struct upt_uses *uses, uint32_t feature);
 struct upt_used *upt_uses_get(struct upt_mem *mem, struct upt_uses *uses, uint32_t feature, bool *ret_new);

@@ -15,7 +15,7 @@
 
 _Static_assert(sizeof(struct upt_user) == 16, "the layout that the memory budget counts on");
 
-#define SCAN_MAX 16
+#define SCAN_MAX UPT_USERS_SCANNED
 
 static size_t
 block_size(uint32_t cap)

@@ -26,6 +26,13 @@ struct upt_users {
     uint32_t total; /* not removed */
 };
 
+#define UPT_USERS_SCANNED 16 /* so many are found by looking at all of them */
+static inline bool
+upt_users_scanned(const struct upt_users *users)
+{
+    return users->cap <= UPT_USERS_SCANNED;
+}
+
 /* Asks for the place of a hash in the table of positions; only beyond 16 users. */
 void upt_users_prefetch(const struct upt_users *users, uint64_t hash);
 struct upt_user *upt_users_find(const struct upt_users *users, uint64_t hash);
