@@ -204,10 +204,14 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
     if (!leaves(part, upt_state_pos(part->st))) {
         return;
     }
-    size_t originals = rec->headers != NULL ? rd_kafka_header_cnt(rec->headers) : 0;
+    rd_kafka_headers_t *original = NULL; /* stays the message's */
+    if (rd_kafka_message_headers(rec->msg, &original) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        original = NULL;
+    }
+    size_t originals = original != NULL ? rd_kafka_header_cnt(original) : 0;
     struct upt_header *headers = calloc(originals + DEAD_HEADERS, sizeof(*headers));
     upt_assert(headers != NULL);
-    size_t n = original_headers(rec->headers, headers);
+    size_t n = original_headers(original, headers);
     char numbers[4][24];
     snprintf(numbers[0], sizeof(numbers[0]), "%d", part->id);
     snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)rec->offset);

@@ -16,9 +16,9 @@
 
 /* A record of the input. */
 struct upt_input {
+    rd_kafka_message_t *msg;
     int64_t offset, ts;
-    struct upt_str key, value;   /* null: null */
-    rd_kafka_headers_t *headers; /* NULL: none */
+    struct upt_str key, value; /* borrow msg; null: null */
 };
 
 /* What decoding ahead gave: of a record with one event. */
@@ -30,20 +30,17 @@ struct upt_ahead {
 
 #define UPT_INTAKE_RECORDS 32
 
-/* Records copied out of librdkafka, to be applied together. Those before `at` have been. */
+/* Records, and ends of the log between them, to be applied together. Those before `at` have been. */
 struct upt_intake {
     struct upt_staged {
-        struct upt_input in; /* key and value: into bytes once all are there; until then `place` counts */
-        size_t place;
+        struct upt_input in;
         uint64_t hash; /* of the key */
         const struct upt_account *acct;
         struct upt_ahead ahead;
     } v[UPT_INTAKE_RECORDS];
     unsigned n, at;
-    struct upt_buf bytes;
     bool held;        /* the schema of the one at `at` is not known yet */
     int64_t retry_ms; /* then: when to try again */
-    int64_t end;      /* the end of the log was met here, behind the batch; −1: no */
 };
 
 struct upt_part {

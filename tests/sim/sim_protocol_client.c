@@ -168,11 +168,9 @@ rd_kafka_header_get_all(const rd_kafka_headers_t *headers, size_t i, const char 
 }
 
 rd_kafka_resp_err_t
-rd_kafka_message_detach_headers(rd_kafka_message_t *msg, rd_kafka_headers_t **ret)
+rd_kafka_message_headers(const rd_kafka_message_t *msg, rd_kafka_headers_t **ret)
 {
-    struct sim_message *message = (struct sim_message *)(void *)msg;
-    *ret = message->headers;
-    message->headers = NULL;
+    *ret = ((const struct sim_message *)(const void *)msg)->headers;
     return *ret != NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : RD_KAFKA_RESP_ERR__NOENT;
 }
 
@@ -660,31 +658,22 @@ rd_kafka_queue_io_event_enable(rd_kafka_queue_t *queue, int fd, const void *payl
     (void)queue, (void)fd, (void)payload, (void)len;
 }
 
-void
-rd_kafka_yield(rd_kafka_t *rk)
-{
-    rk->yielded = true;
-}
-
 /* A few records at a time, so that what a lane does between them is done often. */
-int
-rd_kafka_consume_callback_queue(rd_kafka_queue_t *queue, int timeout_ms,
-                                void (*cb)(rd_kafka_message_t *msg, void *opaque), void *opaque)
+ssize_t
+rd_kafka_consume_batch_queue(rd_kafka_queue_t *queue, int timeout_ms, rd_kafka_message_t **ret, size_t cap)
 {
     (void)timeout_ms;
-    int n = 0, most = 1 + (int)sim_rnd((uint64_t)sim_odds.batch);
+    ssize_t n = 0;
+    size_t most = 1 + (size_t)sim_rnd((uint64_t)sim_odds.batch);
     rd_kafka_t *rk = queue->rk;
-    rk->yielded = false;
-    while (n < most && !rk->yielded) {
+    while (n < (ssize_t)(most < cap ? most : cap)) {
         struct sim_message *got = fetch(rk, queue->part);
         if (got == NULL) {
             break;
         }
         sim_effect(SIM_P_CONSUME, false);
-        cb(&got->msg, opaque);
-        rd_kafka_message_destroy(&got->msg);
+        ret[n++] = &got->msg;
         sim_effect(SIM_P_CONSUME, true);
-        n++;
     }
     return n;
 }

@@ -52,7 +52,7 @@ struct rd_kafka_s {
     struct sim_local *queue, **queue_tail;
     unsigned failed;
     /* consumer */
-    bool subscribed, assigned, lost, yielded;
+    bool subscribed, assigned, lost;
     char member[48];
     int generation;
     enum sim_topic topic;
