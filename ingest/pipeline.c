@@ -17,6 +17,7 @@
 #include "ingest/instance.h"
 #include "ingest/kafka/topics.h"
 #include "ingest/lane.h"
+#include "uptake/assert.h"
 #include "uptake/log.h"
 #include "uptake/time.h"
 
@@ -110,6 +111,7 @@ reload(struct pipeline *pipe)
     if (upt_scoring_load(fresh, &scoring, &err) != UPT_OK) {
         upt_log(UPT_LOG_ERROR, "reload", "kept the former rules and model: %s", err.msg);
     } else {
+        upt_assert(scoring != NULL);
         scoring->older = atomic_load(&pipe->shared.scoring);
         atomic_store(&pipe->shared.scoring, scoring);
         upt_log(UPT_LOG_INFO, "reload", "rules and model read again, configuration hash %s", scoring->config_hash);

@@ -174,7 +174,7 @@ int upt_verify_by_position(const void *a, const void *b); /* of two struct upt_v
 void upt_verify_compare_sum(struct upt_verify *v, const struct upt_verify_part *part, struct upt_state *st,
                             const struct upt_verify_sum *sum, bool own);
 /* A public row against the sum of its parts: n of v->sums from `first` on. */
-void upt_verify_add_up(struct upt_verify *v, struct upt_str feature, const struct upt_verify_hash *row, size_t first,
+void upt_verify_add_up(struct upt_verify *v, struct upt_str feature, const struct upt_verify_hash *hash, size_t first,
                        size_t n);
 
 /* verify_replay.c */

@@ -113,7 +113,7 @@ upt_verify_compare_sum(struct upt_verify *v, const struct upt_verify_part *part,
         values[n++] = row.accounts_total;
         values[n++] = row.open_alerts;
     } else {
-        struct upt_feature_row row;
+        struct upt_feature_row row = {0};
         if (find_feature(st, sum->feature, &row) == upt_state_feature_rows_n(st)) {
             upt_verify_differs(v, "feature %.*s has a part of partition %d, which has no event of it up to offset %lld",
                                (int)sum->feature.len, sum->feature.p, (int)part->id,

@@ -21,7 +21,7 @@ struct upt_str {
 static inline bool
 upt_str_eq(struct upt_str a, struct upt_str b)
 {
-    return a.len == b.len && (a.p == NULL) == (b.p == NULL) && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+    return a.len == b.len && (a.p == NULL || b.p == NULL ? a.p == b.p : memcmp(a.p, b.p, a.len) == 0);
 }
 
 struct upt_str upt_str_of(const char *cstr); /* NULL gives UPT_STR_NULL */

@@ -39,7 +39,7 @@ name_of_key(const char *prefix, struct upt_str key, char *ret)
 {
     size_t head = strlen(prefix) + strlen("feature:{");
     uint32_t n = 0;
-    if (key.len < head + 2 || key.len > head + 1 + 3 * UPT_FEATURE_MAX || key.p[key.len - 1] != '}') {
+    if (key.len < head + 2 || key.len > head + 1 + 3 * (size_t)UPT_FEATURE_MAX || key.p[key.len - 1] != '}') {
         return 0;
     }
     for (size_t i = head; i < (size_t)key.len - 1; i++) {

@@ -370,7 +370,7 @@ feature_days_json(const redisReply *reply)
         used++;
     }
     if (used > 0) {
-        qsort(rows, used, sizeof(rows[0]), by_days);
+        qsort(rows, used, sizeof(json_t *), by_days);
     }
     for (size_t i = 0; i < used; i++) {
         (void)json_array_append_new(list, rows[i]);

@@ -79,7 +79,8 @@ draw_churn(const struct upt_generator *gen, uint64_t *rng, struct upt_gen_accoun
     }
     int64_t span = gen->last_day - acct->born;
     double where = upt_gen_uniform(rng);
-    acct->leaves = acct->churn == UPT_STAYS ? 0 : acct->born + span / 3 + (int64_t)(where * (double)(span * 6 / 10));
+    int64_t within = span * 6 / 10;
+    acct->leaves = acct->churn == UPT_STAYS ? 0 : acct->born + span / 3 + (int64_t)(where * (double)within);
     /* Who says that they leave: those with heavy use at once, of the others some, weeks later. */
     int later = 20 + upt_gen_below(rng, 21);
     bool tells = upt_gen_uniform(rng) < 0.6;

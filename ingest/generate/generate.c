@@ -352,7 +352,7 @@ fill(struct upt_generator *gen, const struct upt_gen_item *item, struct upt_gene
         ev->user_id = UPT_STR_NULL;
         break;
     case UPT_KIND_SEATS:
-        ev->quantity = floor(item->quantity) + 1;
+        ev->quantity = floor((double)item->quantity) + 1;
         ev->user_id = UPT_STR_NULL;
         break;
     default:

@@ -20,7 +20,7 @@
 #define DEDUP_MS (10 * UPT_MINUTE_MS)
 
 const char *const upt_mix_names[UPT_MIX_COUNT] = {
-#define NAME(id, name, reason, weight, framed) [UPT_MIX_##id] = name,
+#define NAME(id, name, reason, weight, framed) [UPT_MIX_##id] = (name),
     UPT_MIX_CASES(NAME)
 #undef NAME
 };
@@ -216,7 +216,7 @@ upt_mix_create(const struct upt_mix_config *config, struct upt_mix **ret, struct
     }
     mix->config = *config;
     mix->config.batch_max = or_else(config->batch_max, 50);
-    mix->config.max_record_bytes = or_else(config->max_record_bytes, 1024 * 1024);
+    mix->config.max_record_bytes = or_else(config->max_record_bytes, INT64_C(1024) * 1024);
     mix->config.max_batch_events = or_else(config->max_batch_events, 10000);
     mix->config.max_depth = or_else(config->max_depth, 32);
     mix->config.max_future_ms = or_else(config->max_future_ms, 5 * UPT_MINUTE_MS);

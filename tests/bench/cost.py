@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from support.services import Services  # noqa: E402
+from support.services import Kafka, Services  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,9 @@ def uptake_round(services: Services, number: int) -> dict[str, float]:
 
 
 def main() -> None:
-    with Services() as services:
+    # A broker as it comes: compiled for speed, and waiting 3 s for further members before a group's first assignment.
+    kafka = Kafka(config={"group.initial.rebalance.delay.ms": 3000}, jit=True)
+    with Services(kafka=kafka) as services:
         services.kafka.create_topic("usage-events", PARTITIONS, TOPIC)
         schema = json.loads((ROOT / "schemas" / ("uptake.v1.UsageBatch.avsc" if BATCH > 1 else "uptake.v1.UsageEvent.avsc")).read_text())
         schema_id = services.registry.register("usage-events-value", schema)
