@@ -7,9 +7,10 @@
  *
  *     header | hash[cap] | at[cap] | index[2 × cap]
  *
- * index is open addressing over words of 20 bits of hash and 12 of slot. Nearly every id is new, and then its 20 bits
- * are found nowhere: one cache line is read, no hash. Words of ids given up stay, and are told by their slot, which is
- * free or holds another hash; when three quarters are taken the index is built anew.
+ * index is open addressing over words of 20 bits of hash and 12 of slot, in which a word's bits of hash tell its place,
+ * too: so an id that is given up is taken out of it, and those behind it move up, without looking at any other hash.
+ * The index never is more than half full. Nearly every id is new, and then its 20 bits are found nowhere: one cache
+ * line is read, no hash.
  *
  * @locality: the thread that owns the state. */
 #include "aggregate/state/dedup.h"
@@ -24,7 +25,7 @@
 struct upt_dedup {
     int64_t base; /* what at[] is relative to */
     uint16_t head, n, cap;
-    uint16_t indexed; /* words of the index that are taken */
+    uint16_t shift; /* of a word of the index to its place; only beyond SCAN_MAX */
     uint64_t hash[];
 };
 
@@ -47,6 +48,12 @@ static const uint32_t *
 at_const(const struct upt_dedup *dedup)
 {
     return (const uint32_t *)(const void *)(dedup->hash + dedup->cap);
+}
+
+static uint32_t *
+index_of(const struct upt_dedup *dedup)
+{
+    return (uint32_t *)(uintptr_t)(at_const(dedup) + dedup->cap);
 }
 
 /* Never 0, which is a free word. */
@@ -72,13 +79,12 @@ clock_of(const struct upt_dedup *dedup, uint16_t slot)
 static bool
 find_by_index(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 {
-    const uint32_t *index = at_const(dedup) + dedup->cap;
+    const uint32_t *index = index_of(dedup);
     uint32_t mask = 2U * dedup->cap - 1;
     uint32_t tag = word_of(hash, 0);
-    for (uint32_t i = (uint32_t)hash & mask; index[i] != 0; i = (i + 1) & mask) {
+    for (uint32_t i = tag >> dedup->shift; index[i] != 0; i = (i + 1) & mask) {
         uint16_t slot = index[i] & (UPT_DEDUP_MAX - 1);
-        if ((index[i] ^ tag) < UPT_DEDUP_MAX && dedup->hash[slot] == hash &&
-            (((uint32_t)slot - dedup->head) & (dedup->cap - 1U)) < dedup->n && clock_of(dedup, slot) > after) {
+        if ((index[i] ^ tag) < UPT_DEDUP_MAX && dedup->hash[slot] == hash && clock_of(dedup, slot) > after) {
             return true;
         }
     }
@@ -98,7 +104,7 @@ upt_dedup_prefetch_id(const struct upt_dedup *dedup, uint64_t hash)
 {
     if (dedup != NULL && dedup->cap > SCAN_MAX) {
         uint16_t slot = slot_of(dedup, dedup->n);
-        __builtin_prefetch(at_const(dedup) + dedup->cap + ((uint32_t)hash & (2U * dedup->cap - 1)));
+        __builtin_prefetch(&index_of(dedup)[word_of(hash, 0) >> dedup->shift]);
         __builtin_prefetch(&dedup->hash[slot]);
         __builtin_prefetch(&at_const(dedup)[slot]);
         __builtin_prefetch(&at_const(dedup)[dedup->head]);
@@ -114,9 +120,9 @@ upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
     if (dedup->cap > SCAN_MAX) {
         return find_by_index(dedup, hash, after);
     }
-    for (uint32_t i = 0; i < dedup->n; i++) {
-        uint16_t slot = slot_of(dedup, i);
-        if (dedup->hash[slot] == hash && clock_of(dedup, slot) > after) {
+    for (uint16_t slot = 0; slot < dedup->cap; slot++) {
+        if (dedup->hash[slot] == hash && (((uint32_t)slot - dedup->head) & (dedup->cap - 1U)) < dedup->n &&
+            clock_of(dedup, slot) > after) {
             return true;
         }
     }
@@ -126,24 +132,35 @@ upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 static void
 put_index(struct upt_dedup *dedup, uint16_t slot)
 {
-    uint32_t *index = at_of(dedup) + dedup->cap;
+    uint32_t *index = index_of(dedup);
     uint32_t mask = 2U * dedup->cap - 1;
-    uint32_t i = (uint32_t)dedup->hash[slot] & mask;
+    uint32_t word = word_of(dedup->hash[slot], slot);
+    uint32_t i = word >> dedup->shift;
     while (index[i] != 0) {
         i = (i + 1) & mask;
     }
-    index[i] = word_of(dedup->hash[slot], slot);
-    dedup->indexed++;
+    index[i] = word;
 }
 
 static void
-build_index(struct upt_dedup *dedup)
+take_from_index(struct upt_dedup *dedup, uint16_t slot)
 {
-    memset(at_of(dedup) + dedup->cap, 0, 2 * sizeof(uint32_t) * dedup->cap);
-    dedup->indexed = 0;
-    for (uint32_t i = 0; i < dedup->n; i++) {
-        put_index(dedup, slot_of(dedup, i));
+    uint32_t *index = index_of(dedup);
+    uint32_t mask = 2U * dedup->cap - 1;
+    uint32_t word = word_of(dedup->hash[slot], slot);
+    uint32_t hole = word >> dedup->shift;
+    while (index[hole] != word) {
+        hole = (hole + 1) & mask;
     }
+    /* Move back what stands behind the hole, unless that would put it before its own place. */
+    for (uint32_t i = (hole + 1) & mask; index[i] != 0; i = (i + 1) & mask) {
+        uint32_t home = index[i] >> dedup->shift;
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            index[hole] = index[i];
+            hole = i;
+        }
+    }
+    index[hole] = 0;
 }
 
 /* Appends; there is room. */
@@ -157,13 +174,23 @@ append(struct upt_dedup *dedup, uint64_t hash, int64_t clock)
     dedup->hash[slot] = hash;
     at_of(dedup)[slot] = (uint32_t)(clock - dedup->base);
     dedup->n++;
-    if (dedup->cap <= SCAN_MAX) {
-        return;
-    }
-    if (2 * (dedup->indexed + 1U) > 3U * dedup->cap) { /* three quarters of 2 × cap */
-        build_index(dedup);
-    } else {
+    if (dedup->cap > SCAN_MAX) {
         put_index(dedup, slot);
+    }
+}
+
+/* Gives up the oldest. */
+static void
+drop(struct upt_dedup *dedup)
+{
+    bool indexed = dedup->cap > SCAN_MAX;
+    if (indexed) {
+        take_from_index(dedup, dedup->head);
+    }
+    dedup->head = slot_of(dedup, 1);
+    dedup->n--;
+    if (indexed && dedup->n > 0) { /* the next to go, at the account's next event */
+        __builtin_prefetch(&index_of(dedup)[word_of(dedup->hash[dedup->head], 0) >> dedup->shift]);
     }
 }
 
@@ -173,6 +200,7 @@ resize(struct upt_mem *mem, struct upt_dedup **dedup_p, uint32_t cap)
     struct upt_dedup *old = *dedup_p;
     struct upt_dedup *fresh = upt_mem_resize(mem, NULL, 0, byte_size(cap));
     fresh->cap = (uint16_t)cap;
+    fresh->shift = (uint16_t)(31 - upt_lowest_bit(cap)); /* a place in 2 × cap words */
     for (uint32_t i = 0; old != NULL && i < old->n; i++) {
         uint16_t slot = slot_of(old, i);
         append(fresh, old->hash[slot], clock_of(old, slot));
@@ -185,8 +213,7 @@ static void
 drop_expired(struct upt_dedup *dedup, int64_t after)
 {
     while (dedup->n > 0 && clock_of(dedup, dedup->head) <= after) {
-        dedup->head = slot_of(dedup, 1);
-        dedup->n--;
+        drop(dedup);
     }
 }
 
@@ -216,8 +243,7 @@ upt_dedup_add(struct upt_mem *mem, struct upt_dedup **dedup_p, uint64_t hash, in
             resize(mem, dedup_p, dedup->cap * 2U);
             dedup = *dedup_p;
         } else {
-            dedup->head = slot_of(dedup, 1);
-            dedup->n--;
+            drop(dedup);
             evicted = true;
         }
     }
