@@ -80,7 +80,7 @@ upt_state_prefetch_event(const struct upt_state *st, struct upt_hint *hint, cons
     if (acct == NULL) {
         return;
     }
-    if (ev->event_id.len > 0) {
+    if (ev->event_id.len > 0 && acct->dedup != NULL) {
         upt_dedup_prefetch_id(acct->dedup, hint->id);
     }
     if (!upt_users_scanned(&acct->users) && ev->user_id.len > 0) {
