@@ -265,7 +265,8 @@ explain_reason(char *buf, size_t cap, upt_reason reason, const struct upt_event 
 }
 
 static void
-count_events(struct upt_part *part, const struct upt_input *rec, const struct upt_decoded *decoded)
+count_events(struct upt_part *part, const struct upt_input *rec, const struct upt_decoded *decoded,
+             const struct upt_ahead *ahead)
 {
     struct upt_lane *lane = part->lane;
     upt_reason first = UPT_REASON_NONE;
@@ -275,7 +276,9 @@ count_events(struct upt_part *part, const struct upt_input *rec, const struct up
         const struct upt_event *ev = &decoded->events[i];
         upt_reason reason = upt_state_judge(part->st, ev, rec->ts);
         if (reason == UPT_REASON_NONE) {
-            upt_metric_add(lane->metrics, upt_state_apply(part->st, rec->key, ev) ? UPT_M_EVENTS : UPT_M_DUPLICATES, 1);
+            bool counted = ahead->ready ? upt_state_apply_hinted(part->st, rec->key, ev, &ahead->hint)
+                                        : upt_state_apply(part->st, rec->key, ev);
+            upt_metric_add(lane->metrics, counted ? UPT_M_EVENTS : UPT_M_DUPLICATES, 1);
             continue;
         }
         if (first == UPT_REASON_NONE) {
@@ -364,7 +367,7 @@ upt_part_apply(struct upt_part *part, const struct upt_input *rec, const struct 
     } else if (decoded.reason != UPT_REASON_NONE) {
         dead_letter(part, rec, decoded.reason, decoded.detail, &decoded, UPT_STR_NULL);
     } else {
-        count_events(part, rec, &decoded);
+        count_events(part, rec, &decoded, ahead);
     }
     return true;
 }

@@ -78,15 +78,15 @@ prepare(struct upt_part *part)
 {
     struct upt_intake *intake = part->intake;
     for (unsigned i = 0; i < intake->n; i++) {
-        intake->v[i].acct = upt_state_prefetch_account(part->st, intake->v[i].hash);
+        upt_state_prefetch_account(part->st, intake->v[i].hash, &intake->v[i].ahead.hint);
     }
     for (unsigned i = 0; i < intake->n; i++) {
-        upt_state_prefetch_parts(intake->v[i].acct);
+        upt_state_prefetch_parts(&intake->v[i].ahead.hint);
         upt_part_look_ahead(part, &intake->v[i].in, &intake->v[i].ahead);
     }
     for (unsigned i = 0; i < intake->n; i++) {
         if (intake->v[i].ahead.ready) {
-            upt_state_prefetch_event(part->st, intake->v[i].acct, &intake->v[i].ahead.event);
+            upt_state_prefetch_event(part->st, &intake->v[i].ahead.hint, &intake->v[i].ahead.event);
         }
     }
 }

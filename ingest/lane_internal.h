@@ -26,6 +26,7 @@ struct upt_ahead {
     bool ready, has_schema_id;
     int32_t schema_id;
     struct upt_event event; /* slices borrow the record */
+    struct upt_hint hint;   /* complete if ready */
 };
 
 #define UPT_INTAKE_RECORDS 32
@@ -35,7 +36,6 @@ struct upt_intake {
     struct upt_staged {
         struct upt_input in;
         uint64_t hash; /* of the key */
-        const struct upt_account *acct;
         struct upt_ahead ahead;
     } v[UPT_INTAKE_RECORDS];
     unsigned n, at;

@@ -4,8 +4,6 @@
  * hang off it, each there only when it holds something.
  *
  * @locality: the thread that owns the state. */
-#include <string.h>
-
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
@@ -45,20 +43,20 @@ upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash)
     }
 }
 
-const struct upt_account *
-upt_state_prefetch_account(const struct upt_state *st, uint64_t hash)
+void
+upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt_hint *ret)
 {
     size_t pos = hash;
-    const struct upt_account *acct = upt_table_next(&st->accounts, hash, &pos);
-    if (acct != NULL) {
-        prefetch(acct, block_size(ext_size(st), LINE));
+    *ret = (struct upt_hint){.key = hash, .acct = upt_table_next(&st->accounts, hash, &pos), .removed = st->removed};
+    if (ret->acct != NULL) {
+        prefetch(ret->acct, block_size(ext_size(st), LINE));
     }
-    return acct;
 }
 
 void
-upt_state_prefetch_parts(const struct upt_account *acct)
+upt_state_prefetch_parts(const struct upt_hint *hint)
 {
+    const struct upt_account *acct = hint->acct;
     if (acct == NULL) {
         return;
     }
@@ -75,23 +73,21 @@ upt_state_prefetch_parts(const struct upt_account *acct)
 }
 
 void
-upt_state_prefetch_event(const struct upt_state *st, const struct upt_account *acct, const struct upt_event *ev)
+upt_state_prefetch_event(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev)
 {
+    const struct upt_account *acct = hint->acct;
+    upt_hint_complete(st, hint, ev);
     if (acct == NULL) {
         return;
     }
-    if (ev->event_id.len > 0) {
-        upt_dedup_prefetch_id(acct->dedup, upt_hash(ev->event_id.p, ev->event_id.len));
+    if (ev->event_id.len > 0 && acct->dedup != NULL) {
+        upt_dedup_prefetch_id(acct->dedup, hint->id);
     }
     if (!upt_users_scanned(&acct->users) && ev->user_id.len > 0) {
-        upt_users_prefetch(&acct->users, upt_hash(ev->user_id.p, ev->user_id.len));
+        upt_users_prefetch(&acct->users, hint->user);
     }
-    if (!upt_uses_scanned(&acct->uses) && ev->kind == UPT_KIND_USAGE && ev->feature.p != NULL) {
-        const struct upt_feature *feature =
-            upt_features_find(&st->features, ev->feature, upt_hash(ev->feature.p, ev->feature.len));
-        if (feature != NULL) {
-            upt_uses_prefetch(&acct->uses, feature->id);
-        }
+    if (!upt_uses_scanned(&acct->uses) && hint->feature != NULL) {
+        upt_uses_prefetch(&acct->uses, hint->feature->id);
     }
 }
 
@@ -100,7 +96,7 @@ upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash
 {
     struct upt_account *acct;
     for (size_t pos = hash; (acct = upt_table_next(&st->accounts, hash, &pos)) != NULL;) {
-        if (acct->id_len == key.len && memcmp(id_of(acct), key.p, key.len) == 0) {
+        if (upt_account_is(acct, key)) {
             return acct;
         }
     }
@@ -141,12 +137,9 @@ upt_account_free(struct upt_state *st, struct upt_account *acct)
 }
 
 void
-upt_account_roll(struct upt_state *st, struct upt_account *acct)
+upt_account_roll_on(struct upt_state *st, struct upt_account *acct)
 {
     int64_t today = st->now.b[UPT_R_DAY];
-    if (acct->day == today) {
-        return;
-    }
     upt_users_roll(&acct->users, &st->now, today - acct->day);
     upt_uses_roll(&acct->uses, today - acct->day);
     upt_pairs_roll(&st->mem, &acct->pairs, acct->day, today);
@@ -202,6 +195,7 @@ upt_account_remove(struct upt_state *st, struct upt_account *acct)
     upt_item_gone(st, &acct->item);
     upt_records_push(&st->forgotten, upt_account_id(acct), UPT_STR_NULL);
     upt_table_remove(&st->accounts, acct->hash, acct);
+    st->removed++;
     upt_account_free(st, acct);
     upt_metric_add(st->config.metrics, UPT_M_FORGOTTEN, 1);
 }
@@ -270,8 +264,7 @@ upt_account_timer(const struct upt_account *acct)
 void
 upt_account_touch(struct upt_state *st, struct upt_account *acct, int32_t open_alerts_delta)
 {
-    upt_item_changed(st, &acct->item);
-    upt_item_dirty(st, &acct->item);
+    upt_item_touch(st, &acct->item);
     if (open_alerts_delta != 0) {
         acct->open_alerts += open_alerts_delta;
         st->totals.open_alerts += open_alerts_delta;

@@ -5,11 +5,14 @@
  *
  * One block, of which the last part is there only beyond 16 ids (fewer are found by looking at all):
  *
- *     header | hash[cap] | at[cap] | index[2 × cap]
+ *     header | id[cap] | index[2 × cap]
  *
  * index is open addressing over words of 20 bits of hash and 12 of slot. Nearly every id is new, and then its 20 bits
  * are found nowhere: one cache line is read, no hash. Words of ids given up stay, and are told by their slot, which is
  * free or holds another hash; when three quarters are taken the index is built anew.
+ *
+ * Ids whose window has ended are given up when the ring is full, not before: looking for an id looks at its time, too.
+ * So an event touches a line of the header, one of the index and one of the ring.
  *
  * @locality: the thread that owns the state. */
 #include "aggregate/state/dedup.h"
@@ -20,13 +23,21 @@
 
 #define SCAN_MAX 16
 #define MIN_CAP 4
+#define LINE 64 /* bytes of a cache line */
+
+struct id {
+    uint32_t hash_lo, hash_hi;
+    uint32_t at; /* relative to base */
+};
 
 struct upt_dedup {
-    int64_t base; /* what at[] is relative to */
+    int64_t base;
     uint16_t head, n, cap;
     uint16_t indexed; /* words of the index that are taken */
-    uint64_t hash[];
+    struct id id[];
 };
+
+_Static_assert(sizeof(struct id) == 12, "the layout that the memory budget counts on");
 
 _Static_assert(UPT_DEDUP_MAX == 1 << 12, "a slot has 12 bits in the index");
 
@@ -34,19 +45,25 @@ static size_t
 byte_size(uint32_t cap)
 {
     size_t index = cap > SCAN_MAX ? 2 * sizeof(uint32_t) : 0;
-    return sizeof(struct upt_dedup) + cap * (sizeof(uint64_t) + sizeof(uint32_t) + index);
+    return sizeof(struct upt_dedup) + cap * (sizeof(struct id) + index);
 }
 
 static uint32_t *
-at_of(struct upt_dedup *dedup)
+index_of(struct upt_dedup *dedup)
 {
-    return (uint32_t *)(void *)(dedup->hash + dedup->cap);
+    return (uint32_t *)(void *)(dedup->id + dedup->cap);
 }
 
 static const uint32_t *
-at_const(const struct upt_dedup *dedup)
+index_const(const struct upt_dedup *dedup)
 {
-    return (const uint32_t *)(const void *)(dedup->hash + dedup->cap);
+    return (const uint32_t *)(const void *)(dedup->id + dedup->cap);
+}
+
+static uint64_t
+hash_of(const struct upt_dedup *dedup, uint16_t slot)
+{
+    return (uint64_t)dedup->id[slot].hash_hi << 32 | dedup->id[slot].hash_lo;
 }
 
 /* Never 0, which is a free word. */
@@ -66,19 +83,25 @@ slot_of(const struct upt_dedup *dedup, uint32_t i)
 static int64_t
 clock_of(const struct upt_dedup *dedup, uint16_t slot)
 {
-    return dedup->base + at_const(dedup)[slot];
+    return dedup->base + dedup->id[slot].at;
+}
+
+static bool
+is_live(const struct upt_dedup *dedup, uint16_t slot)
+{
+    return (((uint32_t)slot - dedup->head) & (dedup->cap - 1U)) < dedup->n;
 }
 
 static bool
 find_by_index(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 {
-    const uint32_t *index = at_const(dedup) + dedup->cap;
+    const uint32_t *index = index_const(dedup);
     uint32_t mask = 2U * dedup->cap - 1;
     uint32_t tag = word_of(hash, 0);
     for (uint32_t i = (uint32_t)hash & mask; index[i] != 0; i = (i + 1) & mask) {
         uint16_t slot = index[i] & (UPT_DEDUP_MAX - 1);
-        if ((index[i] ^ tag) < UPT_DEDUP_MAX && dedup->hash[slot] == hash &&
-            (((uint32_t)slot - dedup->head) & (dedup->cap - 1U)) < dedup->n && clock_of(dedup, slot) > after) {
+        if ((index[i] ^ tag) < UPT_DEDUP_MAX && hash_of(dedup, slot) == hash && is_live(dedup, slot) &&
+            clock_of(dedup, slot) > after) {
             return true;
         }
     }
@@ -88,20 +111,19 @@ find_by_index(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 void
 upt_dedup_prefetch(const struct upt_dedup *dedup)
 {
-    for (size_t at = 0; dedup != NULL && at < byte_size(SCAN_MAX); at += 64) {
-        __builtin_prefetch((const char *)dedup + at);
-    }
+    __builtin_prefetch(dedup);
 }
 
 void
 upt_dedup_prefetch_id(const struct upt_dedup *dedup, uint64_t hash)
 {
-    if (dedup != NULL && dedup->cap > SCAN_MAX) {
-        uint16_t slot = slot_of(dedup, dedup->n);
-        __builtin_prefetch(at_const(dedup) + dedup->cap + ((uint32_t)hash & (2U * dedup->cap - 1)));
-        __builtin_prefetch(&dedup->hash[slot]);
-        __builtin_prefetch(&at_const(dedup)[slot]);
-        __builtin_prefetch(&at_const(dedup)[dedup->head]);
+    if (dedup->cap > SCAN_MAX) {
+        __builtin_prefetch(&index_const(dedup)[(uint32_t)hash & (2U * dedup->cap - 1)]);
+        __builtin_prefetch(&dedup->id[slot_of(dedup, dedup->n)]);
+        return;
+    }
+    for (size_t at = LINE; at < byte_size(dedup->cap); at += LINE) {
+        __builtin_prefetch((const char *)dedup + at);
     }
 }
 
@@ -114,9 +136,8 @@ upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
     if (dedup->cap > SCAN_MAX) {
         return find_by_index(dedup, hash, after);
     }
-    for (uint32_t i = 0; i < dedup->n; i++) {
-        uint16_t slot = slot_of(dedup, i);
-        if (dedup->hash[slot] == hash && clock_of(dedup, slot) > after) {
+    for (uint16_t slot = 0; slot < dedup->cap; slot++) {
+        if (hash_of(dedup, slot) == hash && is_live(dedup, slot) && clock_of(dedup, slot) > after) {
             return true;
         }
     }
@@ -126,20 +147,20 @@ upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 static void
 put_index(struct upt_dedup *dedup, uint16_t slot)
 {
-    uint32_t *index = at_of(dedup) + dedup->cap;
+    uint32_t *index = index_of(dedup);
     uint32_t mask = 2U * dedup->cap - 1;
-    uint32_t i = (uint32_t)dedup->hash[slot] & mask;
+    uint32_t i = dedup->id[slot].hash_lo & mask;
     while (index[i] != 0) {
         i = (i + 1) & mask;
     }
-    index[i] = word_of(dedup->hash[slot], slot);
+    index[i] = word_of(hash_of(dedup, slot), slot);
     dedup->indexed++;
 }
 
 static void
 build_index(struct upt_dedup *dedup)
 {
-    memset(at_of(dedup) + dedup->cap, 0, 2 * sizeof(uint32_t) * dedup->cap);
+    memset(index_of(dedup), 0, 2 * sizeof(uint32_t) * dedup->cap);
     dedup->indexed = 0;
     for (uint32_t i = 0; i < dedup->n; i++) {
         put_index(dedup, slot_of(dedup, i));
@@ -154,8 +175,8 @@ append(struct upt_dedup *dedup, uint64_t hash, int64_t clock)
     if (dedup->n == 0) {
         dedup->base = clock;
     }
-    dedup->hash[slot] = hash;
-    at_of(dedup)[slot] = (uint32_t)(clock - dedup->base);
+    dedup->id[slot] = (struct id){
+        .hash_lo = (uint32_t)hash, .hash_hi = (uint32_t)(hash >> 32), .at = (uint32_t)(clock - dedup->base)};
     dedup->n++;
     if (dedup->cap <= SCAN_MAX) {
         return;
@@ -175,7 +196,7 @@ resize(struct upt_mem *mem, struct upt_dedup **dedup_p, uint32_t cap)
     fresh->cap = (uint16_t)cap;
     for (uint32_t i = 0; old != NULL && i < old->n; i++) {
         uint16_t slot = slot_of(old, i);
-        append(fresh, old->hash[slot], clock_of(old, slot));
+        append(fresh, hash_of(old, slot), clock_of(old, slot));
     }
     upt_dedup_destroy(mem, dedup_p);
     *dedup_p = fresh;
@@ -194,10 +215,9 @@ drop_expired(struct upt_dedup *dedup, int64_t after)
 static void
 rebase(struct upt_dedup *dedup)
 {
-    uint32_t *at = at_of(dedup);
-    uint32_t shift = at[dedup->head];
+    uint32_t shift = dedup->id[dedup->head].at;
     for (uint32_t i = 0; i < dedup->n; i++) {
-        at[slot_of(dedup, i)] -= shift;
+        dedup->id[slot_of(dedup, i)].at -= shift;
     }
     dedup->base += shift;
 }
@@ -210,7 +230,9 @@ upt_dedup_add(struct upt_mem *mem, struct upt_dedup **dedup_p, uint64_t hash, in
     }
     struct upt_dedup *dedup = *dedup_p;
     bool evicted = false;
-    drop_expired(dedup, after);
+    if (dedup->n > 0 && (dedup->n == dedup->cap || clock - dedup->base > UPT_DEDUP_WINDOW_MAX_MS)) {
+        drop_expired(dedup, after);
+    }
     if (dedup->n == dedup->cap) {
         if (dedup->cap < UPT_DEDUP_MAX) {
             resize(mem, dedup_p, dedup->cap * 2U);
@@ -260,7 +282,7 @@ upt_dedup_next(const struct upt_dedup *dedup, int64_t after, uint32_t *cursor, u
     for (uint32_t i = *cursor; dedup != NULL && i < dedup->n; i++) {
         uint16_t slot = slot_of(dedup, i);
         if (clock_of(dedup, slot) > after) {
-            *ret_hash = dedup->hash[slot];
+            *ret_hash = hash_of(dedup, slot);
             *ret_clock = clock_of(dedup, slot);
             *cursor = i + 1;
             return true;

@@ -13,13 +13,13 @@
 
 struct upt_dedup; /* one block; NULL: no id */
 
-/* Asks for its first lines: all of it up to 16 ids. */
+/* Asks for its header. */
 void upt_dedup_prefetch(const struct upt_dedup *dedup);
-/* And then for what looking for this id, and remembering it, will touch beyond. */
+/* And then for what looking for this id, and remembering it, will touch beyond; dedup is not NULL. */
 void upt_dedup_prefetch_id(const struct upt_dedup *dedup, uint64_t hash);
 /* Was the id accepted while the clock was > after? */
 bool upt_dedup_has(const struct upt_dedup *dedup, uint64_t hash, int64_t after);
-/* Remembers an id accepted at clock; forgets those accepted at or before `after`. True if the bound pushed out an id
+/* Remembers an id accepted at clock; may forget those accepted at or before `after`. True if the bound pushed out an id
  * that was still in the window. */
 bool upt_dedup_add(struct upt_mem *mem, struct upt_dedup **dedup_p, uint64_t hash, int64_t clock, int64_t after);
 /* Forgets those accepted at or before `after` and gives back memory that is not needed. */

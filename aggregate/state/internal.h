@@ -2,6 +2,8 @@
 #ifndef UPT_STATE_INTERNAL_H
 #define UPT_STATE_INTERNAL_H
 
+#include <string.h>
+
 #include "aggregate/state/dedup.h"
 #include "aggregate/state/features.h"
 #include "aggregate/state/mem.h"
@@ -64,8 +66,10 @@ struct upt_state {
     struct upt_mem mem;
     struct upt_now now;
     bool has_clock;
+    int64_t dedup_minutes; /* whole ones of the window for duplicates */
     struct upt_pos pos;
     struct upt_table accounts;
+    uint64_t removed; /* accounts so far: hints of before may lead to one */
     struct upt_features features;
     struct upt_table strings;
     struct upt_sums totals;
@@ -79,23 +83,54 @@ struct upt_state {
     struct upt_buf codec;    /* scratch of the codec */
 };
 
+/* state.c */
+/* Hashes of what the event names, and its feature. */
+void upt_hint_complete(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev);
+
 /* account.c */
+static inline bool
+upt_account_is(const struct upt_account *acct, struct upt_str key)
+{
+    return acct->id_len == key.len && memcmp((const char *)acct->tail + acct->id_at, key.p, key.len) == 0;
+}
 struct upt_account *upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash);
 struct upt_account *upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash);
 void upt_account_remove(struct upt_state *st, struct upt_account *acct); /* forgets it, with all it contributed */
 void upt_account_free(struct upt_state *st, struct upt_account *acct);
 /* Brings bitmaps and pairs up to the clock's day. */
-void upt_account_roll(struct upt_state *st, struct upt_account *acct);
+void upt_account_roll_on(struct upt_state *st, struct upt_account *acct);
+static inline void
+upt_account_roll(struct upt_state *st, struct upt_account *acct)
+{
+    if (acct->day != st->now.b[UPT_R_DAY]) {
+        upt_account_roll_on(st, acct);
+    }
+}
 /* Days since the last USAGE, LOGIN or VALUE; −1: none in the window. */
 int upt_account_age(const struct upt_account *acct, const struct upt_now *now);
 
 /* tick.c */
 void upt_state_run_ticks(struct upt_state *st, int64_t upto);
 void upt_state_set_clock(struct upt_state *st, int64_t clock);
+/* Brings a minute within the wheel's reach. */
+static inline int64_t
+upt_within_reach(const struct upt_state *st, int64_t minute)
+{
+    int64_t now = st->now.b[UPT_R_MINUTE];
+    int64_t last = now + UPT_WHEEL_REACH;
+    return minute > last ? last : (minute > now ? minute : now + 1);
+}
 /* The first clock after now at which a counter or share changes if nothing comes; UPT_NEVER: none. */
 int64_t upt_account_next_change(const struct upt_state *st, const struct upt_account *acct, const struct upt_now *now);
 /* Arms for a minute, or the first after the clock, unless armed for an earlier one. */
-void upt_state_arm(struct upt_state *st, struct upt_item *item, int64_t minute);
+static inline void
+upt_state_arm(struct upt_state *st, struct upt_item *item, int64_t minute)
+{
+    int64_t within = upt_within_reach(st, minute);
+    if (upt_wheel_is_later(item, within)) {
+        upt_wheel_arm(&st->wheel, item, within);
+    }
+}
 /* The first whole minute at or after ms. */
 int64_t upt_minute_at(int64_t ms);
 void upt_account_rearm(struct upt_state *st, struct upt_account *acct);
@@ -113,6 +148,16 @@ bool upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struc
 void upt_item_before(struct upt_state *st, struct upt_item *item);
 /* The same, and the item is to be in the next snapshot. */
 void upt_item_changed(struct upt_state *st, struct upt_item *item);
+/* upt_item_changed and upt_item_dirty. */
+void upt_item_touch_first(struct upt_state *st, struct upt_item *item);
+static inline void
+upt_item_touch(struct upt_state *st, struct upt_item *item)
+{
+    const uint8_t both = UPT_ITEM_DIRTY | UPT_ITEM_QUEUED;
+    if ((item->flags & both) != both || item->changed != st->snapshot.generation) {
+        upt_item_touch_first(st, item);
+    }
+}
 /* An account is going: it leaves every queue, and its records are deleted by the next snapshot. */
 void upt_item_gone(struct upt_state *st, struct upt_item *item);
 

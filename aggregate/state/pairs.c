@@ -32,10 +32,10 @@ byte_size(const struct upt_pairs *pairs)
     return (size_t)capacity(pairs) << (pairs->width + 1);
 }
 
-static uint64_t
-load(const struct upt_pairs *pairs, uint32_t i)
+static inline uint64_t
+load_as(const struct upt_pairs *pairs, uint32_t i, unsigned width)
 {
-    switch (pairs->width) {
+    switch (width) {
     case 0:
         return ((const uint16_t *)pairs->v)[i];
     case 1:
@@ -43,6 +43,12 @@ load(const struct upt_pairs *pairs, uint32_t i)
     default:
         return ((const uint64_t *)pairs->v)[i];
     }
+}
+
+static uint64_t
+load(const struct upt_pairs *pairs, uint32_t i)
+{
+    return load_as(pairs, i, pairs->width);
 }
 
 static void
@@ -90,18 +96,31 @@ age_of(uint64_t word, int64_t today)
     return (word & LIVE) != 0 && age < UPT_WINDOW_DAYS ? (int)age : -1;
 }
 
-/* Where the word's pair stands, or the free place where it would. */
-static uint32_t
-place_of(const struct upt_pairs *pairs, uint64_t word)
+static inline uint32_t
+place_as(const struct upt_pairs *pairs, uint64_t key, unsigned width)
 {
-    uint64_t key = word >> USER_SHIFT;
-    uint32_t mask = capacity(pairs) - 1;
+    uint32_t mask = (UINT32_C(1) << pairs->log2_cap) - 1;
     uint32_t i = (uint32_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - pairs->log2_cap));
     for (;; i = (i + 1) & mask) {
-        uint64_t there = load(pairs, i);
+        uint64_t there = load_as(pairs, i, width);
         if (there == 0 || there >> USER_SHIFT == key) {
             return i;
         }
+    }
+}
+
+/* Where the word's pair stands, or the free place where it would. */
+static inline uint32_t
+place_of(const struct upt_pairs *pairs, uint64_t word)
+{
+    uint64_t key = word >> USER_SHIFT;
+    switch (pairs->width) { /* one loop each */
+    case 0:
+        return place_as(pairs, key, 0);
+    case 1:
+        return place_as(pairs, key, 1);
+    default:
+        return place_as(pairs, key, 2);
     }
 }
 
@@ -145,6 +164,9 @@ upt_pairs_see(struct upt_mem *mem, struct upt_pairs *pairs, int64_t today, const
     uint64_t word = word_of(pairs, today, seen);
     uint32_t i = place_of(pairs, word);
     uint64_t there = load(pairs, i);
+    if (there == word) {
+        return seen->age;
+    }
     if (there == 0 && (pairs->used + 1) * UINT64_C(8) > capacity(pairs) * UINT64_C(7)) {
         rebuild(mem, pairs, today, pairs->width);
         i = place_of(pairs, word);

@@ -57,6 +57,13 @@ upt_item_changed(struct upt_state *st, struct upt_item *item)
 }
 
 void
+upt_item_touch_first(struct upt_state *st, struct upt_item *item)
+{
+    upt_item_changed(st, item);
+    upt_item_dirty(st, item);
+}
+
+void
 upt_item_gone(struct upt_state *st, struct upt_item *item)
 {
     struct upt_snapshot *snapshot = &st->snapshot;

@@ -44,6 +44,7 @@ upt_state_create(const struct upt_state_config *config, struct upt_state **ret, 
     if (config->observer != NULL) {
         st->observer = *config->observer;
     }
+    st->dedup_minutes = config->dedup_window_ms / UPT_MINUTE_MS;
     st->mem.bytes = sizeof(*st);
     st->pos = UPT_POS_NONE;
     st->totals.item.kind = UPT_ITEM_TOTALS;
@@ -165,6 +166,7 @@ upt_state_forget(struct upt_state *st, struct upt_str key)
 /* An event on its way: where and what it adds. */
 struct adding {
     struct upt_account *acct;
+    const struct upt_hint *hint;
     struct upt_now at; /* event time */
     int age;           /* days between it and the clock: 0..29 */
     struct upt_sample sample;
@@ -199,7 +201,7 @@ static void
 add_user(struct upt_state *st, struct adding *add, const struct upt_event *ev)
 {
     struct upt_account *acct = add->acct;
-    uint64_t hash = upt_hash(ev->user_id.p, ev->user_id.len);
+    uint64_t hash = add->hint->user;
     bool fresh = false;
     struct upt_user *user = NULL;
     if (ev->kind == UPT_KIND_USER_REMOVED) {
@@ -218,17 +220,31 @@ add_user(struct upt_state *st, struct adding *add, const struct upt_event *ev)
         acct->users.total++;
         st->totals.users_total++;
     }
-    if (counts_as_active(ev->kind)) {
+    if (!counts_as_active(ev->kind)) {
+        return;
+    }
+    if ((user->bits & UPT_USER_ACTIVE) == 0 || user->hour != (uint32_t)add->at.b[UPT_R_HOUR]) { /* another hour */
         see(&st->totals.users, st->now.b[UPT_R_DAY], upt_user_age(user, &st->now), add->age);
         uint32_t hours = (uint32_t)(st->now.b[UPT_R_HOUR] - add->at.b[UPT_R_HOUR]);
         if ((user->bits & UPT_USER_ACTIVE) == 0 || hours < upt_user_hours(user, &st->now)) {
             user->hour = (uint32_t)add->at.b[UPT_R_HOUR];
             user->bits |= UPT_USER_ACTIVE;
         }
-        if (ev->kind != UPT_KIND_LOGIN && add->age < UPT_ADOPTION_DAYS) {
-            user->bits |= UINT32_C(1) << add->age;
-        }
     }
+    if (ev->kind != UPT_KIND_LOGIN && add->age < UPT_ADOPTION_DAYS) {
+        user->bits |= UINT32_C(1) << add->age;
+    }
+}
+
+/* Of a name that was not there when the hint was taken. */
+static struct upt_feature *
+new_feature(struct upt_state *st, struct upt_str name)
+{
+    struct upt_feature *feature = upt_features_find(&st->features, name, upt_hash(name.p, name.len));
+    if (feature == NULL) {
+        feature = upt_features_create(&st->mem, &st->features, name, st->features.n, st->now.b[UPT_R_DAY]);
+    }
+    return feature;
 }
 
 static void
@@ -236,14 +252,12 @@ add_feature(struct upt_state *st, const struct adding *add, const struct upt_eve
 {
     struct upt_account *acct = add->acct;
     int64_t today = st->now.b[UPT_R_DAY];
-    struct upt_feature *feature =
-        upt_features_find(&st->features, ev->feature, upt_hash(ev->feature.p, ev->feature.len));
+    struct upt_feature *feature = add->hint->feature;
     if (feature == NULL) {
-        feature = upt_features_create(&st->mem, &st->features, ev->feature, st->features.n, today);
+        feature = new_feature(st, ev->feature);
     }
-    upt_item_changed(st, &feature->item);
-    upt_item_dirty(st, &feature->item);
-    upt_rings_add(&st->mem, &feature->rings, &st->now, &add->at, &add->sample);
+    upt_item_touch(st, &feature->item);
+    upt_rings_add(&st->mem, &feature->rings, &st->now, &add->at, add->sample);
     upt_state_arm(st, &feature->item, add->edge);
 
     bool fresh = false;
@@ -261,9 +275,11 @@ static void
 add_activity(struct upt_state *st, struct adding *add)
 {
     struct upt_account *acct = add->acct;
-    see(&st->totals.accounts, st->now.b[UPT_R_DAY], upt_account_age(acct, &st->now), add->age);
-    if (acct->active_day == UPT_NO_CLOCK || add->at.b[UPT_R_DAY] > acct->active_day) {
-        acct->active_day = add->at.b[UPT_R_DAY];
+    if (acct->active_day != add->at.b[UPT_R_DAY]) {
+        see(&st->totals.accounts, st->now.b[UPT_R_DAY], upt_account_age(acct, &st->now), add->age);
+        if (acct->active_day == UPT_NO_CLOCK || add->at.b[UPT_R_DAY] > acct->active_day) {
+            acct->active_day = add->at.b[UPT_R_DAY];
+        }
     }
     add->edge = upt_next_edge(&st->now, &add->at);
     int64_t midnight = (st->now.b[UPT_R_DAY] + 1) * UPT_DAY_MINUTES; /* VALUE leaves then, and is in no ring */
@@ -281,6 +297,10 @@ arm_account(struct upt_state *st, const struct adding *add, const struct upt_eve
         due = midnight;
     }
     if (ev->event_id.len > 0) {
+        int64_t soonest = st->now.b[UPT_R_MINUTE] + st->dedup_minutes;
+        if (soonest <= due && !upt_wheel_is_later(&add->acct->item, soonest)) {
+            return; /* armed for then or before: nearly always */
+        }
         int64_t ends = upt_minute_at(st->now.ms + st->config.dedup_window_ms);
         due = ends < due ? ends : due;
     }
@@ -306,10 +326,10 @@ add_profile(struct upt_state *st, struct upt_account *acct, const struct upt_eve
 }
 
 static void
-count(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev)
+count(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev, const struct upt_hint *hint)
 {
     int64_t at = ev->occurred_at < st->now.ms ? ev->occurred_at : st->now.ms;
-    struct adding add = {.acct = acct, .at = st->now, .user = NO_USER, .edge = UPT_NEVER};
+    struct adding add = {.acct = acct, .hint = hint, .at = st->now, .user = NO_USER, .edge = UPT_NEVER};
     upt_now_move(&add.at, at);
     add.age = (int)(st->now.b[UPT_R_DAY] - add.at.b[UPT_R_DAY]);
     upt_assert(add.age < UPT_WINDOW_DAYS); /* or it would have been too_late */
@@ -319,12 +339,11 @@ count(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev
     if (counts_in_windows(ev->kind)) {
         bool usage = ev->kind == UPT_KIND_USAGE;
         add.sample = (struct upt_sample){
-            .events = usage,
-            .logins = !usage,
-            .micro_units = usage ? upt_micro_from_double(ev->quantity) : 0,
+            .login = !usage,
+            .micro_units = usage ? (uint64_t)upt_micro_from_double(ev->quantity) : 0,
         };
-        upt_rings_add(&st->mem, &acct->rings, &st->now, &add.at, &add.sample);
-        upt_rings_add(&st->mem, &st->totals.rings, &st->now, &add.at, &add.sample);
+        upt_rings_add(&st->mem, &acct->rings, &st->now, &add.at, add.sample);
+        upt_rings_add(&st->mem, &st->totals.rings, &st->now, &add.at, add.sample);
     }
     if (counts_as_active(ev->kind)) {
         add_activity(st, &add);
@@ -344,35 +363,56 @@ count(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev
     }
 }
 
+void
+upt_hint_complete(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev)
+{
+    if (ev->event_id.len > 0) {
+        hint->id = upt_hash(ev->event_id.p, ev->event_id.len);
+    }
+    if (ev->user_id.len > 0) {
+        hint->user = upt_hash(ev->user_id.p, ev->user_id.len);
+    }
+    if (ev->kind == UPT_KIND_USAGE && ev->feature.p != NULL) {
+        hint->feature = upt_features_find(&st->features, ev->feature, upt_hash(ev->feature.p, ev->feature.len));
+    }
+}
+
 bool
 upt_state_apply(struct upt_state *st, struct upt_str key, const struct upt_event *ev)
 {
+    struct upt_hint hint = {.key = upt_hash(key.p, key.len)};
+    upt_hint_complete(st, &hint, ev);
+    return upt_state_apply_hinted(st, key, ev, &hint);
+}
+
+bool
+upt_state_apply_hinted(struct upt_state *st, struct upt_str key, const struct upt_event *ev,
+                       const struct upt_hint *hint)
+{
     upt_assert(st->has_clock);
-    uint64_t hash = upt_hash(key.p, key.len);
-    struct upt_account *acct = upt_account_lookup(st, key, hash);
-    uint64_t event_hash = 0;
+    struct upt_account *acct = hint->acct;
+    if (acct == NULL || hint->removed != st->removed || !upt_account_is(acct, key)) {
+        acct = upt_account_lookup(st, key, hint->key);
+    }
     int64_t after = st->now.ms - st->config.dedup_window_ms;
     if (ev->event_id.len > 0) {
-        event_hash = upt_hash(ev->event_id.p, ev->event_id.len);
-        if (acct != NULL && upt_dedup_has(acct->dedup, event_hash, after)) {
+        if (acct != NULL && upt_dedup_has(acct->dedup, hint->id, after)) {
             return false;
         }
     }
     if (acct == NULL) {
-        acct = upt_account_birth(st, key, hash);
+        acct = upt_account_birth(st, key, hint->key);
         upt_account_rearm(st, acct);
     }
-    upt_item_changed(st, &acct->item);
-    upt_item_dirty(st, &acct->item);
-    upt_item_changed(st, &st->totals.item);
-    upt_item_dirty(st, &st->totals.item);
+    upt_item_touch(st, &acct->item);
+    upt_item_touch(st, &st->totals.item);
     upt_account_roll(st, acct);
     if (ev->event_id.len > 0) {
-        if (upt_dedup_add(&st->mem, &acct->dedup, event_hash, st->now.ms, after)) {
+        if (upt_dedup_add(&st->mem, &acct->dedup, hint->id, st->now.ms, after)) {
             upt_metric_add(st->config.metrics, UPT_M_DEDUP_EVICTED, 1);
         }
     }
-    count(st, acct, ev);
+    count(st, acct, ev, hint);
     return true;
 }
 

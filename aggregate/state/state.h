@@ -26,6 +26,7 @@
 
 struct upt_state;
 struct upt_account;
+struct upt_feature;
 
 /* What scores and rules see of the state, called synchronously on the state's thread. ext is ext_size bytes kept
  * with each account (8-byte aligned, zeroed at birth). Every hook may be NULL. */
@@ -75,13 +76,25 @@ upt_reason upt_state_judge(const struct upt_state *st, const struct upt_event *e
 bool upt_state_apply(struct upt_state *st, struct upt_str key, const struct upt_event *ev);
 void upt_state_forget(struct upt_state *st, struct upt_str key);
 
-/* Hints before records are applied, in rounds over a batch of them, so that their misses overlap: the slot of a key
- * (hash: upt_hash of it), then its account (NULL: none yet), then its parts, then what the event touches there. Nothing
- * but time depends on them; the accounts are good until the state changes. */
+/* What looking ahead at an event found. Good for this event in this state, whatever has been applied meanwhile. */
+struct upt_hint {
+    uint64_t key, id, user;      /* hashes of what is there of the key, the event's id and its user */
+    struct upt_account *acct;    /* of the key's hash; NULL: none yet */
+    struct upt_feature *feature; /* NULL: none, or not there yet */
+    uint64_t removed;            /* accounts removed until then: acct is gone, perhaps, once there are more */
+};
+
+/* Before records are applied, in rounds over a batch of them, so that their misses overlap: asks for the slot of a key
+ * (hash: upt_hash of it), then for its account, then for its parts, then for what the event touches there. Nothing but
+ * time depends on these. */
 void upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash);
-const struct upt_account *upt_state_prefetch_account(const struct upt_state *st, uint64_t hash);
-void upt_state_prefetch_parts(const struct upt_account *acct);
-void upt_state_prefetch_event(const struct upt_state *st, const struct upt_account *acct, const struct upt_event *ev);
+void upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt_hint *ret);
+void upt_state_prefetch_parts(const struct upt_hint *hint);
+/* Completes the hint: upt_state_apply_hinted needs it. */
+void upt_state_prefetch_event(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev);
+/* upt_state_apply, without looking again for what the hint holds. */
+bool upt_state_apply_hinted(struct upt_state *st, struct upt_str key, const struct upt_event *ev,
+                            const struct upt_hint *hint);
 
 /* ---- accounts ---- */
 

@@ -34,26 +34,6 @@ upt_minute_at(int64_t ms)
     return minute + (ms > minute * UPT_MINUTE_MS);
 }
 
-/* Brings a minute within the wheel's reach. */
-static int64_t
-within_reach(const struct upt_state *st, int64_t minute)
-{
-    int64_t now = st->now.b[UPT_R_MINUTE];
-    if (minute > now + UPT_WHEEL_REACH) {
-        return now + UPT_WHEEL_REACH;
-    }
-    return minute > now ? minute : now + 1;
-}
-
-void
-upt_state_arm(struct upt_state *st, struct upt_item *item, int64_t minute)
-{
-    int64_t within = within_reach(st, minute);
-    if (upt_wheel_is_later(item, within)) {
-        upt_wheel_arm(&st->wheel, item, within);
-    }
-}
-
 static void
 sooner(int64_t *inout, int64_t ms)
 {
@@ -121,7 +101,7 @@ upt_account_rearm(struct upt_state *st, struct upt_account *acct)
     if (acct->dedup != NULL) {
         sooner(&due, upt_dedup_newest(acct->dedup) + st->config.dedup_window_ms);
     }
-    upt_wheel_arm(&st->wheel, &acct->item, within_reach(st, upt_minute_at(due)));
+    upt_wheel_arm(&st->wheel, &acct->item, upt_within_reach(st, upt_minute_at(due)));
 }
 
 void
@@ -129,7 +109,7 @@ upt_feature_rearm(struct upt_state *st, struct upt_feature *feature)
 {
     int64_t due = upt_rings_next(&feature->rings, &st->now);
     if (due != UPT_NEVER) {
-        upt_wheel_arm(&st->wheel, &feature->item, within_reach(st, upt_minute_at(due)));
+        upt_wheel_arm(&st->wheel, &feature->item, upt_within_reach(st, upt_minute_at(due)));
     }
 }
 
@@ -141,7 +121,7 @@ upt_totals_rearm(struct upt_state *st)
         sooner(&due, (st->now.b[UPT_R_DAY] + 1) * UPT_DAY_MS); /* VALUE is in no ring */
     }
     if (due != UPT_NEVER) {
-        upt_wheel_arm(&st->wheel, &st->totals.item, within_reach(st, upt_minute_at(due)));
+        upt_wheel_arm(&st->wheel, &st->totals.item, upt_within_reach(st, upt_minute_at(due)));
     }
 }
 

@@ -76,21 +76,9 @@ find_or_open(struct upt_mem *mem, struct upt_rings *rings, int r, const struct u
     return bucket;
 }
 
-static void
-add(struct upt_bucket *bucket, const struct upt_sample *sample)
-{
-    uint64_t units = bucket->units_lo + (uint64_t)sample->micro_units;
-    bucket->units_hi += units < bucket->units_lo;
-    bucket->units_lo = units;
-    bucket->events_lo += sample->events;
-    bucket->events_hi = (uint8_t)(bucket->events_hi + (bucket->events_lo < sample->events));
-    bucket->logins_lo += sample->logins;
-    bucket->logins_hi = (uint8_t)(bucket->logins_hi + (bucket->logins_lo < sample->logins));
-}
-
 void
-upt_rings_add(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now *now, const struct upt_now *at,
-              const struct upt_sample *sample)
+upt_rings_add_any(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now *now, const struct upt_now *at,
+                  struct upt_sample sample)
 {
     unsigned end = 0;
     for (int r = 0; r < UPT_R_COUNT; r++) {
@@ -100,10 +88,10 @@ upt_rings_add(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now
             continue;
         }
         uint8_t before = rings->n[r];
-        if (before > 0 && rings->v[end - 1].number == (uint16_t)at->b[r]) { /* the newest: nearly always the one */
-            add(&rings->v[end - 1], sample);
+        if (before > 0 && rings->v[end - 1].number == (uint16_t)at->b[r]) { /* the newest */
+            upt_bucket_add(&rings->v[end - 1], sample);
         } else {
-            add(find_or_open(mem, rings, r, now, (uint16_t)age), sample);
+            upt_bucket_add(find_or_open(mem, rings, r, now, (uint16_t)age), sample);
             end += rings->n[r] - before;
         }
     }
@@ -234,7 +222,6 @@ upt_rings_fini(struct upt_mem *mem, struct upt_rings *rings)
 int64_t
 upt_next_edge(const struct upt_now *now, const struct upt_now *at)
 {
-    /* The finest window that still holds it moves first. */
     if (now->b[UPT_R_MINUTE] - at->b[UPT_R_MINUTE] < upt_ring_len[UPT_R_MINUTE]) {
         return at->b[UPT_R_MINUTE] + upt_ring_len[UPT_R_MINUTE];
     }

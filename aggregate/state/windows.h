@@ -2,6 +2,7 @@
 #ifndef UPT_STATE_WINDOWS_H
 #define UPT_STATE_WINDOWS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "aggregate/state/mem.h"
@@ -58,14 +59,15 @@ struct upt_rings {
     uint8_t cap;
 };
 
+/* One event, or one login. */
 struct upt_sample {
-    uint32_t events, logins;
-    int64_t micro_units; /* ≥ 0 */
+    bool login;
+    uint64_t micro_units; /* of an event */
 };
 
-/* Adds at `at` ≤ now to each ring whose window still holds that bucket. */
-void upt_rings_add(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now *now, const struct upt_now *at,
-                   const struct upt_sample *sample);
+/* The general case of upt_rings_add. */
+void upt_rings_add_any(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now *now,
+                       const struct upt_now *at, struct upt_sample sample);
 /* Drops what has left its window. Must run at every tick at which something does: bucket numbers are short. */
 void upt_rings_prune(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now *now);
 void upt_rings_sum(const struct upt_rings *rings, const struct upt_now *now, struct upt_usage ret[UPT_WINDOWS]);
@@ -88,7 +90,46 @@ upt_bucket_age(const struct upt_bucket *bucket, int r, const struct upt_now *now
 
 struct upt_usage upt_bucket_usage(const struct upt_bucket *bucket);
 
-/* The first minute after now at which an event at `at` leaves a window. */
+static inline void
+upt_bucket_add(struct upt_bucket *bucket, struct upt_sample sample)
+{
+    if (sample.login) {
+        if (++bucket->logins_lo == 0) {
+            bucket->logins_hi++;
+        }
+        return;
+    }
+    bucket->units_lo += sample.micro_units;
+    if (bucket->units_lo < sample.micro_units) {
+        bucket->units_hi++;
+    }
+    if (++bucket->events_lo == 0) {
+        bucket->events_hi++;
+    }
+}
+
+/* Adds at `at` ≤ now to each ring whose window still holds that bucket. Nearly always these are the newest three. */
+static inline void
+upt_rings_add(struct upt_mem *mem, struct upt_rings *rings, const struct upt_now *now, const struct upt_now *at,
+              struct upt_sample sample)
+{
+    unsigned days = rings->n[UPT_R_DAY];
+    unsigned hours = rings->n[UPT_R_HOUR];
+    unsigned minutes = rings->n[UPT_R_MINUTE];
+    struct upt_bucket *v = rings->v;
+    if (days > 0 && hours > 0 && minutes > 0 && v[days - 1].number == (uint16_t)at->b[UPT_R_DAY] &&
+        v[days + hours - 1].number == (uint16_t)at->b[UPT_R_HOUR] &&
+        v[days + hours + minutes - 1].number == (uint16_t)at->b[UPT_R_MINUTE] &&
+        now->b[UPT_R_MINUTE] - at->b[UPT_R_MINUTE] < UPT_HOUR_MINUTES) {
+        upt_bucket_add(&v[days - 1], sample);
+        upt_bucket_add(&v[days + hours - 1], sample);
+        upt_bucket_add(&v[days + hours + minutes - 1], sample);
+    } else {
+        upt_rings_add_any(mem, rings, now, at, sample);
+    }
+}
+
+/* The first minute after now at which an event at `at` leaves a window: the finest that still holds it moves first. */
 int64_t upt_next_edge(const struct upt_now *now, const struct upt_now *at);
 
 /* How many members were last seen on a day. A member remembers its last day; a later one moves it. So the members of

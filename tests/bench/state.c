@@ -1,6 +1,6 @@
 /* How long counting an event takes: begin, judge and apply, on events made beforehand.
  *
- *     bench_state [EVENTS]          default 5,000,000
+ *     bench_state [EVENTS [NAME]]   default 5,000,000; NAME: only those lines
  *
  * Quantity: processor time for each event, one core, best of three rounds after one to warm up, for
  *   usage   100,000 accounts by Zipf (s = 1), 10 users and 10 features each, an event id on every event,
@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "aggregate/state/state.h"
@@ -31,6 +32,7 @@ struct made {
 static struct upt_metrics metrics;
 static struct made pool[POOL];
 static uint64_t rng = UINT64_C(88172645463325252);
+static const char *only; /* NULL: all */
 
 static uint64_t
 rnd(void)
@@ -125,22 +127,31 @@ event_at(const struct run *run, int64_t offset, char *id)
 }
 
 static void
-prefetch(const struct upt_state *st, const struct upt_event *events, unsigned n)
+prefetch(const struct upt_state *st, const struct upt_event *events, struct upt_hint *hints, unsigned n)
 {
     uint64_t hash[BATCH_MAX];
-    const struct upt_account *acct[BATCH_MAX];
     for (unsigned i = 0; i < n; i++) {
         hash[i] = upt_hash(events[i].account_id.p, events[i].account_id.len);
         upt_state_prefetch_slot(st, hash[i]);
     }
     for (unsigned i = 0; i < n; i++) {
-        acct[i] = upt_state_prefetch_account(st, hash[i]);
+        upt_state_prefetch_account(st, hash[i], &hints[i]);
     }
     for (unsigned i = 0; i < n; i++) {
-        upt_state_prefetch_parts(acct[i]);
+        upt_state_prefetch_parts(&hints[i]);
     }
     for (unsigned i = 0; i < n; i++) {
-        upt_state_prefetch_event(st, acct[i], &events[i]);
+        upt_state_prefetch_event(st, &hints[i], &events[i]);
+    }
+}
+
+static void
+apply(struct run *run, const struct upt_event *ev, const struct upt_hint *hint)
+{
+    upt_state_begin(run->st, run->offset, ev->occurred_at);
+    if (upt_state_judge(run->st, ev, ev->occurred_at) == UPT_REASON_NONE) {
+        (void)(hint != NULL ? upt_state_apply_hinted(run->st, ev->account_id, ev, hint)
+                            : upt_state_apply(run->st, ev->account_id, ev));
     }
 }
 
@@ -149,19 +160,17 @@ round_of(struct run *run, int64_t events)
 {
     static char ids[BATCH_MAX][ID_LEN];
     struct upt_event batch[BATCH_MAX];
+    struct upt_hint hints[BATCH_MAX];
     double began = cpu_ns();
     for (int64_t done = 0; done < events; done += run->batch) {
         for (unsigned i = 0; i < run->batch; i++) {
             batch[i] = event_at(run, run->offset + i, ids[i]);
         }
         if (run->batch > 1) {
-            prefetch(run->st, batch, run->batch);
+            prefetch(run->st, batch, hints, run->batch);
         }
         for (unsigned i = 0; i < run->batch; i++, run->offset++) {
-            upt_state_begin(run->st, run->offset, batch[i].occurred_at);
-            if (upt_state_judge(run->st, &batch[i], batch[i].occurred_at) == UPT_REASON_NONE) {
-                (void)upt_state_apply(run->st, batch[i].account_id, &batch[i]);
-            }
+            apply(run, &batch[i], run->batch > 1 ? &hints[i] : NULL);
             if (run->offset % RATE == 0) {
                 drain(run->st);
             }
@@ -174,6 +183,9 @@ static void
 measure(const char *what, uint32_t accounts, uint32_t users, uint32_t features, int64_t events, bool with_ids,
         unsigned batch)
 {
+    if (only != NULL && strcmp(only, what) != 0) {
+        return;
+    }
     const struct upt_state_config config = {
         .max_future_ms = 5 * UPT_MINUTE_MS,
         .dedup_window_ms = 10 * UPT_MINUTE_MS,
@@ -210,6 +222,7 @@ int
 main(int argc, char **argv)
 {
     int64_t events = argc > 1 ? strtoll(argv[1], NULL, 10) : 5000000;
+    only = argc > 2 ? argv[2] : NULL;
     measure("usage", 100000, 10, 10, events, true, 1);
     measure("usage, in batches", 100000, 10, 10, events, true, BATCH_MAX);
     measure("usage, no ids", 100000, 10, 10, events, false, 1);

@@ -119,7 +119,7 @@ TIME = [
 DEDUP = [
     Fault("dedup_refreshes", "a duplicate does not refresh the id", STATE + "state.c",
           "            return false;\n        }\n    }\n    if (acct == NULL) {",
-          "            (void)upt_dedup_add(&st->mem, &acct->dedup, event_hash, st->now.ms, after);\n"
+          "            (void)upt_dedup_add(&st->mem, &acct->dedup, hint->id, st->now.ms, after);\n"
           "            return false;\n        }\n    }\n    if (acct == NULL) {",
           "unit:state/test_state_state", "a_duplicate_does_not_refresh"),
     Fault("dedup_window_border", "an id of exactly dedup_window ago is no duplicate", STATE + "state.c",
@@ -129,12 +129,12 @@ DEDUP = [
           "if (dedup->cap < UPT_DEDUP_MAX)", "if (dedup->cap < UPT_DEDUP_MAX / 2)", "unit:state/test_state_state",
           "the_last_4096_ids_are_known"),
     Fault("dedup_without_account", "ids are those of one account", STATE + "state.c",
-          "if (acct != NULL && upt_dedup_has(acct->dedup, event_hash, after)) {",
-          "if (acct != NULL && upt_dedup_has(acct->dedup, event_hash, after) && acct->users.n % 2 == 0) {", SIM),
+          "if (acct != NULL && upt_dedup_has(acct->dedup, hint->id, after)) {",
+          "if (acct != NULL && upt_dedup_has(acct->dedup, hint->id, after) && acct->users.n % 2 == 0) {", SIM),
     Fault("dedup_empty_id", "an empty event_id is not deduplicated", STATE + "state.c",
-          "    uint64_t hash = upt_hash(key.p, key.len);\n    struct upt_account *acct = upt_account_lookup",
+          "    struct upt_hint hint = {.key = upt_hash(key.p, key.len)};",
           "    struct upt_event copy = *ev;\n    copy.event_id = ev->event_id.len > 0 ? ev->event_id : UPT_STR(\"none\");\n    ev = &copy;\n"
-          "    uint64_t hash = upt_hash(key.p, key.len);\n    struct upt_account *acct = upt_account_lookup", SIM),
+          "    struct upt_hint hint = {.key = upt_hash(key.p, key.len)};", SIM),
 ]
 
 COUNTS = [
@@ -148,6 +148,9 @@ COUNTS = [
           "see(&st->totals.users, st->now.b[UPT_R_DAY], upt_user_age(user, &st->now), add->age);",
           "see(&st->totals.users, st->now.b[UPT_R_DAY], upt_user_age(user, &st->now) == 0 ? -1 : upt_user_age(user, &st->now), add->age);",
           SIM),
+    Fault("hint_of_the_forgotten", "an account that was forgotten since is not reached by a hint", STATE + "state.c",
+          "acct == NULL || hint->removed != st->removed || ", "acct == NULL || ", "unit:state/test_state_state",
+          "a_hint_outlives_its_account"),
     Fault("forget_leaves_sums", "forgetting drops distinct counts at once", STATE + "account.c",
           "    st->totals.users_total -= acct->users.total;", "    st->totals.users_total -= acct->users.total / 2;",
           "unit:state/test_state_state", "forgetting_drops_distinct_counts_at_once"),
@@ -158,8 +161,8 @@ COUNTS = [
     Fault("units_half_up", "a millionth is rounded to the nearest, ties to even", "ingest/base/units.c",
           "    return (int64_t)round_even(q * 1e6);", "    return (int64_t)(q * 1e6 + (q < 0 ? -0.5 : 0.5));",
           "unit:base/test_units", "rounds_ties_to_even"),
-    Fault("units_of_64_bits", "units are summed to more than 64 bits", STATE + "windows.c",
-          "    bucket->units_hi += units < bucket->units_lo;", "    bucket->units_hi += 0;", "unit:state/test_state_state",
+    Fault("units_of_64_bits", "units are summed to more than 64 bits", STATE + "windows.h",
+          "        bucket->units_hi++;", "        bucket->units_hi += 0;", "unit:state/test_state_state",
           "units_do_not_overflow"),
     Fault("share_above_1", "a share above 1 is shown as 1", "ingest/base/units.c",
           "    if (num >= den) {", "    if (num == den) {", "unit:base/test_units", "shares"),

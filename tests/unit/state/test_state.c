@@ -291,6 +291,27 @@ adoption_is_three_days_of_28(void **unused)
 }
 
 static void
+a_hint_outlives_its_account(void **unused)
+{
+    (void)unused;
+    struct fixture fx;
+    struct upt_hint hint;
+    struct upt_event ev = usage("u", "f", 2);
+    fixture_init(&fx, NULL, NULL);
+    put(&fx, T0, "a", ev);
+    upt_state_prefetch_account(fx.st, upt_hash("a", 1), &hint);
+    upt_state_prefetch_event(fx.st, &hint, &ev);
+    ev.occurred_at = T0;
+    assert_true(upt_state_apply_hinted(fx.st, UPT_STR("a"), &ev, &hint));
+    assert_int_equal(row_of(&fx, "a").usage[UPT_W_1H].events, 2);
+    forget(&fx, T0, "a");
+    assert_true(upt_state_apply_hinted(fx.st, UPT_STR("a"), &ev, &hint));
+    assert_int_equal(upt_state_accounts_n(fx.st), 1);
+    assert_int_equal(row_of(&fx, "a").usage[UPT_W_1H].events, 1);
+    fixture_fini(&fx);
+}
+
+static void
 forgetting_drops_distinct_counts_at_once(void **unused)
 {
     (void)unused;
@@ -701,6 +722,7 @@ main(void)
         cmocka_unit_test(ids_come_and_go_for_long),
         cmocka_unit_test(users_come_leave_and_return),
         cmocka_unit_test(adoption_is_three_days_of_28),
+        cmocka_unit_test(a_hint_outlives_its_account),
         cmocka_unit_test(forgetting_drops_distinct_counts_at_once),
         cmocka_unit_test(retention_counts_from_the_last_accepted_event),
         cmocka_unit_test(seats_and_shares),
