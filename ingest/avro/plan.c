@@ -312,6 +312,40 @@ keep_number(upt_avro_type type, struct upt_op *ret)
     return type == UPT_AVRO_INT || type == UPT_AVRO_LONG || type == UPT_AVRO_FLOAT;
 }
 
+/* Whether an event's first steps are those of the shipped schema: they are then run without a look at each. */
+static bool
+is_usual(const struct compiler *comp, const struct list *list)
+{
+    static const struct {
+        upt_op_code code;
+        uint32_t a;
+        bool nullable;
+    } usual[UPT_USUAL_STEPS] = {{UPT_OP_KEEP_TEXT, offsetof(struct upt_event, event_id), false},
+                                {UPT_OP_KEEP_TIME, 0, false},
+                                {UPT_OP_KEEP_TEXT, offsetof(struct upt_event, account_id), false},
+                                {UPT_OP_KEEP_TEXT, offsetof(struct upt_event, user_id), true},
+                                [UPT_USUAL_KIND] = {UPT_OP_KEEP_KIND, 0, false},
+                                {UPT_OP_KEEP_TEXT, offsetof(struct upt_event, feature), true},
+                                {UPT_OP_KEEP_QUANTITY, 0, false},
+                                {UPT_OP_KEEP_DURATION, 0, true},
+                                {UPT_OP_KEEP_PROPS, 0, false}};
+    if (comp->no_memory || list->count < UPT_USUAL_STEPS) {
+        return false;
+    }
+    const struct upt_op *ops = comp->plan->ops;
+    for (uint32_t i = 0; i < UPT_USUAL_STEPS; i++) {
+        const struct upt_op *op = &ops[list->first + i];
+        if (usual[i].nullable && (op->code != UPT_OP_UNION || op->b != 2 || ops[op->a].code != UPT_OP_NONE)) {
+            return false;
+        }
+        op = usual[i].nullable ? &ops[op->a + 1] : op;
+        if (op->code != usual[i].code || op->a != usual[i].a) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The fields of the writer's event: those of the reader kept, the others passed over. */
 static bool
 keep_event(struct compiler *comp, uint32_t index, struct upt_op *ret)
@@ -342,7 +376,8 @@ keep_event(struct compiler *comp, uint32_t index, struct upt_op *ret)
                        seen[WANT_OCCURRED_AT] ? "account_id" : "occurred_at");
         return false;
     }
-    *ret = (struct upt_op){.code = UPT_OP_EVENT, .a = list.first, .b = list.count};
+    upt_op_code code = is_usual(comp, &list) ? UPT_OP_USUAL : UPT_OP_EVENT;
+    *ret = (struct upt_op){.code = code, .a = list.first, .b = list.count};
     return true;
 }
 
@@ -365,10 +400,11 @@ keep_text(upt_avro_type type, wanted what, struct upt_op *ret)
         *ret = (struct upt_op){.code = UPT_OP_NONE}; /* null is what an event begins with */
         return true;
     }
-    upt_op_code code = what == WANT_USER_ID ? UPT_OP_KEEP_USER : UPT_OP_KEEP_TEXT;
-    *ret = (struct upt_op){.code = what == WANT_VALUE ? UPT_OP_COPY_TEXT : code};
+    *ret = (struct upt_op){.code = what == WANT_VALUE ? UPT_OP_COPY_TEXT : UPT_OP_KEEP_TEXT};
+    ret->b = what == WANT_USER_ID;
     ret->a = what == WANT_EVENT_ID     ? (uint32_t)offsetof(struct upt_event, event_id)
              : what == WANT_ACCOUNT_ID ? (uint32_t)offsetof(struct upt_event, account_id)
+             : what == WANT_USER_ID    ? (uint32_t)offsetof(struct upt_event, user_id)
              : what == WANT_FEATURE    ? (uint32_t)offsetof(struct upt_event, feature)
                                        : 0;
     return type == UPT_AVRO_STRING || type == UPT_AVRO_BYTES;

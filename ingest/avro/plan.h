@@ -27,8 +27,7 @@ typedef enum upt_op_code {
     UPT_OP_UNION,  /* a: first step, one for each branch, b: branches. Also for wanted values */
     UPT_OP_REFUSE, /* a branch that the reader cannot take */
     /* Fields of the event. */
-    UPT_OP_KEEP_TEXT,     /* string or bytes; a: offset of the upt_str in the event */
-    UPT_OP_KEEP_USER,     /* likewise, an empty one is null */
+    UPT_OP_KEEP_TEXT,     /* string or bytes; a: offset of the upt_str in the event, b: 1 if an empty one is null */
     UPT_OP_KEEP_TIME,     /* occurred_at; a: 1 if the writer has an int */
     UPT_OP_KEEP_DURATION, /* likewise */
     UPT_OP_KEEP_KIND,     /* a: offset in `kinds`, b: symbols */
@@ -38,8 +37,12 @@ typedef enum upt_op_code {
     UPT_OP_COPY_PROPS,    /* a map of a union with strings, re-encoded; a: step of the values */
     UPT_OP_COPY_TEXT,     /* a value of such a map */
     UPT_OP_EVENT,         /* a: first step, b: steps */
+    UPT_OP_USUAL,         /* likewise; the first UPT_USUAL_STEPS are those of the shipped schema, in its order */
     UPT_OP_EVENTS         /* the array of a batch; a: step of the items */
 } upt_op_code;
+
+#define UPT_USUAL_STEPS 9
+#define UPT_USUAL_KIND 4 /* the step of the enum */
 
 struct upt_op {
     upt_op_code code;

@@ -1,13 +1,16 @@
 /* Strict UTF-8 (no surrogates, no overlong forms, nothing above U+10FFFF) and escaping for output.
  *
- * Telemetry is almost all ASCII: validation goes eight bytes a step while no top bit is set, and falls back to a
- * byte-wise check only for the sequence that has one. Any thread; no state. */
+ * Telemetry is almost all ASCII: validation goes eight bytes a step while no top bit is set, the last step over bytes
+ * that were seen already, and falls back to a byte-wise check only for the sequence that has one. Any thread; no state.
+ */
 #include "utf8.h"
 
 #include <stdint.h>
 #include <string.h>
 
 #include "uptake/str.h"
+
+#define TOP_BITS UINT64_C(0x8080808080808080)
 
 static bool
 tail(unsigned char b)
@@ -44,6 +47,22 @@ upt_utf8_sequence(const unsigned char *p, size_t left)
     return 0;
 }
 
+/* Whether the last bytes of a text of len are ASCII, as far as one look at eight of them or two at four tell. */
+static inline bool
+ascii_end(const unsigned char *end, size_t len)
+{
+    uint64_t word = TOP_BITS;
+    uint32_t halves[2];
+    if (len >= 8) {
+        memcpy(&word, end - 8, sizeof(word));
+    } else if (len >= 4) {
+        memcpy(&halves[0], end - len, sizeof(halves[0]));
+        memcpy(&halves[1], end - 4, sizeof(halves[1]));
+        word = halves[0] | halves[1];
+    }
+    return (word & TOP_BITS) == 0;
+}
+
 bool
 upt_utf8_valid(const char *p, size_t len)
 {
@@ -53,14 +72,14 @@ upt_utf8_valid(const char *p, size_t len)
         while (left >= 8) {
             uint64_t word;
             memcpy(&word, at, sizeof(word));
-            if ((word & UINT64_C(0x8080808080808080)) != 0) {
+            if ((word & TOP_BITS) != 0) {
                 break;
             }
             at += 8;
             left -= 8;
         }
-        if (left == 0) {
-            break;
+        if (left < 8 && ascii_end(at + left, len)) {
+            return true;
         }
         size_t n = upt_utf8_sequence(at, left);
         if (n == 0) {

@@ -40,7 +40,7 @@ make(struct sample *sample, bool with_props)
     char user[48];
     char feature[48];
     for (int i = 0; i < EVENTS; i++) {
-        struct upt_event ev = {.event_id = name(id, sizeof(id), "01HQ7Z5K3M9X2VBN4T6W8Y0", 1000 + i),
+        struct upt_event ev = {.event_id = name(id, sizeof(id), "0190f5c2-7a3b-7c4d-8e5f-60718293", 1000 + i),
                                .occurred_at = INT64_C(1767225600000) + i * 977,
                                .account_id =
                                    name(account, sizeof(account), i % 3 == 0 ? "acct-" : "customer-", 10000 + i * 7),

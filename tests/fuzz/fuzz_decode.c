@@ -3,7 +3,8 @@
  * Input: which schema of decode_schemas.json, limits (0: the contract's, else small ones), the record.
  * Differential: what the plan accepts has been checked to the last byte, so libavro can read it safely; it must read
  * all of it and find the same values where the writer's field has the reader's type. What the plan refuses is not shown
- * to libavro, which would take some of it and crash on more. */
+ * to libavro, which would take some of it and crash on more. And the plan with every field of an event as a step of its
+ * own must give the same events, or the same fault at the same place. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,14 +23,20 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct writer {
-    struct upt_plan *plan;
+    struct upt_plan *plan, *steps; /* steps: without UPT_OP_USUAL */
     avro_value_iface_t *class;
     bool empty_items; /* libavro would make as many values as the count says */
 };
 
 static struct writer writers[SCHEMAS_MAX];
 static size_t writers_n;
-static struct upt_run run;
+static struct upt_run run, run_steps;
+
+static void
+one_by_one(struct upt_op *op)
+{
+    op->code = op->code == UPT_OP_USUAL ? UPT_OP_EVENT : op->code;
+}
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -45,6 +52,11 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
         char *text = json_dumps(json_array_get(all, i), 0);
         upt_assert(text != NULL && upt_schema_parse(upt_str_of(text), &schema, NULL) == UPT_OK);
         upt_assert(upt_plan_compile(schema, &writers[i].plan, NULL) == UPT_OK);
+        upt_assert(upt_plan_compile(schema, &writers[i].steps, NULL) == UPT_OK);
+        one_by_one(&writers[i].steps->root);
+        for (uint32_t n = 0; n < writers[i].steps->ops_n; n++) {
+            one_by_one(&writers[i].steps->ops[n]);
+        }
         upt_assert(avro_schema_from_json_length(text, strlen(text), &theirs) == 0);
         writers[i].class = avro_generic_class_from_schema(theirs);
         for (uint32_t n = 0; n < schema->nodes_n; n++) {
@@ -200,6 +212,36 @@ compare(const struct writer *writer, struct upt_str body)
     avro_reader_free(reader);
 }
 
+static void
+check_same_text(struct upt_str a, struct upt_str b)
+{
+    upt_assert(a.p == b.p && a.len == b.len);
+}
+
+static void
+check_steps(const struct writer *writer, struct upt_str body, upt_reason reason)
+{
+    run_steps.max_events = run.max_events;
+    run_steps.max_depth = run.max_depth;
+    upt_assert(upt_plan_run(writer->steps, &run_steps, body) == reason);
+    if (reason != UPT_REASON_NONE) {
+        upt_assert(run.at == run_steps.at && strcmp(run.why, run_steps.why) == 0);
+        upt_assert(strcmp(run.field, run_steps.field) == 0);
+        return;
+    }
+    upt_assert(run.events_n == run_steps.events_n);
+    for (uint32_t i = 0; i < run.events_n && !writer->plan->copies; i++) {
+        const struct upt_event *a = &run.events[i], *b = &run_steps.events[i];
+        check_same_text(a->event_id, b->event_id);
+        check_same_text(a->account_id, b->account_id);
+        check_same_text(a->user_id, b->user_id);
+        check_same_text(a->feature, b->feature);
+        upt_assert(upt_str_eq(a->properties.raw, b->properties.raw));
+        upt_assert(a->occurred_at == b->occurred_at && a->kind == b->kind && a->has_duration == b->has_duration);
+        upt_assert(a->duration_ms == b->duration_ms && memcmp(&a->quantity, &b->quantity, sizeof(a->quantity)) == 0);
+    }
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -213,6 +255,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     upt_reason reason = upt_plan_run(writer->plan, &run, body);
     upt_assert(reason == UPT_REASON_NONE || reason == UPT_REASON_BAD_AVRO || reason == UPT_REASON_TOO_LARGE);
     upt_assert(reason == UPT_REASON_NONE || (run.why != NULL && run.at <= body.len));
+    check_steps(writer, body, reason);
     if (reason == UPT_REASON_NONE && !writer->empty_items) {
         compare(writer, body);
     }

@@ -75,6 +75,9 @@ def writers():
         {"name": "sdk", "type": "string"},
     ]}, [{"events": [dict(bare, user_id="u"), dict(bare, user_id=None)], "sdk": "c"}]  # fmt: skip
     yield event(*NEEDED, ("r", {"type": "record", "name": "Endless", "fields": [{"name": "r", "type": "Endless"}]})), []
+    longer = plain(own("UsageEvent"))
+    longer["fields"] += [{"name": "node", "type": NODE}, {"name": "more", "type": "string"}]
+    yield longer, [dict(full, node=node, more="é" * 40), dict(full, event_id="e" * 36, user_id=None, node=node, more="")]
 
 
 def encode(schema, record):
