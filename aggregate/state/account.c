@@ -47,47 +47,63 @@ void
 upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt_hint *ret)
 {
     size_t pos = hash;
-    *ret = (struct upt_hint){.key = hash, .acct = upt_table_next(&st->accounts, hash, &pos), .removed = st->removed};
+    *ret = (struct upt_hint){.key = hash,
+                             .acct = upt_table_next(&st->accounts, hash, &pos),
+                             .removed = st->removed,
+                             .user_at = UINT32_MAX,
+                             .used_at = UINT32_MAX};
     if (ret->acct != NULL) {
         prefetch(ret->acct, block_size(ext_size(st), LINE));
     }
 }
 
 void
-upt_state_prefetch_parts(const struct upt_hint *hint)
+upt_state_prefetch_parts(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev)
 {
     const struct upt_account *acct = hint->acct;
+    if (ev != NULL) {
+        upt_hint_complete(st, hint, ev);
+    }
     if (acct == NULL) {
         return;
     }
+    if (upt_users_scanned(&acct->users)) {
+        prefetch(acct->users.v, acct->users.n * sizeof(*acct->users.v));
+    } else if (ev != NULL && ev->user_id.len > 0) {
+        upt_users_prefetch(&acct->users, hint->user);
+    }
+    if (upt_uses_scanned(&acct->uses)) {
+        prefetch(acct->uses.v, acct->uses.n * sizeof(*acct->uses.v));
+    } else if (ev != NULL && hint->feature != NULL) {
+        upt_uses_prefetch(&acct->uses, hint->feature->id);
+    }
     unsigned buckets = acct->rings.n[UPT_R_DAY] + acct->rings.n[UPT_R_HOUR];
-    prefetch(acct->users.v, upt_users_scanned(&acct->users) ? acct->users.n * sizeof(*acct->users.v) : LINE);
-    prefetch(acct->uses.v, upt_uses_scanned(&acct->uses) ? acct->uses.n * sizeof(*acct->uses.v) : LINE);
     if (buckets > 0) {
         prefetch(&acct->rings.v[acct->rings.n[UPT_R_DAY] - 1], 1);
         prefetch(&acct->rings.v[buckets - 1], 1);
         prefetch(&acct->rings.v[buckets + acct->rings.n[UPT_R_MINUTE] - 1], 1);
     }
-    upt_pairs_prefetch(&acct->pairs);
     upt_dedup_prefetch(acct->dedup);
 }
 
 void
-upt_state_prefetch_event(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev)
+upt_state_prefetch_event(struct upt_hint *hint, const struct upt_event *ev)
 {
     const struct upt_account *acct = hint->acct;
-    upt_hint_complete(st, hint, ev);
     if (acct == NULL) {
         return;
     }
     if (ev->event_id.len > 0 && acct->dedup != NULL) {
         upt_dedup_prefetch_id(acct->dedup, hint->id);
     }
-    if (!upt_users_scanned(&acct->users) && ev->user_id.len > 0) {
-        upt_users_prefetch(&acct->users, hint->user);
+    if (ev->user_id.len > 0) {
+        hint->user_at = upt_users_guess(&acct->users, hint->user);
     }
-    if (!upt_uses_scanned(&acct->uses) && hint->feature != NULL) {
-        upt_uses_prefetch(&acct->uses, hint->feature->id);
+    if (hint->feature != NULL) {
+        hint->used_at = upt_uses_guess(&acct->uses, hint->feature->id);
+        if (ev->user_id.len > 0) {
+            upt_pairs_prefetch(&acct->pairs, hint->user_at, hint->used_at);
+        }
     }
 }
 
