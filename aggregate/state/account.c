@@ -1,30 +1,32 @@
 /* An account from birth to being forgotten, and what observers may ask about it.
  *
- * An account is one block: the struct, the observer's bytes, the id. Windows, users, features, pairs, ids and profile
- * hang off it, each there only when it holds something.
+ * An account is one block: the struct, the id, the observer's bytes, of which an event touches the first. Windows,
+ * users, features, pairs, ids and profile hang off it, each there only when it holds something.
  *
  * @locality: the thread that owns the state. */
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-#define LINE 64 /* bytes of a cache line */
+#define LINE 64     /* bytes of a cache line */
+#define EXT_HOT 128 /* so many of the observer's bytes are asked for */
+#define ID_USUAL 32 /* and so many of the id */
 
-static char *
-id_of(struct upt_account *acct)
+static size_t
+round_up(size_t n)
 {
-    return (char *)acct->tail + acct->id_at;
+    return (n + 7) & ~(size_t)7;
 }
 
 static size_t
 block_size(size_t ext_size, size_t id_len)
 {
-    return sizeof(struct upt_account) + ext_size + id_len;
+    return sizeof(struct upt_account) + round_up(id_len) + ext_size;
 }
 
 static size_t
 ext_size(const struct upt_state *st)
 {
-    return (st->observer.ext_size + 7) & ~(size_t)7;
+    return round_up(st->observer.ext_size);
 }
 
 static void
@@ -53,7 +55,8 @@ upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt
                              .user_at = UINT32_MAX,
                              .used_at = UINT32_MAX};
     if (ret->acct != NULL) {
-        prefetch(ret->acct, block_size(ext_size(st), LINE));
+        size_t ext = ext_size(st) < EXT_HOT ? ext_size(st) : EXT_HOT;
+        prefetch(ret->acct, block_size(ext, ID_USUAL));
     }
 }
 
@@ -133,9 +136,8 @@ upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
     acct->accepted = st->now.ms;
     acct->active_day = UPT_NO_CLOCK;
     acct->timer = UPT_NO_CLOCK;
-    acct->id_at = (uint16_t)ext_size(st);
     acct->id_len = (uint16_t)key.len;
-    memcpy(id_of(acct), key.p, key.len);
+    memcpy(acct->tail, key.p, key.len);
     upt_table_insert(&st->mem, &st->accounts, hash, acct);
     return acct;
 }
@@ -239,13 +241,13 @@ upt_state_next(struct upt_state *st, size_t *cursor)
 struct upt_str
 upt_account_id(const struct upt_account *acct)
 {
-    return (struct upt_str){.p = (const char *)acct->tail + acct->id_at, .len = acct->id_len};
+    return (struct upt_str){.p = (const char *)acct->tail, .len = acct->id_len};
 }
 
 void *
 upt_account_ext(struct upt_account *acct)
 {
-    return acct->tail;
+    return (char *)acct->tail + round_up(acct->id_len);
 }
 
 int64_t

@@ -340,7 +340,10 @@ static void
 count(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev, const struct upt_hint *hint)
 {
     int64_t at = ev->occurred_at < st->now.ms ? ev->occurred_at : st->now.ms;
-    struct adding add = {.acct = acct, .hint = hint, .at = st->now, .user = NO_USER, .edge = UPT_NEVER};
+    struct adding add = {.acct = acct, .hint = hint, .user = NO_USER, .edge = UPT_NEVER};
+    for (int r = 0; r < UPT_R_COUNT; r++) {
+        add.at.b[r] = st->now.b[r];
+    }
     upt_now_move(&add.at, at);
     add.age = (int)(st->now.b[UPT_R_DAY] - add.at.b[UPT_R_DAY]);
     upt_assert(add.age < UPT_WINDOW_DAYS); /* or it would have been too_late */

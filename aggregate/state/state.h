@@ -29,7 +29,8 @@ struct upt_account;
 struct upt_feature;
 
 /* What scores and rules see of the state, called synchronously on the state's thread. ext is ext_size bytes kept
- * with each account (8-byte aligned, zeroed at birth). Every hook may be NULL. */
+ * with each account (8-byte aligned, zeroed at birth); what on_event touches should be among the first 128. Every hook
+ * may be NULL. */
 struct upt_observer {
     size_t ext_size;
     /* An event was counted (not a duplicate). at = its event time. */
