@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "uptake/output.h"
@@ -48,13 +49,16 @@ struct upt_drop {
     bool has_held;
 };
 
+/* What an event touches comes first: 128 bytes. */
 struct upt_score_ext {
-    uint64_t active[UPT_ACTIVE_DAYS / 64];      /* day d at bit d mod 256; valid for last_day − 255 … last_day */
-    int64_t last_key_ms;                        /* event time of the latest key event */
-    double volume;                              /* key events, each 2^(−age/21), as of last_day */
-    int32_t last_day;                           /* of the latest key event */
-    int32_t first_day;                          /* of the earliest */
-    int32_t value_day;                          /* of the latest VALUE; valid if has_value */
+    int64_t last_key_ms; /* event time of the latest key event */
+    double volume;       /* key events, each 2^(−age/21), as of last_day */
+    int32_t last_day;    /* of the latest key event */
+    int32_t first_day;   /* of the earliest */
+    int32_t value_day;   /* of the latest VALUE; valid if has_value */
+    bool born, has_key, has_value, evaluated;
+    uint64_t active[UPT_ACTIVE_DAYS / 64]; /* day d at bit d mod 256; valid for last_day − 255 … last_day */
+    struct upt_slot slot[UPT_RULES];
     uint32_t nps_min, churned_min, renewed_min; /* of the latest such event; 0: none */
     int32_t evaluated_day;
     int32_t band_day;                               /* when the band last changed */
@@ -66,11 +70,11 @@ struct upt_score_ext {
     uint8_t steps_n;
     uint8_t band, pending_n, phase;
     uint8_t sent_band, sent_phase;
-    bool born, has_key, has_value, evaluated, sent;
+    bool sent;
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
-    struct upt_slot slot[UPT_RULES];
 };
+static_assert(offsetof(struct upt_score_ext, slot[UPT_RULE_SILENCE + 1]) <= 128, "what an event touches");
 static_assert(sizeof(struct upt_score_ext) <= 400, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);

@@ -1,30 +1,32 @@
 /* An account from birth to being forgotten, and what observers may ask about it.
  *
- * An account is one block: the struct, the observer's bytes, the id. Windows, users, features, pairs, ids and profile
- * hang off it, each there only when it holds something.
+ * An account is one block: the struct, the id, the observer's bytes, of which an event touches the first. Windows,
+ * users, features, pairs, ids and profile hang off it, each there only when it holds something.
  *
  * @locality: the thread that owns the state. */
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-#define LINE 64 /* bytes of a cache line */
+#define LINE 64     /* bytes of a cache line */
+#define EXT_HOT 128 /* so many of the observer's bytes are asked for */
+#define ID_USUAL 32 /* and so many of the id */
 
-static char *
-id_of(struct upt_account *acct)
+static size_t
+round_up(size_t n)
 {
-    return (char *)acct->tail + acct->id_at;
+    return (n + 7) & ~(size_t)7;
 }
 
 static size_t
 block_size(size_t ext_size, size_t id_len)
 {
-    return sizeof(struct upt_account) + ext_size + id_len;
+    return sizeof(struct upt_account) + round_up(id_len) + ext_size;
 }
 
 static size_t
 ext_size(const struct upt_state *st)
 {
-    return (st->observer.ext_size + 7) & ~(size_t)7;
+    return round_up(st->observer.ext_size);
 }
 
 static void
@@ -47,47 +49,64 @@ void
 upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt_hint *ret)
 {
     size_t pos = hash;
-    *ret = (struct upt_hint){.key = hash, .acct = upt_table_next(&st->accounts, hash, &pos), .removed = st->removed};
+    *ret = (struct upt_hint){.key = hash,
+                             .acct = upt_table_next(&st->accounts, hash, &pos),
+                             .removed = st->removed,
+                             .user_at = UINT32_MAX,
+                             .used_at = UINT32_MAX};
     if (ret->acct != NULL) {
-        prefetch(ret->acct, block_size(ext_size(st), LINE));
+        size_t ext = ext_size(st) < EXT_HOT ? ext_size(st) : EXT_HOT;
+        prefetch(ret->acct, block_size(ext, ID_USUAL));
     }
 }
 
 void
-upt_state_prefetch_parts(const struct upt_hint *hint)
+upt_state_prefetch_parts(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev)
 {
     const struct upt_account *acct = hint->acct;
+    if (ev != NULL) {
+        upt_hint_complete(st, hint, ev);
+    }
     if (acct == NULL) {
         return;
     }
+    if (upt_users_scanned(&acct->users)) {
+        prefetch(acct->users.v, acct->users.n * sizeof(*acct->users.v));
+    } else if (ev != NULL && ev->user_id.len > 0) {
+        upt_users_prefetch(&acct->users, hint->user);
+    }
+    if (upt_uses_scanned(&acct->uses)) {
+        prefetch(acct->uses.v, acct->uses.n * sizeof(*acct->uses.v));
+    } else if (ev != NULL && hint->feature != NULL) {
+        upt_uses_prefetch(&acct->uses, hint->feature->id);
+    }
     unsigned buckets = acct->rings.n[UPT_R_DAY] + acct->rings.n[UPT_R_HOUR];
-    prefetch(acct->users.v, upt_users_scanned(&acct->users) ? acct->users.n * sizeof(*acct->users.v) : LINE);
-    prefetch(acct->uses.v, upt_uses_scanned(&acct->uses) ? acct->uses.n * sizeof(*acct->uses.v) : LINE);
     if (buckets > 0) {
         prefetch(&acct->rings.v[acct->rings.n[UPT_R_DAY] - 1], 1);
         prefetch(&acct->rings.v[buckets - 1], 1);
         prefetch(&acct->rings.v[buckets + acct->rings.n[UPT_R_MINUTE] - 1], 1);
     }
-    upt_pairs_prefetch(&acct->pairs);
     upt_dedup_prefetch(acct->dedup);
 }
 
 void
-upt_state_prefetch_event(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev)
+upt_state_prefetch_event(struct upt_hint *hint, const struct upt_event *ev)
 {
     const struct upt_account *acct = hint->acct;
-    upt_hint_complete(st, hint, ev);
     if (acct == NULL) {
         return;
     }
     if (ev->event_id.len > 0 && acct->dedup != NULL) {
         upt_dedup_prefetch_id(acct->dedup, hint->id);
     }
-    if (!upt_users_scanned(&acct->users) && ev->user_id.len > 0) {
-        upt_users_prefetch(&acct->users, hint->user);
+    if (ev->user_id.len > 0) {
+        hint->user_at = upt_users_guess(&acct->users, hint->user);
     }
-    if (!upt_uses_scanned(&acct->uses) && hint->feature != NULL) {
-        upt_uses_prefetch(&acct->uses, hint->feature->id);
+    if (hint->feature != NULL) {
+        hint->used_at = upt_uses_guess(&acct->uses, hint->feature->id);
+        if (ev->user_id.len > 0) {
+            upt_pairs_prefetch(&acct->pairs, hint->user_at, hint->used_at);
+        }
     }
 }
 
@@ -117,9 +136,8 @@ upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
     acct->accepted = st->now.ms;
     acct->active_day = UPT_NO_CLOCK;
     acct->timer = UPT_NO_CLOCK;
-    acct->id_at = (uint16_t)ext_size(st);
     acct->id_len = (uint16_t)key.len;
-    memcpy(id_of(acct), key.p, key.len);
+    memcpy(acct->tail, key.p, key.len);
     upt_table_insert(&st->mem, &st->accounts, hash, acct);
     return acct;
 }
@@ -223,13 +241,13 @@ upt_state_next(struct upt_state *st, size_t *cursor)
 struct upt_str
 upt_account_id(const struct upt_account *acct)
 {
-    return (struct upt_str){.p = (const char *)acct->tail + acct->id_at, .len = acct->id_len};
+    return (struct upt_str){.p = (const char *)acct->tail, .len = acct->id_len};
 }
 
 void *
 upt_account_ext(struct upt_account *acct)
 {
-    return acct->tail;
+    return (char *)acct->tail + round_up(acct->id_len);
 }
 
 int64_t

@@ -101,6 +101,21 @@ table_at(const struct upt_uses *uses, uint32_t feature)
     return &table[i];
 }
 
+uint32_t
+upt_uses_guess(const struct upt_uses *uses, uint32_t feature)
+{
+    if (upt_uses_scanned(uses)) {
+        uint32_t i = 0;
+        while (i < uses->n && uses->v[i].feature != feature) {
+            i++;
+        }
+        return i;
+    }
+    uint32_t position = ((const uint32_t *)(const void *)(uses->v + uses->cap))[place_of(uses, feature)] - 1;
+    __builtin_prefetch(&uses->v[position & (uses->cap - 1)]); /* 0, for none, too, is a place */
+    return position;
+}
+
 static void
 grow(struct upt_mem *mem, struct upt_uses *uses)
 {

@@ -64,6 +64,8 @@ upt_uses_scanned(const struct upt_uses *uses)
 
 /* Asks for the place of a feature in the table of positions; only beyond 16 of them. */
 void upt_uses_prefetch(const struct upt_uses *uses, uint32_t feature);
+/* The position of the feature, perhaps; n or more: unknown. Asks for its entry beyond 16 of them. */
+uint32_t upt_uses_guess(const struct upt_uses *uses, uint32_t feature);
 struct upt_used *upt_uses_get(struct upt_mem *mem, struct upt_uses *uses, uint32_t feature, bool *ret_new);
 void upt_uses_roll(struct upt_uses *uses, int64_t days);
 void upt_uses_fini(struct upt_mem *mem, struct upt_uses *uses);

@@ -29,8 +29,8 @@ struct upt_account {
     struct upt_profile *profile;
     uint64_t shown[4]; /* hashes of the groups of the row taken last */
     int32_t open_alerts;
-    uint16_t id_at, id_len; /* the id, in tail */
-    uint64_t tail[];        /* the observer's ext, then the id */
+    uint16_t id_len;
+    uint64_t tail[]; /* the id, then the observer's ext */
 };
 
 struct upt_sums {
@@ -91,7 +91,7 @@ void upt_hint_complete(const struct upt_state *st, struct upt_hint *hint, const 
 static inline bool
 upt_account_is(const struct upt_account *acct, struct upt_str key)
 {
-    return acct->id_len == key.len && memcmp((const char *)acct->tail + acct->id_at, key.p, key.len) == 0;
+    return acct->id_len == key.len && memcmp(acct->tail, key.p, key.len) == 0;
 }
 struct upt_account *upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash);
 struct upt_account *upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash);

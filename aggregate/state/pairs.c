@@ -97,10 +97,16 @@ age_of(uint64_t word, int64_t today)
 }
 
 static inline uint32_t
+first_place(const struct upt_pairs *pairs, uint64_t key)
+{
+    return (uint32_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - pairs->log2_cap));
+}
+
+static inline uint32_t
 place_as(const struct upt_pairs *pairs, uint64_t key, unsigned width)
 {
     uint32_t mask = (UINT32_C(1) << pairs->log2_cap) - 1;
-    uint32_t i = (uint32_t)((key * UINT64_C(0x9E3779B97F4A7C15)) >> (64 - pairs->log2_cap));
+    uint32_t i = first_place(pairs, key);
     for (;; i = (i + 1) & mask) {
         uint64_t there = load_as(pairs, i, width);
         if (there == 0 || there >> USER_SHIFT == key) {
@@ -147,11 +153,12 @@ rebuild(struct upt_mem *mem, struct upt_pairs *pairs, int64_t today, uint8_t wid
 }
 
 void
-upt_pairs_prefetch(const struct upt_pairs *pairs)
+upt_pairs_prefetch(const struct upt_pairs *pairs, uint32_t user, uint32_t feature)
 {
-    size_t bytes = byte_size(pairs);
-    for (size_t at = 0; at < bytes && at < 512; at += 64) {
-        __builtin_prefetch((const char *)pairs->v + at);
+    if (pairs->v != NULL) {
+        const struct upt_pair pair = {.user = user, .feature = feature};
+        uint32_t i = first_place(pairs, word_of(pairs, 0, &pair) >> USER_SHIFT);
+        __builtin_prefetch((const char *)pairs->v + ((size_t)i << (pairs->width + 1)));
     }
 }
 

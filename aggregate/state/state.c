@@ -213,7 +213,12 @@ add_user(struct upt_state *st, struct adding *add, const struct upt_event *ev)
         }
         return;
     }
-    user = upt_users_get(&st->mem, &acct->users, hash, &fresh);
+    uint32_t user_at = add->hint->user_at;
+    if (user_at < acct->users.n && acct->users.v[user_at].hash == hash) {
+        user = &acct->users.v[user_at];
+    } else {
+        user = upt_users_get(&st->mem, &acct->users, hash, &fresh);
+    }
     add->user = (uint32_t)(user - acct->users.v);
     if (fresh || (user->bits & UPT_USER_REMOVED) != 0) {
         user->bits &= ~UPT_USER_REMOVED;
@@ -260,8 +265,14 @@ add_feature(struct upt_state *st, const struct adding *add, const struct upt_eve
     upt_rings_add(&st->mem, &feature->rings, &st->now, &add->at, add->sample);
     upt_state_arm(st, &feature->item, add->edge);
 
-    bool fresh = false;
-    struct upt_used *used = upt_uses_get(&st->mem, &acct->uses, feature->id, &fresh);
+    struct upt_used *used = NULL;
+    uint32_t used_at = add->hint->used_at;
+    if (used_at < acct->uses.n && acct->uses.v[used_at].feature == feature->id) {
+        used = &acct->uses.v[used_at];
+    } else {
+        bool fresh = false;
+        used = upt_uses_get(&st->mem, &acct->uses, feature->id, &fresh);
+    }
     see(&feature->accounts, today, upt_used_age(used), add->age);
     used->bits |= UINT32_C(1) << add->age;
     if (add->user != NO_USER) {
@@ -329,7 +340,10 @@ static void
 count(struct upt_state *st, struct upt_account *acct, const struct upt_event *ev, const struct upt_hint *hint)
 {
     int64_t at = ev->occurred_at < st->now.ms ? ev->occurred_at : st->now.ms;
-    struct adding add = {.acct = acct, .hint = hint, .at = st->now, .user = NO_USER, .edge = UPT_NEVER};
+    struct adding add = {.acct = acct, .hint = hint, .user = NO_USER, .edge = UPT_NEVER};
+    for (int r = 0; r < UPT_R_COUNT; r++) {
+        add.at.b[r] = st->now.b[r];
+    }
     upt_now_move(&add.at, at);
     add.age = (int)(st->now.b[UPT_R_DAY] - add.at.b[UPT_R_DAY]);
     upt_assert(add.age < UPT_WINDOW_DAYS); /* or it would have been too_late */
@@ -380,7 +394,7 @@ upt_hint_complete(const struct upt_state *st, struct upt_hint *hint, const struc
 bool
 upt_state_apply(struct upt_state *st, struct upt_str key, const struct upt_event *ev)
 {
-    struct upt_hint hint = {.key = upt_hash(key.p, key.len)};
+    struct upt_hint hint = {.key = upt_hash(key.p, key.len), .user_at = UINT32_MAX, .used_at = UINT32_MAX};
     upt_hint_complete(st, &hint, ev);
     return upt_state_apply_hinted(st, key, ev, &hint);
 }

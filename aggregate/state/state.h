@@ -29,7 +29,8 @@ struct upt_account;
 struct upt_feature;
 
 /* What scores and rules see of the state, called synchronously on the state's thread. ext is ext_size bytes kept
- * with each account (8-byte aligned, zeroed at birth). Every hook may be NULL. */
+ * with each account (8-byte aligned, zeroed at birth); what on_event touches should be among the first 128. Every hook
+ * may be NULL. */
 struct upt_observer {
     size_t ext_size;
     /* An event was counted (not a duplicate). at = its event time. */
@@ -82,6 +83,7 @@ struct upt_hint {
     struct upt_account *acct;    /* of the key's hash; NULL: none yet */
     struct upt_feature *feature; /* NULL: none, or not there yet */
     uint64_t removed;            /* accounts removed until then: acct is gone, perhaps, once there are more */
+    uint32_t user_at, used_at;   /* where the account has the user and the feature, perhaps */
 };
 
 /* Before records are applied, in rounds over a batch of them, so that their misses overlap: asks for the slot of a key
@@ -89,10 +91,10 @@ struct upt_hint {
  * time depends on these. */
 void upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash);
 void upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt_hint *ret);
-void upt_state_prefetch_parts(const struct upt_hint *hint);
-/* Completes the hint: upt_state_apply_hinted needs it. */
-void upt_state_prefetch_event(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev);
-/* upt_state_apply, without looking again for what the hint holds. */
+/* Completes the hint, unless the event is not known (NULL). */
+void upt_state_prefetch_parts(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev);
+void upt_state_prefetch_event(struct upt_hint *hint, const struct upt_event *ev);
+/* upt_state_apply, without looking again for what the hint, which is complete, holds. */
 bool upt_state_apply_hinted(struct upt_state *st, struct upt_str key, const struct upt_event *ev,
                             const struct upt_hint *hint);
 

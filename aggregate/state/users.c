@@ -78,6 +78,21 @@ upt_users_find(const struct upt_users *users, uint64_t hash)
     return NULL;
 }
 
+uint32_t
+upt_users_guess(const struct upt_users *users, uint64_t hash)
+{
+    if (upt_users_scanned(users)) {
+        uint32_t i = 0;
+        while (i < users->n && users->v[i].hash != hash) {
+            i++;
+        }
+        return i;
+    }
+    uint32_t position = table_of(users)[(uint32_t)(hash >> 32) & (2 * users->cap - 1)] - 1;
+    __builtin_prefetch(&users->v[position & (users->cap - 1)]); /* 0, for none, too, is a place */
+    return position;
+}
+
 static void
 grow(struct upt_mem *mem, struct upt_users *users)
 {

@@ -35,6 +35,8 @@ upt_users_scanned(const struct upt_users *users)
 
 /* Asks for the place of a hash in the table of positions; only beyond 16 users. */
 void upt_users_prefetch(const struct upt_users *users, uint64_t hash);
+/* The position of the user, perhaps; n or more: unknown. Asks for the user beyond 16 of them. */
+uint32_t upt_users_guess(const struct upt_users *users, uint64_t hash);
 struct upt_user *upt_users_find(const struct upt_users *users, uint64_t hash);
 /* Found or appended (then *ret_new, with no flag set and not yet in total). */
 struct upt_user *upt_users_get(struct upt_mem *mem, struct upt_users *users, uint64_t hash, bool *ret_new);
@@ -83,8 +85,8 @@ struct upt_pair {
     int age;                /* days before today, 0..29 */
 };
 
-/* Asks for the whole table, if it is small. */
-void upt_pairs_prefetch(const struct upt_pairs *pairs);
+/* Asks for the place of the pair of these positions. */
+void upt_pairs_prefetch(const struct upt_pairs *pairs, uint32_t user, uint32_t feature);
 /* The pair was seen `age` days ago. Returns how many days ago it was last seen until now; −1: not in 30 days.
  * today: the account's day; all pairs are taken relative to it. */
 int upt_pairs_see(struct upt_mem *mem, struct upt_pairs *pairs, int64_t today, const struct upt_pair *seen);

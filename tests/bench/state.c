@@ -138,10 +138,10 @@ prefetch(const struct upt_state *st, const struct upt_event *events, struct upt_
         upt_state_prefetch_account(st, hash[i], &hints[i]);
     }
     for (unsigned i = 0; i < n; i++) {
-        upt_state_prefetch_parts(&hints[i]);
+        upt_state_prefetch_parts(st, &hints[i], &events[i]);
     }
     for (unsigned i = 0; i < n; i++) {
-        upt_state_prefetch_event(st, &hints[i], &events[i]);
+        upt_state_prefetch_event(&hints[i], &events[i]);
     }
 }
 

@@ -136,9 +136,9 @@ DEDUP = [
           "if (acct != NULL && upt_dedup_has(acct->dedup, hint->id, after)) {",
           "if (acct != NULL && upt_dedup_has(acct->dedup, hint->id, after) && acct->users.n % 2 == 0) {", SIM),
     Fault("dedup_empty_id", "an empty event_id is not deduplicated", STATE + "state.c",
-          "    struct upt_hint hint = {.key = upt_hash(key.p, key.len)};",
+          "    struct upt_hint hint = {.key = upt_hash(key.p, key.len), .",
           "    struct upt_event copy = *ev;\n    copy.event_id = ev->event_id.len > 0 ? ev->event_id : UPT_STR(\"none\");\n    ev = &copy;\n"
-          "    struct upt_hint hint = {.key = upt_hash(key.p, key.len)};", SIM),
+          "    struct upt_hint hint = {.key = upt_hash(key.p, key.len), .", SIM),
 ]
 
 COUNTS = [

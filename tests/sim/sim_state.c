@@ -204,7 +204,8 @@ play(struct upt_state *st, struct op *op)
     struct upt_hint hints[EVENTS_MAX]; /* of before the ticks, which may forget accounts */
     for (int i = 0; i < op->events_n; i++) {
         upt_state_prefetch_account(st, upt_hash(op->key, strlen(op->key)), &hints[i]);
-        upt_state_prefetch_event(st, &hints[i], &op->events[i]);
+        upt_state_prefetch_parts(st, &hints[i], &op->events[i]);
+        upt_state_prefetch_event(&hints[i], &op->events[i]);
     }
     upt_state_begin(st, op->offset, op->ts);
     if (op->kind == OP_FORGET) {

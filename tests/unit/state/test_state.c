@@ -300,7 +300,8 @@ a_hint_outlives_its_account(void **unused)
     fixture_init(&fx, NULL, NULL);
     put(&fx, T0, "a", ev);
     upt_state_prefetch_account(fx.st, upt_hash("a", 1), &hint);
-    upt_state_prefetch_event(fx.st, &hint, &ev);
+    upt_state_prefetch_parts(fx.st, &hint, &ev);
+    upt_state_prefetch_event(&hint, &ev);
     ev.occurred_at = T0;
     assert_true(upt_state_apply_hinted(fx.st, UPT_STR("a"), &ev, &hint));
     assert_int_equal(row_of(&fx, "a").usage[UPT_W_1H].events, 2);
