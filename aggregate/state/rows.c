@@ -118,29 +118,30 @@ upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *re
     }
 }
 
+/* Days are counted up to today, so all entries may differ after midnight; until then those do that got a day. */
 size_t
 upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct upt_feature_days *ret, size_t cap)
 {
     size_t n = 0;
+    int64_t today = st->now.b[UPT_R_DAY];
+    bool all = (acct->item.flags & UPT_ITEM_UNSEEN) != 0 || acct->shown_day != today;
+    if (acct->uses.n > cap) {
+        return acct->uses.n; /* it will be asked again, and must say the same */
+    }
     for (uint32_t i = 0; i < acct->uses.n; i++) {
-        const struct upt_used *used = &acct->uses.v[i];
-        uint32_t days = upt_count_bits(upt_used_days(used, st->now.b[UPT_R_DAY] - acct->day));
-        if (days > 0 || (used->bits & UPT_USED_SHOWN) != 0) {
-            if (n < cap) {
-                ret[n] =
-                    (struct upt_feature_days){.feature = upt_feature_name(st->features.v[used->feature]), .days = days};
-            }
-            n++;
+        struct upt_used *used = &acct->uses.v[i];
+        if (!all && (used->bits & UPT_USED_NEWS) == 0) {
+            continue;
         }
-    }
-    if (n <= cap) { /* or it will be asked again, and must say the same */
-        for (uint32_t i = 0; i < acct->uses.n; i++) {
-            struct upt_used *used = &acct->uses.v[i];
-            bool shown = upt_used_days(used, st->now.b[UPT_R_DAY] - acct->day) != 0;
-            used->bits = shown ? used->bits | UPT_USED_SHOWN : used->bits & ~UPT_USED_SHOWN;
+        uint32_t days = upt_used_days(used, today - acct->day);
+        if (days != 0 || (used->bits & UPT_USED_SHOWN) != 0) {
+            ret[n++] = (struct upt_feature_days){.feature = upt_feature_name(st->features.v[used->feature]),
+                                                 .days = upt_count_bits(days)};
         }
-        acct->item.flags &= (uint8_t)~UPT_ITEM_UNSEEN;
+        used->bits = (used->bits & UPT_USED_DAYS) | (days != 0 ? UPT_USED_SHOWN : 0);
     }
+    acct->shown_day = today;
+    acct->item.flags &= (uint8_t)~UPT_ITEM_UNSEEN;
     return n;
 }
 
@@ -200,23 +201,11 @@ hash_rest(const struct upt_row *row)
     return upt_hash(v, sizeof(v));
 }
 
-static uint64_t
-hash_features(const struct upt_feature_days *features, size_t n)
-{
-    uint64_t hash = n;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t v[] = {hash, features[i].days, hash_of(features[i].feature)};
-        hash = upt_hash(v, sizeof(v));
-    }
-    return hash;
-}
-
 unsigned
-upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, const struct upt_feature_days *features,
-                      size_t n)
+upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, size_t features_n)
 {
-    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row), hash_features(features, n)};
-    unsigned changed = 0;
+    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row)};
+    unsigned changed = row->whole || features_n > 0 ? UPT_ROW_FEATURES : 0;
     for (unsigned i = 0; i < sizeof(now) / sizeof(now[0]); i++) {
         if (row->whole || now[i] != acct->shown[i]) {
             changed |= 1U << i;

@@ -241,6 +241,12 @@ GROUPS = [
           "unit:state/test_state_state", "test_groups_that_changed"),
     Fault("loss_not_whole", "a row that Redis may have lost is written whole", STATE + "rows.c",
           "        if (row->whole || now[i]", "        if (now[i]", "unit:state/test_state_state", "test_groups_that_changed"),
+    Fault("day_not_told", "a feature's entry is written when it got a day", STATE + "state.c",
+          "day | UPT_USED_NEWS : 0;", "day : 0;", "unit:state/test_state_state", "test_groups_that_changed"),
+    Fault("midnight_not_told", "and when it lost one", STATE + "rows.c",
+          " || acct->shown_day != today;", ";", "unit:state/test_state_state", "test_groups_that_changed"),
+    Fault("seats_not_taken_away", "a share of seats goes with the seats", VIEW + "format.c",
+          " || (row->changed & UPT_ROW_REST) != 0) {", ") {", "unit:view/test_view", "test_row_fields_come_and_go"),
 ]
 
 ALERTS = [
