@@ -1,7 +1,4 @@
-/* Connection, RESP writer, keys.
- *
- * hiredis speaks the protocol; commands are written into one buffer of our own and handed over at once: its argument
- * functions allocate for each command, which costs three times as much as the bytes themselves. */
+/* Connection, sending and replies, keys. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,88 +12,6 @@
 #define DEFAULT_PORT 6379
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
-
-/* ---- commands ---- */
-
-void
-upt_cmd_begin(struct upt_view *view)
-{
-    upt_buf_clear(&view->args);
-    view->args_n = 0;
-}
-
-/* One reservation an argument: a row has about a hundred of them, and appending piece by piece took twice as long. */
-void
-upt_cmd_arg(struct upt_view *view, const char *p, size_t len)
-{
-    char digits[24];
-    size_t n = 0;
-    for (size_t v = len; n == 0 || v > 0; v /= 10) {
-        digits[n++] = (char)('0' + v % 10);
-    }
-    char *at = upt_buf_reserve(&view->args, len + n + 5);
-    char *const began = at;
-    *at++ = '$';
-    while (n > 0) {
-        *at++ = digits[--n];
-    }
-    *at++ = '\r';
-    *at++ = '\n';
-    if (len > 0) {
-        memcpy(at, p, len);
-    }
-    at += len;
-    *at++ = '\r';
-    *at++ = '\n';
-    view->args.len += (size_t)(at - began);
-    view->args_n++;
-}
-
-void
-upt_cmd_text(struct upt_view *view, const char *text)
-{
-    upt_cmd_arg(view, text, strlen(text));
-}
-
-void
-upt_cmd_u64(struct upt_view *view, uint64_t v)
-{
-    char text[24];
-    size_t at = sizeof(text);
-    do {
-        text[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    upt_cmd_arg(view, text + at, sizeof(text) - at);
-}
-
-void
-upt_cmd_i64(struct upt_view *view, int64_t v)
-{
-    if (v >= 0) {
-        upt_cmd_u64(view, (uint64_t)v);
-        return;
-    }
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%lld", (long long)v);
-    upt_cmd_arg(view, text, (size_t)n);
-}
-
-void
-upt_cmd_buf(struct upt_view *view, const struct upt_buf *buf)
-{
-    upt_cmd_arg(view, buf->p, buf->len);
-}
-
-void
-upt_cmd_end(struct upt_view *view)
-{
-    upt_buf_put(&view->out, "*", 1);
-    upt_buf_put_u64(&view->out, view->args_n);
-    upt_buf_put(&view->out, "\r\n", 2);
-    upt_buf_put(&view->out, view->args.p, view->args.len);
-    view->out_n++;
-}
 
 void
 upt_view_disconnect(struct upt_view *view, const char *why)
@@ -308,16 +223,24 @@ upt_view_connect(struct upt_view *view)
 
 /* ---- keys ---- */
 
+static bool
+is_plain(unsigned char c)
+{
+    return !(c <= 0x20 || c == 0x7F || c == '{' || c == '}' || c == '%');
+}
+
 void
 upt_encode(struct upt_buf *out, const char *p, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c <= 0x20 || c == 0x7F || c == '{' || c == '}' || c == '%') {
-            upt_buf_printf(out, "%%%02X", c);
-        } else {
-            upt_buf_put(out, &p[i], 1);
+    for (size_t i = 0, from = 0; i <= len; i++) {
+        if (i < len && is_plain((unsigned char)p[i])) {
+            continue;
         }
+        upt_buf_put(out, p + from, i - from);
+        if (i < len) {
+            upt_buf_printf(out, "%%%02X", (unsigned char)p[i]);
+        }
+        from = i + 1;
     }
 }
 
@@ -326,9 +249,9 @@ upt_view_key(struct upt_buf *out, const char *prefix, const char *family, struct
 {
     upt_buf_puts(out, prefix);
     upt_buf_puts(out, family);
-    upt_buf_puts(out, "{");
+    upt_buf_put(out, "{", 1);
     upt_encode(out, name.p, name.len);
-    upt_buf_puts(out, "}");
+    upt_buf_put(out, "}", 1);
     upt_buf_puts(out, suffix);
 }
 

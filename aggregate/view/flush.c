@@ -314,12 +314,15 @@ static void
 format_row_frame(struct upt_view *view, const struct upt_view_frame *frame)
 {
     struct upt_row row;
-    struct upt_feature_days *features = calloc((size_t)frame->features_n + 1, sizeof(*features));
-    upt_assert(features != NULL);
-    size_t n = unpack_row(frame, &row, features);
-    upt_format_row(view, &row, features, n);
+    if (frame->features_n > view->days_cap) {
+        struct upt_feature_days *grown = realloc(view->days, frame->features_n * sizeof(*grown));
+        upt_assert(grown != NULL);
+        view->days = grown;
+        view->days_cap = frame->features_n;
+    }
+    size_t n = unpack_row(frame, &row, view->days);
+    upt_format_row(view, &row, view->days, n);
     upt_format_ranks(view, &row);
-    free(features);
 }
 
 /* Rows, ranks, forgotten accounts and the entry of one partition into out; *ret_highest: the highest position of a row.

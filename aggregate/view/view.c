@@ -328,7 +328,7 @@ upt_view_destroy(struct upt_view **view_p)
     upt_buf_fini(&view->batch);
     upt_buf_fini(&view->out);
     upt_buf_fini(&view->key);
-    upt_buf_fini(&view->args);
+    free(view->days);
     free(view->url);
     free(view->user);
     free(view->password);
