@@ -1,8 +1,10 @@
 /* Connection, sending and replies, keys. */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include "aggregate/view/internal.h"
@@ -12,6 +14,10 @@
 #define DEFAULT_PORT 6379
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
+#define PUSH_BYTES 65536 /* sent at once: stays in the cache from the row to the socket */
+#define MANY 64          /* commands whose replies are awaited together */
+#define REPLY_MIN 4      /* bytes of the shortest reply, ":1\r\n" */
+#define AWAIT_MAX 32768  /* less than any receive buffer */
 
 void
 upt_view_disconnect(struct upt_view *view, const char *why)
@@ -28,17 +34,55 @@ upt_view_disconnect(struct upt_view *view, const char *why)
     view->retry_ms = upt_mono_ms() + view->backoff_ms;
 }
 
-bool
-upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
+/* ---- sending ---- */
+
+/* What was appended, down to the socket. A connection that breaks is gone. */
+static bool
+push(struct upt_view *view)
 {
-    unsigned n = view->out_n;
-    view->out_n = 0;
-    if (view->redis == NULL) {
-        upt_buf_clear(&view->out);
-        return false;
+    if (view->redis != NULL && view->out.len > 0) {
+        int done = 0;
+        bool ok = redisAppendFormattedCommand(view->redis, view->out.p, view->out.len) == REDIS_OK;
+        while (ok && done == 0) {
+            ok = redisBufferWrite(view->redis, &done) == REDIS_OK;
+        }
+        if (!ok) {
+            upt_view_disconnect(view, view->redis->errstr);
+        }
     }
-    bool ok = n == 0 || redisAppendFormattedCommand(view->redis, view->out.p, view->out.len) == REDIS_OK;
     upt_buf_clear(&view->out);
+    return view->redis != NULL;
+}
+
+void
+upt_cmd_push(struct upt_view *view)
+{
+    if (view->out.len >= PUSH_BYTES) {
+        (void)push(view);
+    }
+}
+
+/* Sleeps until most of the replies to n commands are there: Redis sends them some 30 at a time, and to be woken for
+ * each lot costs both sides more than the replies. The wait is bounded, the reading after it decides. */
+static void
+await_replies(const struct upt_view *view, unsigned n)
+{
+    if (n < MANY) {
+        return;
+    }
+    int bytes = n < AWAIT_MAX / REPLY_MIN ? (int)n * REPLY_MIN : AWAIT_MAX;
+    if (setsockopt(view->redis->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) == 0) {
+        struct pollfd pfd = {.fd = view->redis->fd, .events = POLLIN};
+        bytes = 1;
+        (void)poll(&pfd, 1, (int)view->config.timeout_ms);
+        (void)setsockopt(view->redis->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+    }
+}
+
+static bool
+read_replies(struct upt_view *view, unsigned n, upt_reply_fn on_reply, void *ctx)
+{
+    bool ok = true;
     for (unsigned i = 0; i < n && ok; i++) {
         void *reply = NULL;
         ok = redisGetReply(view->redis, &reply) == REDIS_OK && reply != NULL;
@@ -46,13 +90,42 @@ upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
             on_reply(ctx, i, reply);
         }
         if (reply != NULL) {
-            freeReplyObject(reply);
+            view->redis->reader->fn->freeObject(reply);
         }
     }
     if (!ok) {
         upt_view_disconnect(view, view->redis->errstr[0] != '\0' ? view->redis->errstr : "no answer");
     }
     return ok;
+}
+
+bool
+upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
+{
+    unsigned n = view->out_n;
+    view->out_n = 0;
+    return push(view) && read_replies(view, n, on_reply, ctx);
+}
+
+bool
+upt_cmd_send_noting(struct upt_view *view, redisReplyObjectFunctions *noting, void *ctx)
+{
+    unsigned n = view->out_n;
+    view->out_n = 0;
+    if (!push(view)) {
+        return false;
+    }
+    await_replies(view, n);
+    redisReader *reader = view->redis->reader;
+    redisReplyObjectFunctions *const making = reader->fn;
+    reader->fn = noting;
+    reader->privdata = ctx;
+    if (!read_replies(view, n, NULL, NULL)) {
+        return false; /* the reader is gone, too */
+    }
+    reader->fn = making;
+    reader->privdata = NULL;
+    return true;
 }
 
 /* ---- connecting ---- */

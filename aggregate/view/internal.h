@@ -116,6 +116,10 @@ void upt_cmd_end(struct upt_view *view);
  * gone. */
 typedef void (*upt_reply_fn)(void *ctx, unsigned i, redisReply *reply);
 bool upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx);
+/* The same with functions in the place of those that make hiredis's objects; ctx is their tasks' privdata. */
+bool upt_cmd_send_noting(struct upt_view *view, redisReplyObjectFunctions *noting, void *ctx);
+/* Sends what was appended if it is much; the replies are read with the rest. */
+void upt_cmd_push(struct upt_view *view);
 void upt_view_disconnect(struct upt_view *view, const char *why);
 bool upt_view_connect(struct upt_view *view);
 
