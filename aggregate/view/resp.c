@@ -15,14 +15,14 @@ static const char pairs[] =
     "46474849505152535455565758596061626364656667686970717273747576777879808182838485868788899091"
     "9293949596979899";
 
-static char *
+static inline char *
 room(struct upt_view *view, size_t more)
 {
     struct upt_buf *out = &view->out;
     return out->cap - out->len >= more ? out->p + out->len : upt_buf_reserve(out, more);
 }
 
-static unsigned
+static inline unsigned
 digits_of(uint64_t v)
 {
     unsigned n = 1;
@@ -48,21 +48,31 @@ put_digits(char *at, uint64_t v, unsigned n)
     return at + n;
 }
 
-static char *
+static inline char *
 put_line_end(char *at)
 {
     memcpy(at, "\r\n", 2);
     return at + 2;
 }
 
-static char *
+/* Nearly all arguments are shorter than 100 bytes. */
+static inline char *
 put_length(char *at, size_t len)
 {
+    if (len < 10) {
+        memcpy(at, "$0\r\n", 4);
+        at[1] = (char)('0' + len);
+        return at + 4;
+    }
     *at++ = '$';
+    if (len < 100) {
+        memcpy(at, pairs + 2 * len, 2);
+        return put_line_end(at + 2);
+    }
     return put_line_end(put_digits(at, len, digits_of(len)));
 }
 
-static void
+static inline void
 ends(struct upt_view *view, const char *at)
 {
     view->out.len = (size_t)(at - view->out.p);
@@ -111,6 +121,13 @@ upt_cmd_buf(struct upt_view *view, const struct upt_buf *buf)
 void
 upt_cmd_u64(struct upt_view *view, uint64_t v)
 {
+    if (v < 10) {
+        char *at = room(view, NUMBER_MAX);
+        memcpy(at, "$1\r\n0\r\n", 7);
+        at[4] = (char)('0' + v);
+        ends(view, at + 7);
+        return;
+    }
     unsigned n = digits_of(v);
     ends(view, put_line_end(put_digits(put_length(room(view, NUMBER_MAX), n), v, n)));
 }
