@@ -59,9 +59,45 @@ upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struct upt
 
 /* ---- accounts ---- */
 
+#define LINE 64
+#define AHEAD_ACCOUNT 6 /* rows ahead: the account */
+#define AHEAD_PARTS 3   /* and what it points to */
+#define PREFETCH_MAX 256
+
+static void
+prefetch(const void *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += LINE) {
+        __builtin_prefetch((const char *)p + at);
+    }
+}
+
+static const struct upt_account *
+ahead(const struct upt_deque *dq, uint32_t n)
+{
+    return n < dq->n ? dq->v[(dq->head + n) & (dq->cap - 1)] : NULL;
+}
+
+/* An account was last touched up to an interval ago: without this a row waits for memory most of its time. */
+static void
+prefetch_rows(const struct upt_deque *dq)
+{
+    const struct upt_account *acct = ahead(dq, AHEAD_ACCOUNT);
+    if (acct != NULL) {
+        prefetch(acct, sizeof(*acct) + LINE);
+    }
+    acct = ahead(dq, AHEAD_PARTS);
+    if (acct != NULL) {
+        prefetch(acct->rings.v, PREFETCH_MAX);
+        prefetch(acct->users.v, acct->users.n < 16 ? acct->users.n * sizeof(*acct->users.v) : PREFETCH_MAX);
+        prefetch(acct->uses.v, acct->uses.n < 32 ? acct->uses.n * sizeof(*acct->uses.v) : PREFETCH_MAX);
+    }
+}
+
 bool
 upt_state_next_dirty(struct upt_state *st, struct upt_account **ret)
 {
+    prefetch_rows(&st->dirty_accounts);
     struct upt_account *acct = upt_deque_pop(&st->mem, &st->dirty_accounts);
     if (acct == NULL) {
         return false;

@@ -32,7 +32,8 @@ struct upt_view_frame {
     struct upt_pos pos;
 };
 
-/* One partition. Under the view's lock, but for what only the thread uses. */
+/* One partition. Under the view's lock, but for what only the thread uses. partition, gen and lane_round are written by
+ * the lane's thread alone, which so may read them without. */
 struct upt_view_part {
     int32_t partition;
     bool owned, take, refused, floor_known, repair;
@@ -141,6 +142,7 @@ bool upt_refresh_shares(struct upt_view *view);
 /* sweep.c */
 bool upt_scan_step(struct upt_view *view);
 
-struct upt_view_part *upt_view_find(struct upt_view *view, int32_t partition); /* under the lock */
+/* Under the lock, or in the lane's thread, which alone adds to the table. */
+struct upt_view_part *upt_view_find(struct upt_view *view, int32_t partition);
 
 #endif
