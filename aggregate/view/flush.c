@@ -16,6 +16,7 @@
  *     only later, either its WATCH fails or that of the next attempt.
  * This needs maxmemory-policy noeviction: a marker evicted alone lets a stale owner in.
  * Sums are guarded by the epoch and position kept with each contribution (sums.lua). */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -359,7 +360,10 @@ format_row_frame(struct upt_view *view, const struct upt_view_frame *frame)
     }
     size_t n = unpack_row(frame, &row, view->days);
     upt_format_row(view, &row, view->days, n);
-    upt_format_ranks(view, &row);
+    upt_format_hint(view, &row);
+    if ((row.changed & UPT_ROW_REST) != 0) {
+        upt_note_rank(view, row.account, row.has_scores ? row.risk[0] : NAN, row.has_scores ? row.health : NAN);
+    }
 }
 
 /* Rows, ranks, forgotten accounts and the entry of one partition into out; *ret_highest: the highest position of a row.
@@ -382,7 +386,7 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
             break;
         case UPT_FRAME_FORGOTTEN:
             upt_format_forgotten(view, forgotten_of(frame));
-            upt_format_unranked(view, forgotten_of(frame));
+            upt_note_rank(view, forgotten_of(frame), NAN, NAN);
             rows++;
             break;
         case UPT_FRAME_FLUSH:
@@ -394,6 +398,7 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
         }
         *ret_highest = upt_pos_cmp(frame->pos, *ret_highest) > 0 ? frame->pos : *ret_highest;
     }
+    upt_format_ranks(view);
     return rows;
 }
 

@@ -1,8 +1,12 @@
 /* Rows to commands: names and forms of the contract's §3. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "aggregate/view/internal.h"
+#include "uptake/assert.h"
+
+#define RANKS_A_COMMAND 48 /* as many as are counted by two digits */
 
 /* ---- account rows ---- */
 
@@ -249,27 +253,54 @@ plain_key(struct upt_view *view, const char *name)
     upt_buf_puts(&view->key, name);
 }
 
+/* A rank of all accounts noted, in their order: one command for many, until one is to be added and the next removed. */
 static void
-format_rank(struct upt_view *view, const char *rank, struct upt_str account, double v)
+format_rank(struct upt_view *view, const char *rank, size_t which)
 {
+    static const struct upt_name zadd = UPT_NAME(4, "ZADD"), zrem = UPT_NAME(4, "ZREM");
     plain_key(view, rank);
-    upt_cmd_begin(view);
-    upt_cmd_text(view, isnan(v) ? "ZREM" : "ZADD");
-    upt_cmd_buf(view, &view->key);
-    if (!isnan(v)) {
-        upt_cmd_micro(view, micro_of(v));
+    for (size_t i = 0; i < view->ranks_n;) {
+        bool gone = isnan(view->ranks[i].v[which]);
+        upt_cmd_begin(view);
+        upt_cmd_name(view, gone ? &zrem : &zadd);
+        upt_cmd_buf(view, &view->key);
+        for (unsigned n = 0; n < RANKS_A_COMMAND && i < view->ranks_n; n++, i++) {
+            const struct upt_rank *of = &view->ranks[i];
+            if (isnan(of->v[which]) != gone) {
+                break;
+            }
+            if (!gone) {
+                upt_cmd_micro(view, micro_of(of->v[which]));
+            }
+            upt_cmd_arg(view, of->account.p, of->account.len);
+        }
+        upt_cmd_end(view);
     }
-    upt_cmd_arg(view, account.p, account.len);
-    upt_cmd_end(view);
 }
 
 void
-upt_format_ranks(struct upt_view *view, const struct upt_row *row)
+upt_format_ranks(struct upt_view *view)
 {
-    if ((row->changed & UPT_ROW_REST) != 0) {
-        format_rank(view, "rank:churn_risk", row->account, row->has_scores ? row->risk[0] : NAN);
-        format_rank(view, "rank:health", row->account, row->has_scores ? row->health : NAN);
+    format_rank(view, "rank:churn_risk", 0);
+    format_rank(view, "rank:health", 1);
+    view->ranks_n = 0;
+}
+
+void
+upt_note_rank(struct upt_view *view, struct upt_str account, double risk, double health)
+{
+    if (view->ranks_n == view->ranks_cap) {
+        view->ranks_cap = view->ranks_cap == 0 ? 256 : view->ranks_cap * 2;
+        struct upt_rank *grown = realloc(view->ranks, view->ranks_cap * sizeof(*grown));
+        upt_assert(grown != NULL);
+        view->ranks = grown;
     }
+    view->ranks[view->ranks_n++] = (struct upt_rank){.account = account, .v = {risk, health}};
+}
+
+void
+upt_format_hint(struct upt_view *view, const struct upt_row *row)
+{
     if (row->has_scores && row->scores_changed) {
         plain_key(view, "changes");
         upt_cmd_begin(view);
@@ -303,13 +334,6 @@ upt_format_forgotten(struct upt_view *view, struct upt_str account)
     upt_key(view, "account:", account, ":features");
     upt_cmd_buf(view, &view->key);
     upt_cmd_end(view);
-}
-
-void
-upt_format_unranked(struct upt_view *view, struct upt_str account)
-{
-    format_rank(view, "rank:churn_risk", account, NAN);
-    format_rank(view, "rank:health", account, NAN);
 }
 
 void

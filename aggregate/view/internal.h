@@ -48,6 +48,11 @@ struct upt_view_part {
     struct upt_pos highest;
 };
 
+struct upt_rank {
+    struct upt_str account; /* in the batch */
+    double v[2];            /* churn risk, health */
+};
+
 struct upt_stray {
     int32_t partition;
     struct upt_buf account;
@@ -79,6 +84,8 @@ struct upt_view {
     struct upt_buf key;
     struct upt_feature_days *days; /* scratch */
     size_t days_cap;
+    struct upt_rank *ranks; /* scratch */
+    size_t ranks_n, ranks_cap;
     char sum_sha[48], share_sha[48];
     struct upt_buf *features; /* names whose shares this view refreshes */
     size_t features_n, features_cap;
@@ -127,9 +134,12 @@ bool upt_view_connect(struct upt_view *view);
 /* format.c */
 void upt_format_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features,
                     size_t n);
-void upt_format_ranks(struct upt_view *view, const struct upt_row *row);
+void upt_format_hint(struct upt_view *view, const struct upt_row *row);
+/* Entries of the ranks, NaN: to be removed. account must stay until upt_format_ranks, which writes all that were noted
+ * since the last. */
+void upt_note_rank(struct upt_view *view, struct upt_str account, double risk, double health);
+void upt_format_ranks(struct upt_view *view);
 void upt_format_forgotten(struct upt_view *view, struct upt_str account);
-void upt_format_unranked(struct upt_view *view, struct upt_str account);
 void upt_format_partition(struct upt_view *view, const struct upt_view_flush *flush);
 /* Percent-encodes as in keys. */
 void upt_encode(struct upt_buf *out, const char *p, size_t len);

@@ -328,6 +328,7 @@ upt_view_destroy(struct upt_view **view_p)
     upt_buf_fini(&view->out);
     upt_buf_fini(&view->key);
     free(view->days);
+    free(view->ranks);
     free(view->url);
     free(view->user);
     free(view->password);

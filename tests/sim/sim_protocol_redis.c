@@ -397,7 +397,9 @@ run_hash(struct connection *to, const struct upt_str *args, size_t n)
     struct sim_field fields[ARGS / 2];
     size_t fields_n = 0;
     if (is(args[0], "ZADD")) {
-        fields[fields_n++] = (struct sim_field){.name = args[3], .value = args[2]};
+        for (size_t i = 2; i + 1 < n; i += 2) {
+            fields[fields_n++] = (struct sim_field){.name = args[i + 1], .value = args[i]};
+        }
     } else {
         for (size_t i = 2; i + 1 < n; i += 2) {
             fields[fields_n++] = (struct sim_field){.name = args[i], .value = args[i + 1]};
