@@ -219,7 +219,6 @@ close_all(struct upt_verify *v)
     upt_verify_free_redis(v);
     free(v->alerts);
     free(v->letters);
-    free(v->days);
     free(v->found.v);
     free(v->expected.v);
     upt_buf_fini(&v->expected.bytes);

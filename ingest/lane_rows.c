@@ -57,7 +57,7 @@ push_forgotten(struct upt_part *part)
     }
 }
 
-/* Entries of the account's hash of features, all of them, into lane->days. */
+/* Entries of the account's hash of features that may have changed into lane->days. */
 static size_t
 take_features(struct upt_part *part, struct upt_account *acct)
 {
@@ -99,8 +99,8 @@ push_rows(struct upt_part *part)
         struct upt_row row;
         upt_state_row(part->st, acct, &row);
         size_t n = take_features(part, acct);
-        row.changed = upt_state_row_changed(acct, &row, part->lane->days, n);
-        if (!push_row(part, &row, (row.changed & UPT_ROW_FEATURES) != 0 ? n : 0)) {
+        row.changed = upt_state_row_changed(acct, &row, n);
+        if (!push_row(part, &row, n)) {
             upt_state_mark_dirty(part->st, acct); /* also: write it whole */
             return false;
         }

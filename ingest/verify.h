@@ -126,8 +126,6 @@ struct upt_verify {
     size_t letters_n, letters_cap;
 
     struct upt_verify_fields found, expected;
-    struct upt_feature_days *days;
-    size_t days_cap;
 
     unsigned long long records, rows_compared, sums_compared, alerts_compared, letters_compared, accounts;
     unsigned long long differences, schema_later, behind;

@@ -281,18 +281,14 @@ compare_row(struct upt_verify *v, struct upt_verify_part *part, struct upt_state
     upt_verify_unpack(&row->row, &v->found);
     compare_fields(v, part, row, st, "", own);
 
-    size_t n = upt_state_row_features(st, acct, v->days, v->days_cap);
-    if (n > v->days_cap) {
-        v->days = realloc(v->days, n * sizeof(*v->days));
-        upt_assert(v->days != NULL);
-        v->days_cap = n;
-        n = upt_state_row_features(st, acct, v->days, v->days_cap);
-    }
     expect_begin(v);
-    for (size_t i = 0; i < n; i++) {
-        if (v->days[i].days > 0) {
-            expect_number(v, "", v->days[i].days);
-            v->expected.v[v->expected.n - 1].name = v->days[i].feature;
+    for (size_t i = 0; i < upt_account_features_n(acct); i++) {
+        struct upt_str feature;
+        uint32_t days;
+        upt_account_feature(st, acct, i, &feature, &days);
+        if (days != 0) {
+            expect_number(v, "", (uint64_t)__builtin_popcount(days));
+            v->expected.v[v->expected.n - 1].name = feature;
         }
     }
     expect_end(v);

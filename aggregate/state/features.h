@@ -42,11 +42,12 @@ upt_feature_name(const struct upt_feature *feature)
 
 #define UPT_USED_DAYS ((UINT32_C(1) << UPT_WINDOW_DAYS) - 1)
 #define UPT_USED_SHOWN (UINT32_C(1) << 30) /* its entry in the feature hash may hold more than 0 days */
+#define UPT_USED_NEWS (UINT32_C(1) << 31)  /* a day was added since its entry was taken */
 
 /* A feature that the account has used. */
 struct upt_used {
     uint32_t feature; /* id */
-    uint32_t bits;    /* bit i: USAGE i days before the account's day; SHOWN */
+    uint32_t bits;    /* bit i: USAGE i days before the account's day; SHOWN, NEWS */
 };
 
 /* In order of first use, kept until the account is forgotten. Beyond 16 a table of positions stands behind them. */

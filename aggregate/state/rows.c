@@ -59,9 +59,45 @@ upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struct upt
 
 /* ---- accounts ---- */
 
+#define LINE 64
+#define AHEAD_ACCOUNT 6 /* rows ahead: the account */
+#define AHEAD_PARTS 3   /* and what it points to */
+#define PREFETCH_MAX 256
+
+static void
+prefetch(const void *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += LINE) {
+        __builtin_prefetch((const char *)p + at);
+    }
+}
+
+static const struct upt_account *
+ahead(const struct upt_deque *dq, uint32_t n)
+{
+    return n < dq->n ? dq->v[(dq->head + n) & (dq->cap - 1)] : NULL;
+}
+
+/* An account was last touched up to an interval ago: without this a row waits for memory most of its time. */
+static void
+prefetch_rows(const struct upt_deque *dq)
+{
+    const struct upt_account *acct = ahead(dq, AHEAD_ACCOUNT);
+    if (acct != NULL) {
+        prefetch(acct, sizeof(*acct) + LINE);
+    }
+    acct = ahead(dq, AHEAD_PARTS);
+    if (acct != NULL) {
+        prefetch(acct->rings.v, PREFETCH_MAX);
+        prefetch(acct->users.v, acct->users.n < 16 ? acct->users.n * sizeof(*acct->users.v) : PREFETCH_MAX);
+        prefetch(acct->uses.v, acct->uses.n < 32 ? acct->uses.n * sizeof(*acct->uses.v) : PREFETCH_MAX);
+    }
+}
+
 bool
 upt_state_next_dirty(struct upt_state *st, struct upt_account **ret)
 {
+    prefetch_rows(&st->dirty_accounts);
     struct upt_account *acct = upt_deque_pop(&st->mem, &st->dirty_accounts);
     if (acct == NULL) {
         return false;
@@ -118,29 +154,30 @@ upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *re
     }
 }
 
+/* Days are counted up to today, so all entries may differ after midnight; until then those do that got a day. */
 size_t
 upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct upt_feature_days *ret, size_t cap)
 {
     size_t n = 0;
+    int64_t today = st->now.b[UPT_R_DAY];
+    bool all = (acct->item.flags & UPT_ITEM_UNSEEN) != 0 || acct->shown_day != today;
+    if (acct->uses.n > cap) {
+        return acct->uses.n; /* it will be asked again, and must say the same */
+    }
     for (uint32_t i = 0; i < acct->uses.n; i++) {
-        const struct upt_used *used = &acct->uses.v[i];
-        uint32_t days = upt_count_bits(upt_used_days(used, st->now.b[UPT_R_DAY] - acct->day));
-        if (days > 0 || (used->bits & UPT_USED_SHOWN) != 0) {
-            if (n < cap) {
-                ret[n] =
-                    (struct upt_feature_days){.feature = upt_feature_name(st->features.v[used->feature]), .days = days};
-            }
-            n++;
+        struct upt_used *used = &acct->uses.v[i];
+        if (!all && (used->bits & UPT_USED_NEWS) == 0) {
+            continue;
         }
-    }
-    if (n <= cap) { /* or it will be asked again, and must say the same */
-        for (uint32_t i = 0; i < acct->uses.n; i++) {
-            struct upt_used *used = &acct->uses.v[i];
-            bool shown = upt_used_days(used, st->now.b[UPT_R_DAY] - acct->day) != 0;
-            used->bits = shown ? used->bits | UPT_USED_SHOWN : used->bits & ~UPT_USED_SHOWN;
+        uint32_t days = upt_used_days(used, today - acct->day);
+        if (days != 0 || (used->bits & UPT_USED_SHOWN) != 0) {
+            ret[n++] = (struct upt_feature_days){.feature = upt_feature_name(st->features.v[used->feature]),
+                                                 .days = upt_count_bits(days)};
         }
-        acct->item.flags &= (uint8_t)~UPT_ITEM_UNSEEN;
+        used->bits = (used->bits & UPT_USED_DAYS) | (days != 0 ? UPT_USED_SHOWN : 0);
     }
+    acct->shown_day = today;
+    acct->item.flags &= (uint8_t)~UPT_ITEM_UNSEEN;
     return n;
 }
 
@@ -200,23 +237,11 @@ hash_rest(const struct upt_row *row)
     return upt_hash(v, sizeof(v));
 }
 
-static uint64_t
-hash_features(const struct upt_feature_days *features, size_t n)
-{
-    uint64_t hash = n;
-    for (size_t i = 0; i < n; i++) {
-        const uint64_t v[] = {hash, features[i].days, hash_of(features[i].feature)};
-        hash = upt_hash(v, sizeof(v));
-    }
-    return hash;
-}
-
 unsigned
-upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, const struct upt_feature_days *features,
-                      size_t n)
+upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, size_t features_n)
 {
-    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row), hash_features(features, n)};
-    unsigned changed = 0;
+    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row)};
+    unsigned changed = row->whole || features_n > 0 ? UPT_ROW_FEATURES : 0;
     for (unsigned i = 0; i < sizeof(now) / sizeof(now[0]); i++) {
         if (row->whole || now[i] != acct->shown[i]) {
             changed |= 1U << i;

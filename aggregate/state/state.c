@@ -274,7 +274,8 @@ add_feature(struct upt_state *st, const struct adding *add, const struct upt_eve
         used = upt_uses_get(&st->mem, &acct->uses, feature->id, &fresh);
     }
     see(&feature->accounts, today, upt_used_age(used), add->age);
-    used->bits |= UINT32_C(1) << add->age;
+    uint32_t day = UINT32_C(1) << add->age;
+    used->bits |= (used->bits & day) == 0 ? day | UPT_USED_NEWS : 0;
     if (add->user != NO_USER) {
         struct upt_pair pair = {.user = add->user, .feature = (uint32_t)(used - acct->uses.v), .age = add->age};
         see(&feature->pairs, today, upt_pairs_see(&st->mem, &acct->pairs, today, &pair), add->age);

@@ -132,17 +132,18 @@ struct upt_account_users upt_account_users(const struct upt_state *st, const str
 
 /* ---- rows (what changed since last asked) ---- */
 
-/* The next account whose row changed, at the present position; false: none. Clears its mark. features: up to cap
- * entries of the account's feature hash; *ret_features_n may exceed cap, then the caller asks upt_state_row again. */
+/* The next account whose row changed, at the present position; false: none. Clears its mark. */
 bool upt_state_next_dirty(struct upt_state *st, struct upt_account **ret);
 void upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *ret);
-/* Entries of the feature hash: all with days > 0, and with days 0 those that were > 0 when last asked. */
+/* Entries of the feature hash that may differ from what they were when last asked for: those used on one more day, all
+ * of a row to be written whole, and all after midnight; with days 0 those that were > 0. More than cap: room for so
+ * many is wanted, and nothing was taken. */
 size_t upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct upt_feature_days *ret, size_t cap);
 /* Groups of the row (UPT_ROW_…) that differ from what this was asked about last; those of the first one, and of a row
- * that is to be written whole, all do. Told by hashes of 64 bits, 32 bytes an account: that a change is missed has odds
- * of 1 in 2^64, and a whole row follows within the repair interval. */
-unsigned upt_state_row_changed(struct upt_account *acct, const struct upt_row *row,
-                               const struct upt_feature_days *features, size_t n);
+ * that is to be written whole, all do. features_n: entries that were taken with it. The others are told by hashes of 64
+ * bits, 24 bytes an account: that a change is missed has odds of 1 in 2^64, and a whole row follows within the repair
+ * interval. */
+unsigned upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, size_t features_n);
 /* The next account that was forgotten since last asked (its row is to be deleted); false: none. The id is valid until
  * the next call into the state. */
 bool upt_state_next_forgotten(struct upt_state *st, struct upt_str *ret_account);

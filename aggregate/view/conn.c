@@ -1,11 +1,10 @@
-/* Connection, RESP writer, keys.
- *
- * hiredis speaks the protocol; commands are written into one buffer of our own and handed over at once: its argument
- * functions allocate for each command, which costs three times as much as the bytes themselves. */
+/* Connection, sending and replies, keys. */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include "aggregate/view/internal.h"
@@ -15,88 +14,10 @@
 #define DEFAULT_PORT 6379
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 2000
-
-/* ---- commands ---- */
-
-void
-upt_cmd_begin(struct upt_view *view)
-{
-    upt_buf_clear(&view->args);
-    view->args_n = 0;
-}
-
-/* One reservation an argument: a row has about a hundred of them, and appending piece by piece took twice as long. */
-void
-upt_cmd_arg(struct upt_view *view, const char *p, size_t len)
-{
-    char digits[24];
-    size_t n = 0;
-    for (size_t v = len; n == 0 || v > 0; v /= 10) {
-        digits[n++] = (char)('0' + v % 10);
-    }
-    char *at = upt_buf_reserve(&view->args, len + n + 5);
-    char *const began = at;
-    *at++ = '$';
-    while (n > 0) {
-        *at++ = digits[--n];
-    }
-    *at++ = '\r';
-    *at++ = '\n';
-    if (len > 0) {
-        memcpy(at, p, len);
-    }
-    at += len;
-    *at++ = '\r';
-    *at++ = '\n';
-    view->args.len += (size_t)(at - began);
-    view->args_n++;
-}
-
-void
-upt_cmd_text(struct upt_view *view, const char *text)
-{
-    upt_cmd_arg(view, text, strlen(text));
-}
-
-void
-upt_cmd_u64(struct upt_view *view, uint64_t v)
-{
-    char text[24];
-    size_t at = sizeof(text);
-    do {
-        text[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    upt_cmd_arg(view, text + at, sizeof(text) - at);
-}
-
-void
-upt_cmd_i64(struct upt_view *view, int64_t v)
-{
-    if (v >= 0) {
-        upt_cmd_u64(view, (uint64_t)v);
-        return;
-    }
-    char text[24];
-    int n = snprintf(text, sizeof(text), "%lld", (long long)v);
-    upt_cmd_arg(view, text, (size_t)n);
-}
-
-void
-upt_cmd_buf(struct upt_view *view, const struct upt_buf *buf)
-{
-    upt_cmd_arg(view, buf->p, buf->len);
-}
-
-void
-upt_cmd_end(struct upt_view *view)
-{
-    upt_buf_put(&view->out, "*", 1);
-    upt_buf_put_u64(&view->out, view->args_n);
-    upt_buf_put(&view->out, "\r\n", 2);
-    upt_buf_put(&view->out, view->args.p, view->args.len);
-    view->out_n++;
-}
+#define PUSH_BYTES 65536 /* sent at once: stays in the cache from the row to the socket */
+#define MANY 64          /* commands whose replies are awaited together */
+#define REPLY_MIN 4      /* bytes of the shortest reply, ":1\r\n" */
+#define AWAIT_MAX 32768  /* less than any receive buffer */
 
 void
 upt_view_disconnect(struct upt_view *view, const char *why)
@@ -113,17 +34,55 @@ upt_view_disconnect(struct upt_view *view, const char *why)
     view->retry_ms = upt_mono_ms() + view->backoff_ms;
 }
 
-bool
-upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
+/* ---- sending ---- */
+
+/* What was appended, down to the socket. A connection that breaks is gone. */
+static bool
+push(struct upt_view *view)
 {
-    unsigned n = view->out_n;
-    view->out_n = 0;
-    if (view->redis == NULL) {
-        upt_buf_clear(&view->out);
-        return false;
+    if (view->redis != NULL && view->out.len > 0) {
+        int done = 0;
+        bool ok = redisAppendFormattedCommand(view->redis, view->out.p, view->out.len) == REDIS_OK;
+        while (ok && done == 0) {
+            ok = redisBufferWrite(view->redis, &done) == REDIS_OK;
+        }
+        if (!ok) {
+            upt_view_disconnect(view, view->redis->errstr);
+        }
     }
-    bool ok = n == 0 || redisAppendFormattedCommand(view->redis, view->out.p, view->out.len) == REDIS_OK;
     upt_buf_clear(&view->out);
+    return view->redis != NULL;
+}
+
+void
+upt_cmd_push(struct upt_view *view)
+{
+    if (view->out.len >= PUSH_BYTES) {
+        (void)push(view);
+    }
+}
+
+/* Sleeps until most of the replies to n commands are there: Redis sends them some 30 at a time, and to be woken for
+ * each lot costs both sides more than the replies. The wait is bounded, the reading after it decides. */
+static void
+await_replies(const struct upt_view *view, unsigned n)
+{
+    if (n < MANY) {
+        return;
+    }
+    int bytes = n < AWAIT_MAX / REPLY_MIN ? (int)n * REPLY_MIN : AWAIT_MAX;
+    if (setsockopt(view->redis->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes)) == 0) {
+        struct pollfd pfd = {.fd = view->redis->fd, .events = POLLIN};
+        bytes = 1;
+        (void)poll(&pfd, 1, (int)view->config.timeout_ms);
+        (void)setsockopt(view->redis->fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, sizeof(bytes));
+    }
+}
+
+static bool
+read_replies(struct upt_view *view, unsigned n, upt_reply_fn on_reply, void *ctx)
+{
+    bool ok = true;
     for (unsigned i = 0; i < n && ok; i++) {
         void *reply = NULL;
         ok = redisGetReply(view->redis, &reply) == REDIS_OK && reply != NULL;
@@ -131,13 +90,42 @@ upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
             on_reply(ctx, i, reply);
         }
         if (reply != NULL) {
-            freeReplyObject(reply);
+            view->redis->reader->fn->freeObject(reply);
         }
     }
     if (!ok) {
         upt_view_disconnect(view, view->redis->errstr[0] != '\0' ? view->redis->errstr : "no answer");
     }
     return ok;
+}
+
+bool
+upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
+{
+    unsigned n = view->out_n;
+    view->out_n = 0;
+    return push(view) && read_replies(view, n, on_reply, ctx);
+}
+
+bool
+upt_cmd_send_noting(struct upt_view *view, redisReplyObjectFunctions *noting, void *ctx)
+{
+    unsigned n = view->out_n;
+    view->out_n = 0;
+    if (!push(view)) {
+        return false;
+    }
+    await_replies(view, n);
+    redisReader *reader = view->redis->reader;
+    redisReplyObjectFunctions *const making = reader->fn;
+    reader->fn = noting;
+    reader->privdata = ctx;
+    if (!read_replies(view, n, NULL, NULL)) {
+        return false; /* the reader is gone, too */
+    }
+    reader->fn = making;
+    reader->privdata = NULL;
+    return true;
 }
 
 /* ---- connecting ---- */
@@ -308,16 +296,24 @@ upt_view_connect(struct upt_view *view)
 
 /* ---- keys ---- */
 
+static bool
+is_plain(unsigned char c)
+{
+    return !(c <= 0x20 || c == 0x7F || c == '{' || c == '}' || c == '%');
+}
+
 void
 upt_encode(struct upt_buf *out, const char *p, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c <= 0x20 || c == 0x7F || c == '{' || c == '}' || c == '%') {
-            upt_buf_printf(out, "%%%02X", c);
-        } else {
-            upt_buf_put(out, &p[i], 1);
+    for (size_t i = 0, from = 0; i <= len; i++) {
+        if (i < len && is_plain((unsigned char)p[i])) {
+            continue;
         }
+        upt_buf_put(out, p + from, i - from);
+        if (i < len) {
+            upt_buf_printf(out, "%%%02X", (unsigned char)p[i]);
+        }
+        from = i + 1;
     }
 }
 
@@ -326,9 +322,9 @@ upt_view_key(struct upt_buf *out, const char *prefix, const char *family, struct
 {
     upt_buf_puts(out, prefix);
     upt_buf_puts(out, family);
-    upt_buf_puts(out, "{");
+    upt_buf_put(out, "{", 1);
     upt_encode(out, name.p, name.len);
-    upt_buf_puts(out, "}");
+    upt_buf_put(out, "}", 1);
     upt_buf_puts(out, suffix);
 }
 

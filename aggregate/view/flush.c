@@ -16,6 +16,7 @@
  *     only later, either its WATCH fails or that of the next attempt.
  * This needs maxmemory-policy noeviction: a marker evicted alone lets a stale owner in.
  * Sums are guarded by the epoch and position kept with each contribution (sums.lua). */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,41 +42,78 @@ struct outcome {
 /* A key that something else made of another type spoils what is written to it and nothing else: retrying would hold up
  * all other rows for ever, deleting it would destroy what is not ours. Said in the log, left out. */
 static void
-note_error(struct outcome *out, const char *text)
+note_error(struct outcome *out, const char *text, size_t len)
 {
-    if (strncmp(text, "WRONGTYPE", 9) == 0) {
-        upt_log_limited(UPT_LOG_ERROR, "view", "a key under the prefix is not of the view's making: %s", text);
+    char said[sizeof(out->text)];
+    snprintf(said, sizeof(said), "%.*s", (int)(len < sizeof(said) ? len : sizeof(said)), text);
+    if (strncmp(said, "WRONGTYPE", 9) == 0) {
+        upt_log_limited(UPT_LOG_ERROR, "view", "a key under the prefix is not of the view's making: %s", said);
         return;
     }
     out->error = true;
-    out->noscript = out->noscript || strncmp(text, "NOSCRIPT", 8) == 0;
-    snprintf(out->text, sizeof(out->text), "%s", text);
+    out->noscript = out->noscript || strncmp(said, "NOSCRIPT", 8) == 0;
+    memcpy(out->text, said, sizeof(said));
+}
+
+/* Of a batch's replies, several for each row, only errors matter, what GET answered and whether EXEC was refused: they
+ * are noted as hiredis reads them, and no object is made. Any pointer but NULL stands for one. */
+static void *
+on_string(const redisReadTask *task, char *text, size_t len)
+{
+    struct outcome *out = task->privdata;
+    if (task->type == REDIS_REPLY_ERROR) {
+        note_error(out, text, len);
+    } else if (task->type == REDIS_REPLY_STRING && task->parent == NULL) {
+        snprintf(out->got, sizeof(out->got), "%.*s", (int)(len < sizeof(out->got) ? len : sizeof(out->got)), text);
+    }
+    return out;
+}
+
+#if HIREDIS_MAJOR < 1
+typedef int elements_n;
+#else
+typedef size_t elements_n;
+#endif
+
+static void *
+on_array(const redisReadTask *task, elements_n n)
+{
+    (void)n;
+    return task->privdata;
+}
+
+static void *
+on_integer(const redisReadTask *task, long long v)
+{
+    (void)v;
+    return task->privdata;
+}
+
+static void *
+on_nil(const redisReadTask *task)
+{
+    struct outcome *out = task->privdata;
+    out->aborted = out->aborted || task->parent == NULL; /* of EXEC; of GET it means that there is none */
+    return out;
 }
 
 static void
-on_reply(void *ctx, unsigned i, redisReply *reply)
+on_free(void *object)
 {
-    struct outcome *out = ctx;
-    (void)i;
-    if (reply->type == REDIS_REPLY_ERROR) {
-        note_error(out, reply->str);
-    } else if (reply->type == REDIS_REPLY_STRING) {
-        snprintf(out->got, sizeof(out->got), "%s", reply->str);
-    } else if (reply->type == REDIS_REPLY_NIL) {
-        out->aborted = true; /* of EXEC; of GET it means that there is none */
-    }
-    for (size_t k = 0; reply->type == REDIS_REPLY_ARRAY && k < reply->elements; k++) {
-        if (reply->element[k]->type == REDIS_REPLY_ERROR) {
-            note_error(out, reply->element[k]->str);
-        }
-    }
+    (void)object;
 }
+
+static redisReplyObjectFunctions noting = {.createString = on_string,
+                                           .createArray = on_array,
+                                           .createInteger = on_integer,
+                                           .createNil = on_nil,
+                                           .freeObject = on_free};
 
 static bool
 round_trip(struct upt_view *view, struct outcome *out)
 {
     memset(out, 0, sizeof(*out));
-    if (!upt_cmd_send(view, on_reply, out)) {
+    if (!upt_cmd_send_noting(view, &noting, out)) {
         return false;
     }
     if (out->error && !out->noscript) {
@@ -314,12 +352,18 @@ static void
 format_row_frame(struct upt_view *view, const struct upt_view_frame *frame)
 {
     struct upt_row row;
-    struct upt_feature_days *features = calloc((size_t)frame->features_n + 1, sizeof(*features));
-    upt_assert(features != NULL);
-    size_t n = unpack_row(frame, &row, features);
-    upt_format_row(view, &row, features, n);
-    upt_format_ranks(view, &row);
-    free(features);
+    if (frame->features_n > view->days_cap) {
+        struct upt_feature_days *grown = realloc(view->days, frame->features_n * sizeof(*grown));
+        upt_assert(grown != NULL);
+        view->days = grown;
+        view->days_cap = frame->features_n;
+    }
+    size_t n = unpack_row(frame, &row, view->days);
+    upt_format_row(view, &row, view->days, n);
+    upt_format_hint(view, &row);
+    if ((row.changed & UPT_ROW_REST) != 0) {
+        upt_note_rank(view, row.account, row.has_scores ? row.risk[0] : NAN, row.has_scores ? row.health : NAN);
+    }
 }
 
 /* Rows, ranks, forgotten accounts and the entry of one partition into out; *ret_highest: the highest position of a row.
@@ -337,11 +381,12 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
         switch (frame->type) {
         case UPT_FRAME_ROW:
             format_row_frame(view, frame);
+            upt_cmd_push(view);
             rows++;
             break;
         case UPT_FRAME_FORGOTTEN:
             upt_format_forgotten(view, forgotten_of(frame));
-            upt_format_unranked(view, forgotten_of(frame));
+            upt_note_rank(view, forgotten_of(frame), NAN, NAN);
             rows++;
             break;
         case UPT_FRAME_FLUSH:
@@ -353,6 +398,7 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
         }
         *ret_highest = upt_pos_cmp(frame->pos, *ret_highest) > 0 ? frame->pos : *ret_highest;
     }
+    upt_format_ranks(view);
     return rows;
 }
 

@@ -1,5 +1,5 @@
-/* Inside the view. view.c: the lane's side and the table of partitions; conn.c: connection, RESP, keys; format.c: rows
- * to commands; flush.c: guarded writes; sweep.c: strays; thread.c: the loop. */
+/* Inside the view. view.c: the lane's side and the table of partitions; conn.c: connection, sending, keys; resp.c:
+ * commands to bytes; format.c: rows to commands; flush.c: guarded writes; sweep.c: strays; thread.c: the loop. */
 #ifndef UPT_VIEW_INTERNAL_H
 #define UPT_VIEW_INTERNAL_H
 
@@ -32,7 +32,8 @@ struct upt_view_frame {
     struct upt_pos pos;
 };
 
-/* One partition. Under the view's lock, but for what only the thread uses. */
+/* One partition. Under the view's lock, but for what only the thread uses. partition, gen and lane_round are written by
+ * the lane's thread alone, which so may read them without. */
 struct upt_view_part {
     int32_t partition;
     bool owned, take, refused, floor_known, repair;
@@ -45,6 +46,11 @@ struct upt_view_part {
     char attempt[UPT_MARKER_MAX]; /* of an EXEC whose reply was lost; "": none */
     uint64_t seq;
     struct upt_pos highest;
+};
+
+struct upt_rank {
+    struct upt_str account; /* in the batch */
+    double v[2];            /* churn risk, health */
 };
 
 struct upt_stray {
@@ -73,8 +79,13 @@ struct upt_view {
     struct upt_buf batch; /* frames not yet in Redis */
     struct upt_buf out;   /* commands */
     unsigned out_n;
-    struct upt_buf key, args;
-    unsigned args_n;
+    size_t cmd_at;   /* where the command under way begins in out */
+    unsigned args_n; /* of it */
+    struct upt_buf key;
+    struct upt_feature_days *days; /* scratch */
+    size_t days_cap;
+    struct upt_rank *ranks; /* scratch */
+    size_t ranks_n, ranks_cap;
     char sum_sha[48], share_sha[48];
     struct upt_buf *features; /* names whose shares this view refreshes */
     size_t features_n, features_cap;
@@ -85,29 +96,51 @@ struct upt_view {
     unsigned long long scan_cursor;
 };
 
-/* conn.c: commands are appended as whole RESP arrays. */
+/* An argument that is known when this is compiled, as its bytes: "$9\r\nevents_1h\r\n". Always all of text is copied,
+ * which takes two instructions, and len of it counts. UPT_NAME refuses a length that is not the name's. */
+struct upt_name {
+    char text[32];
+    size_t len;
+};
+#define UPT_NAME(n, name)                                                                                 \
+    {                                                                                                     \
+        .text = "$" #n "\r\n" name "\r\n",                                                                \
+        .len = sizeof("$" #n "\r\n" name "\r\n") - 1 + 0 * sizeof(char[sizeof(name) - 1 == (n) ? 1 : -1]) \
+    }
+
+/* resp.c: commands are appended as whole RESP arrays. */
 void upt_cmd_begin(struct upt_view *view);
+void upt_cmd_name(struct upt_view *view, const struct upt_name *name);
 void upt_cmd_arg(struct upt_view *view, const char *p, size_t len);
 void upt_cmd_text(struct upt_view *view, const char *text);
 void upt_cmd_u64(struct upt_view *view, uint64_t v);
 void upt_cmd_i64(struct upt_view *view, int64_t v);
+void upt_cmd_micro(struct upt_view *view, upt_i128 micro); /* up to 6 decimals, no trailing zeros */
 void upt_cmd_buf(struct upt_view *view, const struct upt_buf *buf);
 void upt_cmd_end(struct upt_view *view);
+
+/* conn.c */
 /* Sends what was appended and reads as many replies; each goes to on_reply (may be NULL). False: the connection is
  * gone. */
 typedef void (*upt_reply_fn)(void *ctx, unsigned i, redisReply *reply);
 bool upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx);
+/* The same with functions in the place of those that make hiredis's objects; ctx is their tasks' privdata. */
+bool upt_cmd_send_noting(struct upt_view *view, redisReplyObjectFunctions *noting, void *ctx);
+/* Sends what was appended if it is much; the replies are read with the rest. */
+void upt_cmd_push(struct upt_view *view);
 void upt_view_disconnect(struct upt_view *view, const char *why);
 bool upt_view_connect(struct upt_view *view);
 
 /* format.c */
 void upt_format_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features,
                     size_t n);
-void upt_format_ranks(struct upt_view *view, const struct upt_row *row);
+void upt_format_hint(struct upt_view *view, const struct upt_row *row);
+/* Entries of the ranks, NaN: to be removed. account must stay until upt_format_ranks, which writes all that were noted
+ * since the last. */
+void upt_note_rank(struct upt_view *view, struct upt_str account, double risk, double health);
+void upt_format_ranks(struct upt_view *view);
 void upt_format_forgotten(struct upt_view *view, struct upt_str account);
-void upt_format_unranked(struct upt_view *view, struct upt_str account);
 void upt_format_partition(struct upt_view *view, const struct upt_view_flush *flush);
-size_t upt_format_fraction(double v, char *buf); /* up to 6 decimals, no trailing zeros */
 /* Percent-encodes as in keys. */
 void upt_encode(struct upt_buf *out, const char *p, size_t len);
 void upt_key(struct upt_view *view, const char *family, struct upt_str name, const char *suffix); /* into view->key */
@@ -119,6 +152,7 @@ bool upt_refresh_shares(struct upt_view *view);
 /* sweep.c */
 bool upt_scan_step(struct upt_view *view);
 
-struct upt_view_part *upt_view_find(struct upt_view *view, int32_t partition); /* under the lock */
+/* Under the lock, or in the lane's thread, which alone adds to the table. */
+struct upt_view_part *upt_view_find(struct upt_view *view, int32_t partition);
 
 #endif

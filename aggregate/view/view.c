@@ -157,15 +157,14 @@ padded(size_t len) /* of a frame with so much after its head */
     return (len + sizeof(struct upt_view_frame) + 7) & ~(size_t)7;
 }
 
-/* Room for a frame; its head filled in. NULL: the ring is full. */
+/* Room for a frame; its head filled in. NULL: the ring is full. What is read of the table is written by this thread
+ * alone, so this needs no lock. */
 static char *
 begin(struct upt_view *view, upt_frame_type type, int32_t partition, struct upt_pos pos, uint32_t features_n,
       size_t len)
 {
-    pthread_mutex_lock(&view->lock);
     const struct upt_view_part *part = upt_view_find(view, partition);
     uint64_t gen = part != NULL ? part->gen : 0, round = part != NULL ? part->lane_round : 0;
-    pthread_mutex_unlock(&view->lock);
     len = padded(len);
     char *at = upt_ring_reserve(view->ring, len);
     if (at == NULL) {
@@ -328,7 +327,8 @@ upt_view_destroy(struct upt_view **view_p)
     upt_buf_fini(&view->batch);
     upt_buf_fini(&view->out);
     upt_buf_fini(&view->key);
-    upt_buf_fini(&view->args);
+    free(view->days);
+    free(view->ranks);
     free(view->url);
     free(view->user);
     free(view->password);

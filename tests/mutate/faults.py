@@ -237,6 +237,12 @@ REDIS = [
           "c == '}' || c == '%'", "c == '%'", "unit:view/test_view", "test_key_encoding"),
     Fault("unknown_is_kept", "a value that is not known any more is absent", VIEW + "format.c",
           "    if (gone.n > 0) {", "    if (gone.n > 100) {", "unit:view/test_view", "test_row_fields_come_and_go"),
+    Fault("ranks_out_of_order", "an account ends in the ranks as it ended in the batch", VIEW + "format.c",
+          "            if (isnan(of->v[which]) != gone) {", "            if (isnan(of->v[which]) != gone && n == 0) {",
+          "unit:view/test_view", "test_ranks_in_order"),
+    Fault("zeros_not_trimmed", "numbers end without zeros", VIEW + "resp.c",
+          "    while (six[places - 1] == '0') {", "    while (places > 5 && six[places - 1] == '0') {", "unit:view/test_view",
+          "test_numbers"),
     Fault("feature_at_0", "features at 0 are removed", VIEW + "format.c",
           "for (int present = row->whole ? 1 : 0; present < 2; present++)", "for (int present = 1; present < 2; present++)",
           "unit:view/test_view", "test_feature_days"),
@@ -248,6 +254,12 @@ GROUPS = [
           "unit:state/test_state_state", "test_groups_that_changed"),
     Fault("loss_not_whole", "a row that Redis may have lost is written whole", STATE + "rows.c",
           "        if (row->whole || now[i]", "        if (now[i]", "unit:state/test_state_state", "test_groups_that_changed"),
+    Fault("day_not_told", "a feature's entry is written when it got a day", STATE + "state.c",
+          "day | UPT_USED_NEWS : 0;", "day : 0;", "unit:state/test_state_state", "test_groups_that_changed"),
+    Fault("midnight_not_told", "and when it lost one", STATE + "rows.c",
+          " || acct->shown_day != today;", ";", "unit:state/test_state_state", "test_groups_that_changed"),
+    Fault("seats_not_taken_away", "a share of seats goes with the seats", VIEW + "format.c",
+          " || (row->changed & UPT_ROW_REST) != 0) {", ") {", "unit:view/test_view", "test_row_fields_come_and_go"),
 ]
 
 ALERTS = [

@@ -397,7 +397,9 @@ run_hash(struct connection *to, const struct upt_str *args, size_t n)
     struct sim_field fields[ARGS / 2];
     size_t fields_n = 0;
     if (is(args[0], "ZADD")) {
-        fields[fields_n++] = (struct sim_field){.name = args[3], .value = args[2]};
+        for (size_t i = 2; i + 1 < n; i += 2) {
+            fields[fields_n++] = (struct sim_field){.name = args[i + 1], .value = args[i]};
+        }
     } else {
         for (size_t i = 2; i + 1 < n; i += 2) {
             fields[fields_n++] = (struct sim_field){.name = args[i], .value = args[i + 1]};
@@ -583,6 +585,8 @@ sim_redis_tick(void)
 
 /* ---- the client ---- */
 
+static redisReplyObjectFunctions making = {.freeObject = freeReplyObject};
+
 redisContext *
 redisConnectWithTimeout(const char *host, int port, const struct timeval timeout)
 {
@@ -590,6 +594,7 @@ redisConnectWithTimeout(const char *host, int port, const struct timeval timeout
     struct connection *conn = calloc(1, sizeof(*conn));
     conn->ctx.fd = -1;
     conn->ctx.reader = &conn->reader;
+    conn->reader.fn = &making;
     conn->ctx.flags = (int)life;
     conn->server = sim_alloc(sizeof(*conn->server));
     sim_sleep_us(100);
@@ -626,6 +631,15 @@ int
 redisAppendFormattedCommand(redisContext *ctx, const char *cmd, size_t len)
 {
     upt_buf_put(&((struct connection *)(void *)ctx)->out, cmd, len);
+    return REDIS_OK;
+}
+
+/* What is written goes out when its replies are asked for. */
+int
+redisBufferWrite(redisContext *ctx, int *done)
+{
+    (void)ctx;
+    *done = 1;
     return REDIS_OK;
 }
 
@@ -685,6 +699,26 @@ send_out(struct connection *conn)
     return conn->ctx.flags != (int)life ? broken(&conn->ctx) : REDIS_OK;
 }
 
+/* The reply as its reader would hand it to functions of the caller's. */
+static void *
+hand_over(const redisReader *reader, const redisReply *reply, redisReadTask *parent)
+{
+    redisReadTask task = {.type = reply->type, .parent = parent, .privdata = reader->privdata};
+    switch (reply->type) {
+    case REDIS_REPLY_ARRAY:
+        for (size_t i = 0; i < reply->elements; i++) {
+            (void)hand_over(reader, reply->element[i], &task);
+        }
+        return reader->fn->createArray(&task, (int)reply->elements);
+    case REDIS_REPLY_INTEGER:
+        return reader->fn->createInteger(&task, reply->integer);
+    case REDIS_REPLY_NIL:
+        return reader->fn->createNil(&task);
+    default:
+        return reader->fn->createString(&task, reply->str, reply->len);
+    }
+}
+
 int
 redisGetReply(redisContext *ctx, void **ret)
 {
@@ -695,6 +729,11 @@ redisGetReply(redisContext *ctx, void **ret)
             return REDIS_ERR;
         }
     }
-    *ret = conn->replies[conn->replies_at++];
+    redisReply *reply = conn->replies[conn->replies_at++];
+    *ret = reply;
+    if (ctx->reader->fn != &making) {
+        *ret = hand_over(ctx->reader, reply, NULL);
+        freeReplyObject(reply);
+    }
     return REDIS_OK;
 }

@@ -433,12 +433,13 @@ print_accounts(struct upt_state *st)
     printf("}, \"features_hash\": {");
     for (size_t cursor = 0; (acct = upt_state_next(st, &cursor)) != NULL; comma = ", ") {
         printf("%s\"%.*s\": {", comma, (int)upt_account_id(acct).len, upt_account_id(acct).p);
-        struct upt_feature_days days[16];
-        size_t n = upt_state_row_features(st, acct, days, 16);
         const char *inner = "";
-        for (size_t i = 0; i < n; i++) {
-            if (days[i].days > 0) {
-                printf("%s\"%.*s\": \"%u\"", inner, (int)days[i].feature.len, days[i].feature.p, days[i].days);
+        for (size_t i = 0; i < upt_account_features_n(acct); i++) {
+            struct upt_str feature;
+            uint32_t days;
+            upt_account_feature(st, acct, i, &feature, &days);
+            if (days != 0) {
+                printf("%s\"%.*s\": \"%d\"", inner, (int)feature.len, feature.p, __builtin_popcount(days));
                 inner = ", ";
             }
         }

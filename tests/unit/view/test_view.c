@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "aggregate/view/internal.h"
 #include "rig.h"
 
 static struct redis_server server;
@@ -205,6 +206,77 @@ test_ranks_changes_forgotten(void **state)
     assert_string_equal(
         redis_server_ask(&server, "EXISTS %s %s", "uptake:account:{a%20b}", "uptake:account:{a%20b}:features"), "0");
     assert_string_equal(redis_server_ask(&server, "ZCARD uptake:rank:health"), "0");
+}
+
+static void
+expect_command(struct upt_view *bare, upt_i128 micro, int64_t v, unsigned more)
+{
+    char text[64], number[64], want[2048];
+    size_t len = upt_micro_format(micro, text);
+    int n = snprintf(number, sizeof(number), "%lld", (long long)v);
+    int at = snprintf(want, sizeof(want), "*%u\r\n$%zu\r\n%s\r\n$%d\r\n%s\r\n", 2 + more, len, text, n, number);
+    upt_cmd_begin(bare);
+    upt_cmd_micro(bare, micro);
+    upt_cmd_i64(bare, v);
+    for (unsigned i = 0; i < more; i++) {
+        at += snprintf(want + at, sizeof(want) - (size_t)at, "$1\r\nx\r\n");
+        upt_cmd_arg(bare, "x", 1);
+    }
+    upt_cmd_end(bare);
+    upt_buf_put(&bare->out, "", 1);
+    assert_string_equal(bare->out.p, want);
+    upt_buf_clear(&bare->out);
+}
+
+/* Numbers of every length and their neighbours, in commands whose number of arguments has one digit, two and three. */
+static void
+test_numbers(void **state)
+{
+    (void)state;
+    static struct upt_view bare;
+    int64_t v = 1;
+    for (int digits = 1; digits <= 18; digits++, v *= 10) {
+        for (int64_t by = -2; by <= 2; by++) {
+            expect_command(&bare, v + by, -(v + by), 0);
+            expect_command(&bare, -(upt_i128)(v + by), v + by, 20);
+            expect_command(&bare, (upt_i128)(v + by) * UPT_MICRO, v + by, 98);
+            expect_command(&bare, (upt_i128)(v + by) * (UPT_MICRO / 1000), INT64_MIN, 7);
+        }
+    }
+    expect_command(&bare, INT64_MAX, INT64_MAX, 8);
+    expect_command(&bare, (upt_i128)INT64_MAX + 1, INT64_MIN, 97);
+    upt_buf_fini(&bare.out);
+}
+
+/* Accounts that come, go and come back within one batch, more than a command of ranks takes. */
+static void
+test_ranks_in_order(void **state)
+{
+    (void)state;
+    char name[16];
+    rig_own(&rig, 0, 1);
+    for (int i = 0; i < 300; i++) {
+        snprintf(name, sizeof(name), "a%d", i);
+        struct upt_row row = rig_row(name, 0, i);
+        row.has_scores = true;
+        row.risk[0] = i;
+        row.health = i % 7 == 0 ? (double)NAN : (double)i;
+        rig_push_row(&rig, &row);
+        if (i % 3 != 0) {
+            assert_true(upt_view_push_forgotten(rig.view, 0, rig_pos(i), upt_str_of(name)));
+        }
+        if (i % 3 == 2) {
+            row.risk[0] = i + 0.5;
+            rig_push_row(&rig, &row);
+        }
+    }
+    rig_flush(&rig, 0, 300);
+    assert_true(rig_published(&rig, 0, 300));
+    assert_string_equal(redis_server_ask(&server, "ZCARD uptake:rank:churn_risk"), "200");
+    assert_string_equal(redis_server_ask(&server, "ZSCORE uptake:rank:churn_risk a297"), "297");
+    assert_string_equal(redis_server_ask(&server, "ZSCORE uptake:rank:churn_risk a298"), "(nil)");
+    assert_string_equal(redis_server_ask(&server, "ZSCORE uptake:rank:churn_risk a299"), "299.5");
+    assert_string_equal(redis_server_ask(&server, "ZCARD uptake:rank:health"), "171");
 }
 
 static void
@@ -422,6 +494,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_key_encoding, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_days, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranks_changes_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ranks_in_order, setup, teardown),
+        cmocka_unit_test(test_numbers),
         cmocka_unit_test_setup_teardown(test_partition_entry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_totals_are_exact_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_rows_and_shares, setup, teardown),
