@@ -42,10 +42,27 @@ minute_of(int64_t at)
     return minute < 1 ? 1 : (uint32_t)minute;
 }
 
+static uint32_t
+later(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 static double
 half_21(const struct upt_model *model, int64_t age)
 {
     return age <= UPT_ACTIVE_DAYS ? model->half_21[age] : exp2((double)-age / 21.0);
+}
+
+/* By itself, since an evaluation takes half a kilobyte of stack. */
+static __attribute__((noinline)) void
+end_silence(struct upt_decision *d, int64_t silent_since)
+{
+    struct upt_eval eval;
+    upt_evaluate(d->score->model, d->st, d->acct, d->ext, &eval);
+    d->eval = &eval;
+    upt_rule_silence_key_event(d, silent_since);
+    d->eval = NULL;
 }
 
 static void
@@ -69,11 +86,7 @@ key_event(struct upt_decision *d, const struct upt_event *ev, int64_t at)
         ext->has_value = true;
     }
     if (moved && !first && ext->slot[UPT_RULE_SILENCE].state == UPT_SLOT_OPEN) {
-        struct upt_eval eval;
-        upt_evaluate(model, d->st, d->acct, ext, &eval);
-        d->eval = &eval;
-        upt_rule_silence_key_event(d, before);
-        d->eval = NULL;
+        end_silence(d, before);
         fresh = true;
     }
     if (fresh) {
@@ -109,7 +122,6 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
 {
     struct upt_decision d = {
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
-    uint32_t minute = minute_of(at);
     switch (ev->kind) {
     case UPT_KIND_USAGE:
     case UPT_KIND_VALUE:
@@ -122,11 +134,11 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
         survey(d.ext, ev, at);
         break;
     case UPT_KIND_RENEWED:
-        d.ext->renewed_min = minute > d.ext->renewed_min ? minute : d.ext->renewed_min;
+        d.ext->renewed_min = later(d.ext->renewed_min, minute_of(at));
         upt_rule_silence_arm(&d);
         break;
     case UPT_KIND_CHURNED:
-        d.ext->churned_min = minute > d.ext->churned_min ? minute : d.ext->churned_min;
+        d.ext->churned_min = later(d.ext->churned_min, minute_of(at));
         upt_rule_silence_arm(&d);
         break;
     default:
