@@ -14,6 +14,10 @@
 #include "uptake/log.h"
 #include "uptake/time.h"
 
+#define QUEUES_BYTES ((int64_t)256 << 20)
+#define QUEUE_BYTES_MIN ((int64_t)2 << 20)
+#define QUEUE_BYTES_MAX ((int64_t)16 << 20)
+
 /* ---- states ---- */
 
 upt_status
@@ -226,6 +230,15 @@ on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_l
     on_revoke(lane, rk, lost);
 }
 
+/* Prefetched for each partition. A full queue can make librdkafka before 2.2 sleep a second (with 8 MiB reading took a
+ * third longer, and more rows were written meanwhile), a long one costs cache, and memory if one lane gets them all. */
+static int64_t
+queue_bytes(int32_t partitions)
+{
+    int64_t share = QUEUES_BYTES / partitions;
+    return share < QUEUE_BYTES_MIN ? QUEUE_BYTES_MIN : share > QUEUE_BYTES_MAX ? QUEUE_BYTES_MAX : share;
+}
+
 static upt_status
 open_consumer(struct upt_lane *lane, struct upt_error *reterr)
 {
@@ -234,6 +247,8 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
     lane->session_ms = strtoll(session, NULL, 10);
     char heartbeat[24];
     snprintf(heartbeat, sizeof(heartbeat), "%lld", (long long)(lane->session_ms / 4));
+    char queued[24];
+    snprintf(queued, sizeof(queued), "%lld", (long long)(queue_bytes(lane->parts_n) / 1024));
     const struct upt_prop_set props[] = {
         {"group.id", config->group},
         {"group.instance.id", lane->id},
@@ -245,10 +260,8 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
         {"isolation.level", "read_committed"},
         {"enable.partition.eof", "true"},
         {"partition.assignment.strategy", "range"}, /* cooperative-sticky loops in librdkafka before 2.6.1 */
-        /* For each partition. A full queue can make librdkafka before 2.2 sleep a second, a long one costs memory and
-         * cache: 8 MiB are a second's worth of a partition at 80,000 records of 100 bytes. */
         {"queued.min.messages", upt_client_prop(config, "queued.min.messages", "10000000")},
-        {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", "8192")},
+        {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", queued)},
         {"fetch.wait.max.ms", upt_client_prop(config, "fetch.wait.max.ms", "50")},
     };
     rd_kafka_conf_t *conf;

@@ -83,10 +83,13 @@ struct upt_part {
     bool wall_open; /* rows wait until wall_pos is committed */
     struct upt_pos wall_pos;
     int64_t flush_due_ms;
-    bool flushing;   /* not all of it is pushed */
-    bool flush_open; /* nor in Redis */
-    int64_t flush_began_ms, flush_took_ms;
-    struct upt_pos flushed; /* position of the last flush frame */
+    bool flushing;     /* not all of it is pushed */
+    bool flush_open;   /* nor in Redis */
+    size_t flush_left; /* accounts that had changed when it began, and are still to be pushed */
+    int64_t flush_began_ms, flush_late_ms, flush_took_ms;
+    struct upt_pos flush_pos; /* where it began: all that had changed by then is in it */
+    int64_t flush_next, flush_clock;
+    struct upt_pos flushed; /* flush_pos of the last flush frame */
     int64_t flushed_next, flushed_end, published_next, flush_sent_ms;
     struct upt_buf forgotten; /* pushed when the ring has room */
     bool forgotten_set;

@@ -91,17 +91,27 @@ push_row(struct upt_part *part, struct upt_row *row, size_t n)
     return true;
 }
 
+/* Those that had changed when the flush began. What changes meanwhile is for the next one: or a busy account would be
+ * written again and again while Redis is slow. */
 static bool
 push_rows(struct upt_part *part)
 {
     struct upt_account *acct;
-    while (upt_state_next_dirty(part->st, &acct)) {
+    for (; part->flush_left > 0; part->flush_left--) {
+        if (!upt_view_has_room(part->lane->view)) {
+            return false;
+        }
+        if (!upt_state_next_dirty(part->st, &acct)) {
+            part->flush_left = 0;
+            return true;
+        }
         struct upt_row row;
         upt_state_row(part->st, acct, &row);
         size_t n = take_features(part, acct);
         row.changed = upt_state_row_changed(acct, &row, n);
         if (!push_row(part, &row, n)) {
-            upt_state_mark_dirty(part->st, acct); /* also: write it whole */
+            upt_state_mark_dirty(part->st, acct);                  /* also: write it whole */
+            part->flush_left = upt_state_dirty_accounts(part->st); /* it is the last of them now */
             return false;
         }
     }
@@ -127,7 +137,7 @@ push_sums(struct upt_part *part)
     return true;
 }
 
-/* True: all that changed was pushed and the flush ended. */
+/* True: all that had changed was pushed and the flush ended. */
 static bool
 flush(struct upt_part *part)
 {
@@ -137,23 +147,22 @@ flush(struct upt_part *part)
         return false;
     }
     bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);
-    struct upt_pos pos = upt_state_pos(part->st);
-    end = known ? (end > part->next_offset ? end : part->next_offset) : -1;
+    end = known ? (end > part->flush_next ? end : part->flush_next) : -1;
     int64_t now = upt_mono_ms();
-    if (upt_pos_cmp(pos, part->flushed) == 0 && part->next_offset == part->flushed_next && end == part->flushed_end &&
-        now - part->flush_sent_ms < 10 * UPT_SECOND_MS) {
+    if (upt_pos_cmp(part->flush_pos, part->flushed) == 0 && part->flush_next == part->flushed_next &&
+        end == part->flushed_end && now - part->flush_sent_ms < 10 * UPT_SECOND_MS) {
         return true;
     }
     struct upt_view_flush frame = {.partition = part->id,
-                                   .pos = pos,
-                                   .as_of = upt_state_clock(part->st),
+                                   .pos = part->flush_pos,
+                                   .as_of = part->flush_clock,
                                    .end_offset = end,
                                    .wall_ms = upt_wall_ms()};
     if (!upt_view_push_flush(lane->view, &frame)) {
         return false;
     }
-    part->flushed = pos;
-    part->flushed_next = part->next_offset;
+    part->flushed = part->flush_pos;
+    part->flushed_next = part->flush_next;
     part->flushed_end = end;
     part->flush_sent_ms = now;
     return true;
@@ -204,13 +213,47 @@ upt_part_flushed(struct upt_part *part)
 }
 
 /* From one flush to the next: what changes just after one began must be in Redis an interval later, so the time that a
- * flush takes is left for it. Never less than half an interval, or a Redis that is slow would get more to do. */
+ * flush takes, or waits for its turn, is left for it. Never less than half an interval, or a Redis that is slow would
+ * get more to do. */
 static int64_t
 flush_period(const struct upt_part *part)
 {
     int64_t interval = part->lane->config->flush_interval_ms;
     int64_t period = interval - part->flush_took_ms;
     return period < interval / 2 ? interval / 2 : period > interval * 9 / 10 ? interval * 9 / 10 : period;
+}
+
+/* Partitions of a lane flush one after the other: at the same time each would wait for the rows of all, and its next
+ * flush would be due the sooner. One that is late goes all the same. */
+static bool
+may_flush(const struct upt_part *part, int64_t now_ms)
+{
+    const struct upt_lane *lane = part->lane;
+    if (now_ms - part->flush_due_ms >= lane->config->flush_interval_ms / 4) {
+        return true;
+    }
+    for (int32_t p = 0; p < lane->parts_n; p++) {
+        if (lane->parts[p] != NULL && lane->parts[p]->flush_open) {
+            return false;
+        }
+    }
+    return now_ms >= part->flush_due_ms;
+}
+
+static void
+begin_flush(struct upt_part *part, int64_t now_ms)
+{
+    int64_t late = now_ms - part->flush_due_ms;
+    int64_t most = part->lane->config->flush_interval_ms / 4;
+    answer_view(part);
+    part->flushing = part->flush_open = true;
+    part->flush_left = upt_state_dirty_accounts(part->st);
+    part->flush_pos = upt_state_pos(part->st);
+    part->flush_next = part->next_offset;
+    part->flush_clock = upt_state_clock(part->st);
+    part->flush_began_ms = now_ms;
+    part->flush_late_ms = late < most ? late : most;
+    part->flush_due_ms = now_ms + flush_period(part);
 }
 
 void
@@ -220,18 +263,15 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
     if (!may_push(part)) {
         return;
     }
-    if (!part->flushing && now_ms >= part->flush_due_ms) {
-        answer_view(part);
-        part->flushing = part->flush_open = true;
-        part->flush_began_ms = now_ms;
-        part->flush_due_ms = now_ms + flush_period(part);
+    if (!part->flushing && may_flush(part, now_ms)) {
+        begin_flush(part, now_ms);
     }
     if (part->flushing && flush(part)) {
         part->flushing = false;
     }
     if (part->flush_open && flush_stored(part)) {
         part->flush_open = false;
-        part->flush_took_ms = now_ms - part->flush_began_ms;
+        part->flush_took_ms = now_ms - part->flush_began_ms + part->flush_late_ms;
         part->clean_ms = part->flush_began_ms;
     }
     if (part->published_next < part->flushed_next && upt_part_flushed(part)) {

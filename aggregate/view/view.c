@@ -11,6 +11,7 @@
 #include "uptake/assert.h"
 
 #define RING_BYTES ((size_t)8 << 20)
+#define ROOM_BYTES ((size_t)64 << 10) /* for a row of hundreds of features */
 
 struct upt_view_part *
 upt_view_find(struct upt_view *view, int32_t partition)
@@ -179,6 +180,14 @@ begin(struct upt_view *view, upt_frame_type type, int32_t partition, struct upt_
                                    .features_n = features_n,
                                    .pos = pos};
     return put(at, &frame, sizeof(frame));
+}
+
+bool
+upt_view_has_room(const struct upt_view *view)
+{
+    size_t capacity = upt_ring_capacity(view->ring);
+    size_t room = ROOM_BYTES < capacity / 4 ? ROOM_BYTES : capacity / 4;
+    return upt_ring_used(view->ring) + room <= capacity;
 }
 
 bool

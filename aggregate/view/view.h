@@ -46,6 +46,8 @@ bool upt_view_disown(struct upt_view *view, int32_t partition);
 /* True once the marker is taken: *ret is the highest position that any row of this partition in Redis may carry.
  * Rows below it must not be pushed. False: not known yet (Redis away). */
 bool upt_view_floor(struct upt_view *view, int32_t partition, struct upt_pos *ret);
+/* Whether a row of usual size fits into the ring now. */
+bool upt_view_has_room(const struct upt_view *view);
 bool upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features,
                        size_t n);
 /* Deletes all keys of the account, its rank entries too. */
