@@ -287,7 +287,7 @@ compare_row(struct upt_verify *v, struct upt_verify_part *part, struct upt_state
         uint32_t days;
         upt_account_feature(st, acct, i, &feature, &days);
         if (days != 0) {
-            expect_number(v, "", (uint64_t)__builtin_popcount(days));
+            expect_number(v, "", __builtin_popcount(days));
             v->expected.v[v->expected.n - 1].name = feature;
         }
     }

@@ -95,7 +95,8 @@ at_most(double y, double mean, double dispersion)
     double q = mean / (mean + size);
     double p = exp(log_zero);
     double sum = 0;
-    for (double k = 0; k <= y && (k <= mean || p > 1e-12); k++) {
+    for (int64_t i = 0; (double)i <= y && ((double)i <= mean || p > 1e-12); i++) {
+        double k = (double)i;
         sum += p;
         p *= (size + k) / (k + 1) * q;
     }

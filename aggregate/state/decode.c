@@ -375,7 +375,7 @@ upt_state_load(struct upt_state *st, struct upt_str key, struct upt_str value, s
         }
         return UPT_OK;
     }
-    struct upt_cur cur;
+    struct upt_cur cur = {0};
     struct upt_cur rest = {.p = name.p, .end = name.p + name.len, .ok = true};
     upt_status status = check(value, &cur, reterr);
     if (status != UPT_OK) {

@@ -157,6 +157,7 @@ upt_uses_get(struct upt_mem *mem, struct upt_uses *uses, uint32_t feature, bool 
     if (uses->n == uses->cap) {
         grow(mem, uses);
     }
+    upt_assert(uses->v != NULL);
     used = &uses->v[uses->n];
     *used = (struct upt_used){.feature = feature};
     if (uses->cap > SCAN_MAX) {

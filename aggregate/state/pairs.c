@@ -209,6 +209,9 @@ upt_pairs_roll(struct upt_mem *mem, struct upt_pairs *pairs, int64_t from, int64
 bool
 upt_pairs_next(const struct upt_pairs *pairs, int64_t today, uint32_t *cursor, struct upt_pair *ret)
 {
+    if (pairs->v == NULL) {
+        return false;
+    }
     uint64_t user_mask = (UINT64_C(1) << bits_of(pairs)) - 1;
     for (uint32_t i = *cursor; i < capacity(pairs); i++) {
         uint64_t word = load(pairs, i);
