@@ -7,7 +7,6 @@
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-#define LINE 64     /* bytes of a cache line */
 #define EXT_HOT 128 /* so many of the observer's bytes are asked for */
 #define ID_USUAL 32 /* and so many of the id */
 
@@ -29,14 +28,6 @@ ext_size(const struct upt_state *st)
     return round_up(st->observer.ext_size);
 }
 
-static void
-prefetch(const void *p, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += LINE) {
-        __builtin_prefetch((const char *)p + at);
-    }
-}
-
 void
 upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash)
 {
@@ -56,7 +47,7 @@ upt_state_prefetch_account(const struct upt_state *st, uint64_t hash, struct upt
                              .used_at = UINT32_MAX};
     if (ret->acct != NULL) {
         size_t ext = ext_size(st) < EXT_HOT ? ext_size(st) : EXT_HOT;
-        prefetch(ret->acct, block_size(ext, ID_USUAL));
+        upt_prefetch(ret->acct, block_size(ext, ID_USUAL));
     }
 }
 
@@ -71,20 +62,20 @@ upt_state_prefetch_parts(const struct upt_state *st, struct upt_hint *hint, cons
         return;
     }
     if (upt_users_scanned(&acct->users)) {
-        prefetch(acct->users.v, acct->users.n * sizeof(*acct->users.v));
+        upt_prefetch(acct->users.v, acct->users.n * sizeof(*acct->users.v));
     } else if (ev != NULL && ev->user_id.len > 0) {
         upt_users_prefetch(&acct->users, hint->user);
     }
     if (upt_uses_scanned(&acct->uses)) {
-        prefetch(acct->uses.v, acct->uses.n * sizeof(*acct->uses.v));
+        upt_prefetch(acct->uses.v, acct->uses.n * sizeof(*acct->uses.v));
     } else if (ev != NULL && hint->feature != NULL) {
         upt_uses_prefetch(&acct->uses, hint->feature->id);
     }
     unsigned buckets = acct->rings.n[UPT_R_DAY] + acct->rings.n[UPT_R_HOUR];
     if (buckets > 0) {
-        prefetch(&acct->rings.v[acct->rings.n[UPT_R_DAY] - 1], 1);
-        prefetch(&acct->rings.v[buckets - 1], 1);
-        prefetch(&acct->rings.v[buckets + acct->rings.n[UPT_R_MINUTE] - 1], 1);
+        upt_prefetch(&acct->rings.v[acct->rings.n[UPT_R_DAY] - 1], 1);
+        upt_prefetch(&acct->rings.v[buckets - 1], 1);
+        upt_prefetch(&acct->rings.v[buckets + acct->rings.n[UPT_R_MINUTE] - 1], 1);
     }
     upt_dedup_prefetch(acct->dedup);
 }

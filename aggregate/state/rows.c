@@ -59,18 +59,9 @@ upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struct upt
 
 /* ---- accounts ---- */
 
-#define LINE 64
 #define AHEAD_ACCOUNT 6 /* rows ahead: the account */
 #define AHEAD_PARTS 3   /* and what it points to */
 #define PREFETCH_MAX 256
-
-static void
-prefetch(const void *p, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += LINE) {
-        __builtin_prefetch((const char *)p + at);
-    }
-}
 
 static const struct upt_account *
 ahead(const struct upt_deque *dq, uint32_t n)
@@ -84,13 +75,14 @@ prefetch_rows(const struct upt_deque *dq)
 {
     const struct upt_account *acct = ahead(dq, AHEAD_ACCOUNT);
     if (acct != NULL) {
-        prefetch(acct, sizeof(*acct) + LINE);
+        upt_prefetch(acct, sizeof(*acct) + UPT_LINE);
     }
     acct = ahead(dq, AHEAD_PARTS);
     if (acct != NULL) {
-        prefetch(acct->rings.v, PREFETCH_MAX);
-        prefetch(acct->users.v, acct->users.n < 16 ? acct->users.n * sizeof(*acct->users.v) : PREFETCH_MAX);
-        prefetch(acct->uses.v, acct->uses.n < 32 ? acct->uses.n * sizeof(*acct->uses.v) : PREFETCH_MAX);
+        upt_prefetch(acct->rings.v, PREFETCH_MAX);
+        upt_prefetch(acct->users.v,
+                     upt_users_scanned(&acct->users) ? acct->users.n * sizeof(*acct->users.v) : PREFETCH_MAX);
+        upt_prefetch(acct->uses.v, upt_uses_scanned(&acct->uses) ? acct->uses.n * sizeof(*acct->uses.v) : PREFETCH_MAX);
     }
 }
 
