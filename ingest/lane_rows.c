@@ -223,13 +223,22 @@ flush_period(const struct upt_part *part)
     return period < interval / 2 ? interval / 2 : period > interval * 9 / 10 ? interval * 9 / 10 : period;
 }
 
+/* A run to the end of the log has got there, and Redis does not know all of it yet. */
+static bool
+at_end(const struct upt_part *part)
+{
+    const struct upt_shared *shared = part->lane->shared;
+    return shared->until_end && part->next_offset >= upt_ends_first(shared->ends, part->id) &&
+           upt_pos_cmp(part->flushed, upt_state_pos(part->st)) < 0;
+}
+
 /* Partitions of a lane flush one after the other: at the same time each would wait for the rows of all, and its next
  * flush would be due the sooner. One that is late goes all the same. */
 static bool
 may_flush(const struct upt_part *part, int64_t now_ms)
 {
     const struct upt_lane *lane = part->lane;
-    if (now_ms - part->flush_due_ms >= lane->config->flush_interval_ms / 4) {
+    if (now_ms - part->flush_due_ms >= lane->config->flush_interval_ms / 4 || at_end(part)) {
         return true;
     }
     for (int32_t p = 0; p < lane->parts_n; p++) {
