@@ -80,12 +80,15 @@ key_event(struct upt_decision *d, const struct upt_event *ev, int64_t at)
         ext->volume += half_21(model, ext->last_day - day);
     }
     bool fresh = upt_activity_mark(ext, day);
+    if (fresh) {
+        upt_fleet_mark(&d->score->fleet, day);
+    }
     ext->last_key_ms = moved ? at : before;
     if (ev->kind == UPT_KIND_VALUE) {
         ext->value_day = !ext->has_value || day > ext->value_day ? (int32_t)day : ext->value_day;
         ext->has_value = true;
     }
-    if (moved && !first && ext->slot[UPT_RULE_SILENCE].state == UPT_SLOT_OPEN) {
+    if (moved && !first && ext->signals.slots.silence_open != 0) {
         end_silence(d, before);
         fresh = true;
     }
@@ -122,6 +125,12 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
 {
     struct upt_decision d = {
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
+    if (ev->kind != UPT_KIND_USAGE && ev->kind != UPT_KIND_LOGIN) {
+        upt_signals_event(st, &d.ext->signals, ev, at);
+    }
+    if (d.ext->signals.slots.name_wanted != 0 && ev->user_id.len > 0) {
+        upt_signals_name(st, &d.ext->signals, ev->user_id);
+    }
     switch (ev->kind) {
     case UPT_KIND_USAGE:
     case UPT_KIND_VALUE:
@@ -269,31 +278,22 @@ keep_evaluation(struct upt_decision *d)
     upt_account_touch(d->st, d->acct, 0);
 }
 
-/* Alerts of a rule that was switched off, or of an account that is gone by contract, end. */
-static void
-expire_idle(struct upt_decision *d)
-{
-    struct upt_finding none = upt_finding_none();
-    bool churned = d->eval->phase == UPT_PHASE_CHURNED;
-    for (int i = 0; i < UPT_RULES; i++) {
-        if (d->ext->slot[i].state == UPT_SLOT_OPEN && (churned || !d->score->rules->rule[i].enabled)) {
-            upt_alert_close(d, i, UPT_EXPIRE, &none);
-        }
-    }
-}
-
 static void
 on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick)
 {
     struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
     struct upt_eval eval;
+    struct upt_facts facts;
+    upt_fleet_daily(&d);
+    upt_account_touch(st, acct, 0);
     upt_evaluate(d.score->model, st, acct, d.ext, &eval);
     d.eval = &eval;
     keep_evaluation(&d);
-    expire_idle(&d);
-    upt_rule_health_daily(&d);
-    upt_rule_silence_daily(&d);
-    upt_rule_drop_daily(&d);
+    upt_signals_daily(st, acct, &d.ext->signals, eval.today);
+    upt_phase_daily(&d);
+    upt_facts_read(&d, &facts);
+    d.facts = &facts;
+    upt_rules_daily(&d);
     publish(&d);
 }
 
@@ -302,6 +302,7 @@ on_timer(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
 {
     struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
     struct upt_eval eval;
+    upt_fleet_daily(&d);
     upt_evaluate(d.score->model, st, acct, d.ext, &eval);
     d.eval = &eval;
     upt_rule_silence_timer(&d);
@@ -313,16 +314,11 @@ on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
     struct upt_decision d = {
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
     struct upt_eval eval;
-    struct upt_finding none = upt_finding_none();
     if (upt_open_alerts(d.ext) > 0) {
         upt_evaluate(d.score->model, st, acct, d.ext, &eval);
         d.eval = &eval;
     }
-    for (int i = 0; i < UPT_RULES; i++) {
-        if (d.ext->slot[i].state == UPT_SLOT_OPEN) {
-            upt_alert_close(&d, i, UPT_EXPIRE, &none);
-        }
-    }
+    upt_alert_expire_all(&d);
     if (d.score->sink.health_null != NULL) {
         d.score->sink.health_null(d.score->sink.ctx, upt_account_id(acct));
     }
@@ -360,10 +356,29 @@ encode(void *ctx, const void *ext, struct upt_buf *out)
 }
 
 static bool
-decode(void *ctx, void *ext, struct upt_str in)
+decode(void *ctx, struct upt_state *st, void *ext, struct upt_str in)
 {
     (void)score_of(ctx);
-    return upt_ext_decode(ext, in);
+    return upt_ext_decode(st, ext, in);
+}
+
+static void
+fini(void *ctx, struct upt_state *st, void *ext)
+{
+    (void)score_of(ctx);
+    upt_signals_fini(st, &((struct upt_score_ext *)ext)->signals);
+}
+
+static void
+encode_partition(void *ctx, struct upt_buf *out)
+{
+    upt_fleet_encode(&score_of(ctx)->fleet, out);
+}
+
+static bool
+decode_partition(void *ctx, struct upt_str in)
+{
+    return upt_fleet_decode(&score_of(ctx)->fleet, in);
 }
 
 const struct upt_observer upt_score_observer = {
@@ -375,6 +390,9 @@ const struct upt_observer upt_score_observer = {
     .fill_row = fill_row,
     .encode = encode,
     .decode = decode,
+    .fini = fini,
+    .encode_partition = encode_partition,
+    .decode_partition = decode_partition,
 };
 
 /* ---- life ---- */

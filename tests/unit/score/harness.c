@@ -37,6 +37,9 @@ check_alert(struct world *w, const struct upt_alert *alert)
 {
     char account[64];
     (void)snprintf(account, sizeof(account), "%.*s", (int)alert->account.len, alert->account.p);
+    if (strcmp(account, UPT_FLEET_ACCOUNT) == 0) {
+        return; /* of no account */
+    }
     struct upt_eval eval = world_eval(w, account);
     double base = w->model->intercept[0];
     double sum = 0;
@@ -80,6 +83,8 @@ take_alert(void *ctx, const struct upt_alert *alert)
     kept->a = *alert;
     memcpy(kept->id, alert->alert_id, sizeof(kept->id));
     (void)snprintf(kept->account, sizeof(kept->account), "%.*s", (int)alert->account.len, alert->account.p);
+    (void)snprintf(kept->subject, sizeof(kept->subject), "%.*s", (int)alert->subject.len,
+                   alert->subject.p == NULL ? "" : alert->subject.p);
     (void)snprintf(kept->rule, sizeof(kept->rule), "%.*s", (int)alert->rule.len, alert->rule.p);
     (void)snprintf(kept->counterfactual, sizeof(kept->counterfactual), "%.*s", (int)alert->counterfactual.len,
                    alert->counterfactual.p == NULL ? "" : alert->counterfactual.p);
@@ -181,6 +186,28 @@ world_new(const char *rules)
     w->score = new_score(w);
     w->st = new_state(w);
     return w;
+}
+
+struct world *
+world_only(const char *names, const char *rules)
+{
+    char text[4000];
+    size_t len = (size_t)snprintf(text, sizeof(text), "%s\nrules:\n", rules == NULL ? "" : rules);
+    for (int i = 0; i < UPT_RULES; i++) {
+        const char *at = strstr(names, upt_rule_names[i]);
+        char end = at == NULL ? '\0' : at[strlen(upt_rule_names[i])];
+        if (at == NULL || (end != '\0' && end != ' ' && end != '{')) {
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "  %s: {enabled: false}\n", upt_rule_names[i]);
+        } else if (end == '{') {
+            const char *close = strchr(at, ';');
+            assert_non_null(close);
+            size_t from = strlen(upt_rule_names[i]);
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "  %s: %.*s\n", upt_rule_names[i],
+                                    (int)(close - at - (long)from), at + from);
+        }
+        assert_true(len < sizeof(text));
+    }
+    return world_new(text);
 }
 
 void

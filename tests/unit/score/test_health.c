@@ -225,7 +225,7 @@ static void
 publishing(void **state)
 {
     (void)state;
-    struct world *w = world_new("publish: {score: 100, risk: 1}");
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", "publish: {score: 100, risk: 1}");
     for (int d = 0; d < 100; d++) {
         world_use(w, "a", d, "f", 3);
         world_to(w, d + 1, 0, 59);
