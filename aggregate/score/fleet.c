@@ -23,6 +23,8 @@
 #define REFERENCES 4
 #define REFERENCES_LEAST 2
 #define DEVIATIONS 3.0
+#define RECENT 0x7Fu      /* outages of 7 days: a weekend after one is no end of it */
+#define GIVE_UP 0x3FFFFFu /* of 22 days: without one, and no day that could be judged, the alert expires */
 #define NOON_MS (12 * UPT_HOUR_MS)
 
 static size_t
@@ -163,7 +165,7 @@ upt_fleet_daily(struct upt_decision *d)
         fleet->opened_min = (uint32_t)(d->now / UPT_MINUTE_MS);
         fleet->revision = 0;
         emit(d, UPT_OPEN, seen, expected);
-    } else if (fleet->open && !rule->enabled) {
+    } else if (fleet->open && (!rule->enabled || (!known && (fleet->outages & GIVE_UP) == 0))) {
         emit(d, UPT_EXPIRE, seen, expected);
         fleet->open = false;
     } else if (fleet->open && known && !low) {
@@ -182,7 +184,7 @@ upt_fleet_holds(const struct upt_score *score, int64_t now)
     if (!rule->enabled) {
         return false;
     }
-    if (upt_fleet_outage(fleet, today - 1)) {
+    if (upt_fleet_outage(fleet, today - 1) || (fleet->open && (fleet->outages & RECENT) != 0)) {
         return true;
     }
     double expected = expected_on(fleet, today);

@@ -110,10 +110,11 @@ upt_rule_champion(struct upt_decision *d)
     const double *p = rule_of(d, UPT_RULE_CHAMPION_SILENT)->p;
     struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
     struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_CHAMPION_SILENT, 0);
-    bool others = d->facts->users.total >= USERS_LEAST && d->facts->silent >= 0 && d->facts->silent < SILENT_LONG;
+    bool removed = false;
+    int silent = h->champion_day == UPT_NO_DAY ? 0 : champion_silence(d, &removed);
+    bool others = d->facts->users.total + (removed ? 1 : 0) >= USERS_LEAST && d->facts->silent >= 0 &&
+                  d->facts->silent < SILENT_LONG;
     if (h->champion_day != UPT_NO_DAY && (open != NULL || others)) {
-        bool removed = false;
-        int silent = champion_silence(d, &removed);
         double gap = 28.0 / (h->champion_days > 0 ? h->champion_days : 1);
         double limit = fmin(27, fmax(p[UPT_P_CHAMPION_DAYS], ceil(upt_round6(p[UPT_P_CHAMPION_GAPS] * gap))));
         v.kind = removed || silent >= limit ? UPT_V_ON : UPT_V_OFF;
