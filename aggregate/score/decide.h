@@ -99,6 +99,8 @@ struct upt_verdict {
     struct upt_finding finding;
 };
 struct upt_verdict upt_verdict_of(enum upt_verdict_kind kind);
+/* Whether anyone may read what the verdict finds: texts are made for these only. */
+bool upt_verdict_speaks(const struct upt_decision *d, int rule, uint32_t subject, const struct upt_verdict *verdict);
 void upt_verdict_apply(struct upt_decision *d, int rule, uint32_t subject, struct upt_verdict *verdict);
 void upt_rules_daily(struct upt_decision *d);
 /* P(X ≤ n) of a Poisson variable, by the normal for large means; rounded. */

@@ -36,9 +36,11 @@ upt_rule_pain(struct upt_decision *d)
         v.finding.expected = upt_round6(mean);
         v.finding.unit = UPT_STR("tickets in 4 to 5 weeks");
         v.finding.window_ms = UPT_TICKET_WEEKS * 7 * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%.0f days without a new ticket close it; %d are open, usually closed after %.1f days.",
-                       p[UPT_P_PAIN_QUIET], (int)r->tickets_open, (double)r->close_days);
+        if (upt_verdict_speaks(d, UPT_RULE_SUPPORT_PAIN, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "%.0f days without a new ticket close it; %d are open, usually closed after %.1f days.",
+                           p[UPT_P_PAIN_QUIET], (int)r->tickets_open, (double)r->close_days);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_SUPPORT_PAIN, 0, &v);
 }
@@ -63,8 +65,10 @@ judge_low(struct upt_decision *d, const struct upt_relation *r)
     v.finding.observed = enough ? csat : nps;
     v.finding.expected = enough ? p[UPT_P_SENTIMENT_LOW] : 0;
     v.finding.unit = enough ? UPT_STR("CSAT") : UPT_STR("NPS");
-    (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                   "Better answers close it; the mean stands for %.1f answers.", enough ? n : nps_n);
+    if (upt_verdict_speaks(d, UPT_RULE_SENTIMENT, 0, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                       "Better answers close it; the mean stands for %.1f answers.", enough ? n : nps_n);
+    }
     upt_verdict_apply(d, UPT_RULE_SENTIMENT, 0, &v);
 }
 
@@ -89,8 +93,10 @@ judge_masked(struct upt_decision *d, const struct upt_relation *r)
     v.severity = UPT_WARNING;
     v.finding.observed = d->ext->score == UPT_NULL_U32 ? (double)NAN : d->ext->score / 1e6;
     v.finding.unit = UPT_STR("points");
-    (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                   "Their answers are good, their use is falling: only a recovery of use closes it.");
+    if (upt_verdict_speaks(d, UPT_RULE_SENTIMENT, 1, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                       "Their answers are good, their use is falling: only a recovery of use closes it.");
+    }
     upt_verdict_apply(d, UPT_RULE_SENTIMENT, 1, &v);
 }
 
@@ -121,8 +127,10 @@ upt_rule_contact(struct upt_decision *d)
         v.finding.observed = days;
         v.finding.expected = upt_round6(limit);
         v.finding.unit = UPT_STR("days since the last contact");
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "One contact by a person closes it.");
+        if (upt_verdict_speaks(d, UPT_RULE_CONTACT_GAP, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "One contact by a person closes it.");
+        }
     }
     upt_verdict_apply(d, UPT_RULE_CONTACT_GAP, 0, &v);
 }

@@ -61,6 +61,12 @@ upt_verdict_of(enum upt_verdict_kind kind)
     return (struct upt_verdict){.kind = kind, .severity = UPT_INFO, .since_ms = 0, .finding = upt_finding_none()};
 }
 
+bool
+upt_verdict_speaks(const struct upt_decision *d, int rule, uint32_t subject, const struct upt_verdict *v)
+{
+    return v->kind == UPT_V_ON || upt_alert_is_open(d->ext, rule, subject) != NULL;
+}
+
 static uint8_t
 one_more(uint8_t n)
 {

@@ -54,9 +54,11 @@ judge_feature(struct upt_decision *d, size_t i)
     v.finding.expected = limit;
     v.finding.unit = UPT_STR("days unused");
     v.finding.window_ms = unused * UPT_DAY_MS;
-    (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                   "It was used more than once a week for %d weeks; use in two weeks in a row closes it.",
-                   (int)f->held + 3);
+    if (upt_verdict_speaks(d, UPT_RULE_FEATURE_ABANDONED, id, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                       "It was used more than once a week for %d weeks; use in two weeks in a row closes it.",
+                       (int)f->held + 3);
+    }
     upt_verdict_apply(d, UPT_RULE_FEATURE_ABANDONED, id, &v);
 }
 
@@ -85,9 +87,11 @@ upt_rule_stall(struct upt_decision *d)
         v.finding.expected = p[UPT_P_STALL_BELOW];
         v.finding.unit = UPT_STR("features ever used");
         v.finding.window_ms = since * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "One feature that it has not used yet closes it; it is broader than %.0f%% of its peers.",
-                       share * 100);
+        if (upt_verdict_speaks(d, UPT_RULE_BREADTH_STALL, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "One feature that it has not used yet closes it; it is broader than %.0f%% of its peers.",
+                           share * 100);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_BREADTH_STALL, 0, &v);
 }
@@ -129,8 +133,10 @@ upt_rule_release(struct upt_decision *d)
         v.finding.expected = p[UPT_P_RELEASE_DAYS];
         v.finding.unit = UPT_STR("days since the release");
         v.finding.window_ms = since * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "One use of the released feature closes it.");
+        if (upt_verdict_speaks(d, UPT_RULE_RELEASE_UNUSED, release->name_hash, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "One use of the released feature closes it.");
+        }
         upt_verdict_apply(d, UPT_RULE_RELEASE_UNUSED, release->name_hash, &v);
     }
 }

@@ -43,7 +43,9 @@ upt_rule_health(struct upt_decision *d)
         v.kind = severity == UPT_OFF ? UPT_V_OFF : UPT_V_ON;
         v.severity = severity;
         v.since_ms = changed_at(d);
-        v.finding = find(d);
+        if (upt_verdict_speaks(d, UPT_RULE_HEALTH_BAND, 0, &v)) {
+            v.finding = find(d);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_HEALTH_BAND, 0, &v);
 }
@@ -72,9 +74,11 @@ upt_rule_risk(struct upt_decision *d)
         v.finding.expected = p[UPT_P_RISK_ON];
         v.finding.unit = UPT_STR("probability");
         v.finding.window_ms = upt_horizon_days[horizon] * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "A probability of less than %.2f within %d days closes it.", p[UPT_P_RISK_OFF],
-                       upt_horizon_days[horizon]);
+        if (upt_verdict_speaks(d, UPT_RULE_CHURN_RISK, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "A probability of less than %.2f within %d days closes it.", p[UPT_P_RISK_OFF],
+                           upt_horizon_days[horizon]);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_CHURN_RISK, 0, &v);
 }

@@ -37,22 +37,24 @@ judge_late(struct upt_decision *d, int rule, bool done, const char *what)
     v.finding.observed = days;
     v.finding.expected = late;
     v.finding.unit = UPT_STR("days since the start");
-    (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual), "%s", what);
+    if (upt_verdict_speaks(d, rule, 0, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual), "%s", what);
+    }
     upt_verdict_apply(d, rule, 0, &v);
 }
 
 void
 upt_rule_onboarding(struct upt_decision *d)
 {
-    char what[200];
+    char what[200] = "";
     const struct upt_facts *f = d->facts;
-    (void)snprintf(what, sizeof(what), "%d of %d onboarding steps are done; the others close it.", f->steps_done,
-                   f->steps_n);
     if (f->steps_n == 0) {
         struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
         upt_verdict_apply(d, UPT_RULE_ONBOARDING_LATE, 0, &v);
         return;
     }
+    (void)snprintf(what, sizeof(what), "%d of %d onboarding steps are done; the others close it.", f->steps_done,
+                   f->steps_n);
     judge_late(d, UPT_RULE_ONBOARDING_LATE, f->steps_done == f->steps_n, what);
 }
 
@@ -96,9 +98,11 @@ upt_rule_renewal(struct upt_decision *d)
         v.finding.expected = p[UPT_P_RENEWAL_ON];
         v.finding.unit = UPT_STR("adoption percentile");
         v.finding.window_ms = left > 0 ? left * UPT_DAY_MS : -1;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%d days to renewal; adoption above that of %.0f%% of accounts that stayed closes it.",
-                       (int)left, p[UPT_P_RENEWAL_OFF] * 100);
+        if (upt_verdict_speaks(d, UPT_RULE_RENEWAL_GAP, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "%d days to renewal; adoption above that of %.0f%% of accounts that stayed closes it.",
+                           (int)left, p[UPT_P_RENEWAL_OFF] * 100);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_RENEWAL_GAP, 0, &v);
 }
@@ -115,9 +119,11 @@ upt_rule_regression(struct upt_decision *d)
     v.finding.observed = rank;
     v.finding.expected = upt_phase_rank(h->peak);
     v.finding.unit = UPT_STR("rank of the phase");
-    (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                   "It was in %s and is in %s; back there closes it.", upt_phase_names[h->peak],
-                   upt_phase_names[d->ext->phase]);
+    if (upt_verdict_speaks(d, UPT_RULE_PHASE_REGRESSION, 0, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                       "It was in %s and is in %s; back there closes it.", upt_phase_names[h->peak],
+                       upt_phase_names[d->ext->phase]);
+    }
     if (open != NULL && rule->expire_ms > 0 && d->now >= (int64_t)open->opened_min * UPT_MINUTE_MS + rule->expire_ms) {
         h->peak = (uint8_t)(rank < 0 ? 0 : rank); /* where it is now is where it belongs now */
     }
@@ -147,8 +153,10 @@ upt_rule_positive(struct upt_decision *d)
         v.kind = fast && recent && good && !bad ? UPT_V_ON : UPT_V_OFF;
         v.finding.observed = fmin(onboarding, value);
         v.finding.unit = UPT_STR("days to onboarding or value");
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "A fast start and good answers. News: it ends by itself.");
+        if (upt_verdict_speaks(d, UPT_RULE_POSITIVE, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "A fast start and good answers. News: it ends by itself.");
+        }
     }
     upt_verdict_apply(d, UPT_RULE_POSITIVE, 0, &v);
 }

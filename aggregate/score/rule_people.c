@@ -53,9 +53,11 @@ upt_rule_contraction(struct upt_decision *d)
         v.finding.p_value = chance;
         v.finding.unit = UPT_STR("users in 30 days");
         v.finding.window_ms = weeks * 7 * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%.0f more users active in 30 days close it.",
-                       fmax(1, ceil(then * p[UPT_P_CONTRACTION_BACK]) - now));
+        if (upt_verdict_speaks(d, UPT_RULE_USER_CONTRACTION, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "%.0f more users active in 30 days close it.",
+                           fmax(1, ceil(then * p[UPT_P_CONTRACTION_BACK]) - now));
+        }
     }
     upt_verdict_apply(d, UPT_RULE_USER_CONTRACTION, 0, &v);
 }
@@ -68,7 +70,8 @@ upt_rule_seats(struct upt_decision *d)
     double share = d->facts->utilisation;
     if (!isnan(share) && d->facts->seats >= p[UPT_P_SEATS_LEAST] && d->facts->users.total > 0) {
         uint16_t then = 0;
-        int weeks = before(d->ext->signals.habits->seats_e4, &then);
+        const uint16_t *samples = d->ext->signals.habits->seats_e4;
+        int weeks = samples == NULL ? -1 : before(samples, &then);
         bool fell = weeks > 0 && share <= upt_round6(then / 1e4 * (1 - p[UPT_P_SEATS_FALL]));
         bool low = share < p[UPT_P_SEATS_ON];
         v.kind = low || fell ? UPT_V_ON : share >= p[UPT_P_SEATS_OFF] ? UPT_V_OFF : UPT_V_HOLD;
@@ -79,10 +82,12 @@ upt_rule_seats(struct upt_decision *d)
         v.finding.expected = weeks > 0 ? then / 1e4 : p[UPT_P_SEATS_OFF];
         v.finding.unit = UPT_STR("users in 30 days / seats");
         v.finding.window_ms = 30 * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%.0f of %.0f seats were used in 30 days; %.0f more users close it.",
-                       (double)d->facts->users.d30, d->facts->seats,
-                       fmax(1, ceil(d->facts->seats * p[UPT_P_SEATS_OFF]) - (double)d->facts->users.d30));
+        if (upt_verdict_speaks(d, UPT_RULE_SEAT_UNDERUSE, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "%.0f of %.0f seats were used in 30 days; %.0f more users close it.",
+                           (double)d->facts->users.d30, d->facts->seats,
+                           fmax(1, ceil(d->facts->seats * p[UPT_P_SEATS_OFF]) - (double)d->facts->users.d30));
+        }
     }
     upt_verdict_apply(d, UPT_RULE_SEAT_UNDERUSE, 0, &v);
 }
@@ -124,10 +129,12 @@ upt_rule_champion(struct upt_decision *d)
         v.finding.expected = upt_round6(gap);
         v.finding.unit = UPT_STR("days silent");
         v.finding.window_ms = 28 * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%s; it was active on %d of 28 days. One use by this user closes it.",
-                       removed ? "The most active user was removed" : "The most active user is silent",
-                       (int)h->champion_days);
+        if (upt_verdict_speaks(d, UPT_RULE_CHAMPION_SILENT, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "%s; it was active on %d of 28 days. One use by this user closes it.",
+                           removed ? "The most active user was removed" : "The most active user is silent",
+                           (int)h->champion_days);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_CHAMPION_SILENT, 0, &v);
 }
@@ -188,9 +195,11 @@ upt_rule_adopted(struct upt_decision *d)
         v.finding.expected = p[UPT_P_ADOPTED_ON];
         v.finding.unit = UPT_STR("users a working day / seats");
         v.finding.window_ms = 7 * UPT_DAY_MS;
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "Up to speed %d days after the start. News: it ends by itself.",
-                       (int)(d->facts->today - d->facts->start));
+        if (upt_verdict_speaks(d, UPT_RULE_ADOPTED, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "Up to speed %d days after the start. News: it ends by itself.",
+                           (int)(d->facts->today - d->facts->start));
+        }
     }
     upt_verdict_apply(d, UPT_RULE_ADOPTED, 0, &v);
 }
@@ -215,8 +224,10 @@ upt_rule_expansion(struct upt_decision *d)
         v.finding.observed = full ? d->facts->utilisation : now;
         v.finding.expected = full ? p[UPT_P_EXPANSION_SEATS] : then;
         v.finding.unit = full ? UPT_STR("users in 30 days / seats") : UPT_STR("users in 30 days");
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       full ? "Seats are nearly all in use." : "Clearly more users than 90 days ago.");
+        if (upt_verdict_speaks(d, UPT_RULE_EXPANSION, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           full ? "Seats are nearly all in use." : "Clearly more users than 90 days ago.");
+        }
     }
     upt_verdict_apply(d, UPT_RULE_EXPANSION, 0, &v);
 }
@@ -240,10 +251,13 @@ upt_rule_training(struct upt_decision *d)
         v.finding.observed = trained;
         v.finding.expected = p[UPT_P_TRAINING_SHARE];
         v.finding.unit = UPT_STR("users trained / users");
-        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%.0f more trained users close it, or usage above %.0f%% of its peers'.",
-                       fmax(1, ceil(p[UPT_P_TRAINING_SHARE] * (double)d->facts->users.total) - (double)people.trained),
-                       p[UPT_P_TRAINING_USAGE] * 100);
+        if (upt_verdict_speaks(d, UPT_RULE_TRAINING_NEED, 0, &v)) {
+            (void)snprintf(
+                v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                "%.0f more trained users close it, or usage above %.0f%% of its peers'.",
+                fmax(1, ceil(p[UPT_P_TRAINING_SHARE] * (double)d->facts->users.total) - (double)people.trained),
+                p[UPT_P_TRAINING_USAGE] * 100);
+        }
     }
     upt_verdict_apply(d, UPT_RULE_TRAINING_NEED, 0, &v);
 }

@@ -31,8 +31,13 @@ static int
 reached(const struct upt_decision *d, const struct upt_activity *act, int64_t *ret_since)
 {
     int severity = UPT_OFF;
+    int64_t silent = (d->now - tick_of(d->ext, 0)) / UPT_MINUTE_MS;
+    double risk = silent > 0 ? upt_silence_risk(d->score->model, act, silent) : 0;
     for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
         double level = d->score->rules->silence_level[s];
+        if (risk < level) {
+            continue; /* nearly always: the search below is for the minute at which it was reached */
+        }
         int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, act, level) : -1;
         if (minutes >= 0 && tick_of(d->ext, minutes) <= d->now) {
             if (severity == UPT_OFF) {
@@ -129,10 +134,16 @@ upt_rule_silence_timer(struct upt_decision *d)
     }
 }
 
+/* The timer that is set stands: whatever moves the deadline sets it anew. */
 void
 upt_rule_silence_daily(struct upt_decision *d)
 {
-    upt_rule_silence_timer(d);
+    bool held = !judge(d);
+    if (held && upt_account_timer(d->acct) != UPT_NO_CLOCK) {
+        upt_account_set_timer(d->st, d->acct, UPT_NO_CLOCK);
+    } else if (!held && upt_account_timer(d->acct) == UPT_NO_CLOCK) {
+        upt_rule_silence_arm(d);
+    }
 }
 
 void

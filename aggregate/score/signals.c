@@ -108,7 +108,6 @@ upt_habits_of(struct upt_state *st, struct upt_signals *signals)
         struct upt_habits *h = upt_state_resize(st, NULL, 0, sizeof(*h));
         h->week = h->dau_day = h->adopted_since = h->feature_day = h->champion_day = UPT_NO_DAY;
         memset(h->users, 0xFF, sizeof(h->users));
-        memset(h->seats_e4, 0xFF, sizeof(h->seats_e4));
         signals->habits = h;
     }
     return signals->habits;
@@ -415,15 +414,28 @@ choose_champion(struct upt_state *st, struct upt_account *acct, struct upt_signa
 }
 
 static void
+make_seats(struct upt_state *st, struct upt_habits *h)
+{
+    h->seats_e4 = upt_state_resize(st, NULL, 0, UPT_USER_WEEKS * sizeof(*h->seats_e4));
+    memset(h->seats_e4, 0xFF, UPT_USER_WEEKS * sizeof(*h->seats_e4));
+}
+
+static void
 sample_week(struct upt_state *st, struct upt_account *acct, struct upt_habits *h, int64_t today)
 {
     int64_t seats = 0;
     struct upt_account_users users = upt_account_users(st, acct);
     memmove(h->users + 1, h->users, sizeof(h->users) - sizeof(h->users[0]));
-    memmove(h->seats_e4 + 1, h->seats_e4, sizeof(h->seats_e4) - sizeof(h->seats_e4[0]));
     h->users[0] = users.total > 0 ? narrow(users.d30) : UINT16_MAX;
-    h->seats_e4[0] = UINT16_MAX;
-    if (upt_account_seats(acct, &seats) && seats > 0) {
+    bool known = upt_account_seats(acct, &seats) && seats > 0;
+    if (known && h->seats_e4 == NULL) {
+        make_seats(st, h);
+    }
+    if (h->seats_e4 != NULL) {
+        memmove(h->seats_e4 + 1, h->seats_e4, (UPT_USER_WEEKS - 1) * sizeof(h->seats_e4[0]));
+        h->seats_e4[0] = UINT16_MAX;
+    }
+    if (known) {
         h->seats_e4[0] = narrow((uint64_t)(upt_round6((double)users.d30 * 1e6 / (double)seats) * 1e4));
     }
     h->week = (int32_t)today;
@@ -561,7 +573,6 @@ habits_fields(struct upt_codec *codec, struct upt_habits *h)
     }
     for (int i = 0; i < UPT_USER_WEEKS; i++) {
         UPT_INT(h->users[i], uint16_t, 2);
-        UPT_INT(h->seats_e4[i], uint16_t, 2);
     }
     for (int i = 0; i < UPT_DAU_DAYS; i++) {
         UPT_INT(h->dau[i], uint16_t, 2);
@@ -602,6 +613,11 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
         for (int i = 0; i < h->feature_n; i++) {
             UPT_INT(h->feature[i].first_after, uint16_t, 2);
             UPT_INT(h->feature[i].held, uint8_t, 1);
+        }
+        uint8_t seats = h->seats_e4 != NULL ? 1 : 0;
+        UPT_INT(seats, uint8_t, 1);
+        for (int i = 0; seats != 0 && i < UPT_USER_WEEKS; i++) {
+            UPT_INT(h->seats_e4[i], uint16_t, 2);
         }
         uint8_t len = h->name == NULL ? 0 : (uint8_t)h->name[0];
         UPT_INT(len, uint8_t, 1);
@@ -678,6 +694,14 @@ read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec 
         UPT_INT(h->feature[i].first_after, uint16_t, 2);
         UPT_INT(h->feature[i].held, uint8_t, 1);
     }
+    uint8_t seats = 0;
+    UPT_INT(seats, uint8_t, 1);
+    if (seats != 0) {
+        make_seats(st, h);
+    }
+    for (int i = 0; seats != 0 && i < UPT_USER_WEEKS; i++) {
+        UPT_INT(h->seats_e4[i], uint16_t, 2);
+    }
     uint8_t len = 0;
     UPT_INT(len, uint8_t, 1);
     if (!codec->cur.ok || len > UPT_NAME_MAX) {
@@ -718,6 +742,8 @@ upt_signals_fini(struct upt_state *st, struct upt_signals *signals)
     }
     if (h != NULL) {
         drop_name(st, h);
+        h->seats_e4 =
+            upt_state_resize(st, h->seats_e4, h->seats_e4 == NULL ? 0 : UPT_USER_WEEKS * sizeof(*h->seats_e4), 0);
         h->feature = upt_state_resize(st, h->feature, h->feature_n * sizeof(*h->feature), 0);
         (void)upt_state_resize(st, h, sizeof(*h), 0);
     }

@@ -136,11 +136,10 @@ struct upt_habit_feature {
 };
 
 struct upt_habits {
-    int32_t week;                      /* day of the newest sample */
-    uint16_t users[UPT_USER_WEEKS];    /* users_30d, newest first; UINT16_MAX: none */
-    uint16_t seats_e4[UPT_USER_WEEKS]; /* users_30d / seats, ten-thousandths; UINT16_MAX: none */
-    int32_t dau_day;                   /* newest active weekday in dau */
-    uint16_t dau[UPT_DAU_DAYS];        /* users of the last working days, newest first */
+    int32_t week;                   /* day of the newest sample */
+    uint16_t users[UPT_USER_WEEKS]; /* users_30d, newest first; UINT16_MAX: none */
+    int32_t dau_day;                /* newest active weekday in dau */
+    uint16_t dau[UPT_DAU_DAYS];     /* users of the last working days, newest first */
     uint8_t dau_n;
     uint8_t adopted;                   /* adopted_account holds (latched) */
     uint8_t low_n;                     /* days in a row under the share at which it ends */
@@ -151,6 +150,7 @@ struct upt_habits {
     uint8_t champion_days;             /* active days of 28 when chosen */
     int32_t champion_day;              /* when chosen; UPT_NO_DAY: nobody */
     uint64_t champion;                 /* hash of the user id */
+    uint16_t *seats_e4;                /* weeks as users: users_30d / seats, ten-thousandths; NULL: never had seats */
     char *name;                        /* of the champion, 1 byte length first; NULL: not seen since chosen */
     struct upt_habit_feature *feature; /* in the account's order of features */
     uint16_t feature_n;

@@ -83,7 +83,7 @@ add(struct scenario *s, int64_t day, int minutes, const char *what, int line)
     char name[48];
     (void)snprintf(name, sizeof(name), "%s", s->account);
     char *star = strchr(name, '*');
-    int n = star == NULL ? 1 : atoi(star + 1);
+    int n = star == NULL ? 1 : (int)strtol(star + 1, NULL, 10);
     if (star != NULL) {
         *star = '\0';
     }
@@ -178,7 +178,8 @@ read_expect(struct scenario *s, char *rest, int line)
     struct expect *e = &s->expect[s->expects_n++];
     *e = (struct expect){.severity = -1, .action = -1, .line = line};
     (void)snprintf(e->account, sizeof(e->account), "%s", s->account);
-    char *word = strtok(rest, " ");
+    char *save = NULL;
+    char *word = strtok_r(rest, " ", &save);
     char *last = word == NULL ? NULL : strstr(word, "..");
     if (last != NULL) {
         *last = '\0';
@@ -186,27 +187,27 @@ read_expect(struct scenario *s, char *rest, int line)
     }
     e->from = day_of(s, line, word) * UPT_DAY_MS;
     e->to = (last != NULL ? day_of(s, line, last) * UPT_DAY_MS : e->from) + UPT_DAY_MS;
-    word = strtok(NULL, " ");
+    word = strtok_r(NULL, " ", &save);
     if (minutes_of(word) >= 0) {
         e->from += minutes_of(word) * UPT_MINUTE_MS;
         e->to = e->from + UPT_MINUTE_MS;
-        word = strtok(NULL, " ");
+        word = strtok_r(NULL, " ", &save);
     }
     e->action = word == NULL ? -1 : name_in(upt_action_names, 6, word);
-    word = strtok(NULL, " ");
+    word = strtok_r(NULL, " ", &save);
     int rule = word == NULL ? -1 : name_in(upt_rule_names, UPT_RULES, word);
     if (e->action < 0 || rule < 0) {
         bad(s, line, "allowed: expect DAY[..DAY] [HH:MM] ACTION RULE [SEVERITY] [about SUBJECT] [of ACCOUNT]");
     }
     (void)snprintf(e->rule, sizeof(e->rule), "%s", upt_rule_names[rule]);
-    while ((word = strtok(NULL, " ")) != NULL) {
+    while ((word = strtok_r(NULL, " ", &save)) != NULL) {
         if (name_in(upt_severity_names, 4, word) >= 0) {
             e->severity = name_in(upt_severity_names, 4, word);
         } else if (strcmp(word, "about") == 0) {
-            char *subject = strtok(NULL, "\"");
+            char *subject = strtok_r(NULL, "\"", &save);
             (void)snprintf(e->subject, sizeof(e->subject), "%s", subject == NULL ? "" : subject);
         } else if (strcmp(word, "of") == 0) {
-            char *account = strtok(NULL, " ");
+            char *account = strtok_r(NULL, " ", &save);
             (void)snprintf(e->account, sizeof(e->account), "%s", account == NULL ? "" : account);
         } else {
             bad(s, line, "allowed after the rule: a severity, about \"SUBJECT\", of ACCOUNT");
@@ -347,7 +348,7 @@ split(const char *what)
             word = strtok_r(NULL, " ", &save);
             (void)snprintf(w.user, sizeof(w.user), "%.59s", word == NULL ? "" : word);
         } else if (word[0] == 'x' && isdigit((unsigned char)word[1])) {
-            w.times = atoi(word + 1);
+            w.times = (int)strtol(word + 1, NULL, 10);
         } else if (w.name[0] == '\0') {
             (void)snprintf(w.name, sizeof(w.name), "%.99s", word);
         } else {
@@ -385,10 +386,10 @@ make_event(const struct words *w, struct upt_event *ev, char *raw)
     ev->quantity = 1;
     switch (ev->kind) {
     case UPT_KIND_SURVEY:
-        ev->quantity = atof(w->extra);
+        ev->quantity = strtod(w->extra, NULL);
         break;
     case UPT_KIND_SEATS:
-        ev->quantity = atof(w->name);
+        ev->quantity = strtod(w->name, NULL);
         ev->feature = UPT_STR_NULL;
         break;
     case UPT_KIND_USER_REMOVED:
@@ -398,7 +399,7 @@ make_event(const struct words *w, struct upt_event *ev, char *raw)
     case UPT_KIND_TICKET_OPENED:
         ev->kind = strcmp(w->name, "closed") == 0 ? UPT_KIND_TICKET_CLOSED : UPT_KIND_TICKET_OPENED;
         ev->has_duration = strncmp(w->extra, "after", 5) == 0;
-        ev->duration_ms = ev->has_duration ? atoi(w->extra + 5) * UPT_DAY_MS : 0;
+        ev->duration_ms = ev->has_duration ? strtol(w->extra + 5, NULL, 10) * UPT_DAY_MS : 0;
         break;
     case UPT_KIND_CONTACT:
         ev->properties = strcmp(w->name, "automatic") == 0 ? props(raw, "human", "false") : ev->properties;

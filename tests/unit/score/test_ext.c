@@ -96,7 +96,7 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
     for (size_t i = 0; i < offsetof(struct upt_relation, goals_n); i++) {
         ((unsigned char *)r)[i] = (unsigned char)(i % 50 + 1);
     }
-    for (size_t i = 0; i < offsetof(struct upt_habits, name); i++) {
+    for (size_t i = 0; i < offsetof(struct upt_habits, seats_e4); i++) {
         ((unsigned char *)h)[i] = (unsigned char)(i % 50 + 2);
     }
     r->goals_n = 3;
@@ -108,6 +108,10 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
     }
     h->dau_n = 4;
     h->peak = UPT_PHASE_VALUE;
+    h->seats_e4 = upt_state_resize(st, NULL, 0, UPT_USER_WEEKS * sizeof(*h->seats_e4));
+    for (int i = 0; i < UPT_USER_WEEKS; i++) {
+        h->seats_e4[i] = (uint16_t)(300 + i);
+    }
     h->name = upt_state_resize(st, NULL, 0, 4);
     memcpy(h->name, "\3ann", 4);
     h->feature_n = 2;
@@ -159,7 +163,7 @@ same_parts(const struct upt_signals *a, const struct upt_signals *b)
     SAME(champion_day);
     SAME(champion);
     assert_memory_equal(x.users, y.users, sizeof(x.users));
-    assert_memory_equal(x.seats_e4, y.seats_e4, sizeof(x.seats_e4));
+    assert_memory_equal(x.seats_e4, y.seats_e4, UPT_USER_WEEKS * sizeof(*x.seats_e4));
     assert_memory_equal(x.dau, y.dau, sizeof(x.dau));
 }
 
