@@ -37,7 +37,10 @@ struct upt_facts {
     bool outage;             /* the whole fleet was quiet yesterday, or is today so far */
 };
 void upt_facts_read(const struct upt_decision *d, struct upt_facts *ret);
-/* Of the comma-separated list in a trait: names, and how many of them are among the hashes. */
+/* Of a comma-separated list the first `most` names, and how many of them are among the hashes (16 bits). */
+int upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most, int *ret_done);
+/* The word is in the comma-separated list, letters of either case. */
+bool upt_named(struct upt_str list, struct upt_str word);
 int upt_steps_listed(const struct upt_score_ext *ext, struct upt_str list, int *ret_done);
 
 /* One account at one tick or record. eval is that of this moment. */
@@ -58,6 +61,13 @@ struct upt_finding {
     int64_t window_ms; /* −1: null */
     char counterfactual[200];
 };
+
+/* ---- parts of the score beside use (parts.c) ---- */
+/* Adds them and weighs all parts anew, by phase and segment; what has no score gets none. Also reads the facts. */
+void upt_parts_add(const struct upt_decision *d, struct upt_eval *eval, struct upt_facts *facts);
+const char *upt_part_name(int part);
+const char *upt_part_unit(int part);
+int32_t upt_part_mean_e5(const struct upt_model *model, int part);
 
 /* ---- alert lifecycle (alerts.c) ---- */
 /* Neither open, nor in its cool-down, nor is the rule off or the account gone. */

@@ -38,22 +38,27 @@ next_name(struct upt_str list, uint32_t *at, struct upt_str *ret)
     return false;
 }
 
-/* Of the list the first UPT_STEPS_MAX count. */
 int
-upt_steps_listed(const struct upt_score_ext *ext, struct upt_str list, int *ret_done)
+upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most, int *ret_done)
 {
     struct upt_str name;
     int n = 0;
     *ret_done = 0;
-    for (uint32_t at = 0; list.p != NULL && n < UPT_STEPS_MAX && next_name(list, &at, &name); n++) {
-        uint16_t hash = (uint16_t)upt_hash(name.p, name.len);
+    for (uint32_t at = 0; list.p != NULL && n < most && next_name(list, &at, &name); n++) {
+        uint16_t wanted = (uint16_t)upt_hash(name.p, name.len);
         bool done = false;
-        for (int i = 0; i < ext->steps_n; i++) {
-            done = done || ext->steps[i] == hash;
+        for (int i = 0; i < hash_n; i++) {
+            done = done || hash[i] == wanted;
         }
         *ret_done += done ? 1 : 0;
     }
     return n;
+}
+
+int
+upt_steps_listed(const struct upt_score_ext *ext, struct upt_str list, int *ret_done)
+{
+    return upt_names_listed(list, ext->steps, ext->steps_n, UPT_STEPS_MAX, ret_done);
 }
 
 static bool
@@ -62,19 +67,26 @@ same_word(struct upt_str a, struct upt_str b)
     return a.p != NULL && b.p != NULL && a.len == b.len && strncasecmp(a.p, b.p, a.len) == 0;
 }
 
+bool
+upt_named(struct upt_str list, struct upt_str word)
+{
+    struct upt_str name;
+    for (uint32_t at = 0; word.p != NULL && next_name(list, &at, &name);) {
+        if (same_word(name, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int
 tier_of(const struct upt_rules *rules, struct upt_str tier)
 {
-    for (int t = UPT_TIERS - 1; tier.p != NULL && t >= 0; t--) {
-        struct upt_str name;
-        struct upt_str list = upt_str_of(rules->tier[t].names);
-        for (uint32_t at = 0; next_name(list, &at, &name);) {
-            if (same_word(name, tier)) {
-                return t;
-            }
-        }
+    int t = UPT_TIERS - 1;
+    while (t >= 0 && !upt_named(upt_str_of(rules->tier[t].names), tier)) {
+        t--;
     }
-    return UPT_TIER_NONE;
+    return t; /* UPT_TIER_NONE: in no list */
 }
 
 static double

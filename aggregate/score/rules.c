@@ -284,6 +284,18 @@ check(struct reader *reader)
             before[i] = off ? before[i] : level[i];
         }
     }
+    for (int s = 0; s < UPT_WEIGHT_SETS; s++) {
+        for (int c = 0; c < UPT_COLUMNS; c++) {
+            int sum = 0;
+            for (int w = 0; w < UPT_WEIGHTS; w++) {
+                sum += rules->weights[s].milli[c][w];
+            }
+            if (sum != 1000 || rules->weights[s].milli[c][0] == 0) {
+                return FAIL(reader, "health: allowed: weights of a phase that add up to 1000, usage above 0 (sum %d)",
+                            sum);
+            }
+        }
+    }
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         const double *p = rules->rule[pairs[i].rule].p;
         if (p[pairs[i].less] > p[pairs[i].more]) {
@@ -316,7 +328,7 @@ read_text(struct upt_rules *rules, const char *file, struct upt_str text, struct
         if (reader.event.type == YAML_MAPPING_START_EVENT) {
             status = read_mapping(&reader, 0);
         } else if (reader.event.type == YAML_SCALAR_EVENT && reader.event.data.scalar.length > 0) {
-            status = FAIL(&reader, "allowed: publish, update, notify, tiers, rules");
+            status = FAIL(&reader, "allowed: publish, update, notify, health, tiers, rules");
         }
     } while (status == UPT_OK && reader.event.type != YAML_STREAM_END_EVENT);
     if (status == UPT_OK) {

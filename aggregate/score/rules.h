@@ -53,6 +53,25 @@ struct upt_tier {
     int64_t answer_ms;            /* a HIGH alert open so long becomes CRITICAL; 0: off */
 };
 
+/* Weights of the score, thousandths: use of the product, then people, onboarding, support, sentiment, education,
+ * outcomes. */
+#define UPT_WEIGHTS 7
+enum {
+    UPT_COLUMN_TRIAL,
+    UPT_COLUMN_PROOF,
+    UPT_COLUMN_ONBOARDING,
+    UPT_COLUMN_ADOPTION,
+    UPT_COLUMN_USAGE, /* also DORMANT and CHURNED */
+    UPT_COLUMN_VALUE, /* and ADVOCACY */
+    UPT_COLUMNS
+};
+#define UPT_WEIGHT_SETS 3
+
+struct upt_weight_set {
+    char segments[UPT_PLAY_MAX + 1]; /* for which it is, comma-separated; the first set is for all others */
+    int32_t milli[UPT_COLUMNS][UPT_WEIGHTS];
+};
+
 struct upt_rules {
     double publish_score, publish_risk, update_score, update_risk;
     int32_t cap_n; /* alerts opened within cap_ms; CRITICAL ones are not held back */
@@ -60,6 +79,7 @@ struct upt_rules {
     int64_t follow_up_ms;   /* after a HIGH or CRITICAL alert was resolved; 0: off */
     double value_raised_at; /* contract value from which severities are one step higher; infinity: off */
     struct upt_tier tier[UPT_TIERS];
+    struct upt_weight_set weights[UPT_WEIGHT_SETS];
     struct upt_rule rule[UPT_RULES];
     int band_severity[5];    /* HEALTH_BAND: by band; UPT_OFF: none */
     double silence_level[4]; /* SILENCE: by severity; 2: off */
@@ -91,6 +111,6 @@ struct upt_rules_key {
 
 extern const struct upt_rules_key upt_rules_keys[];
 extern const size_t upt_rules_keys_n;
-#define UPT_RULES_KEYS_MAX 400
+#define UPT_RULES_KEYS_MAX 512
 
 #endif

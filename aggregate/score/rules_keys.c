@@ -84,6 +84,28 @@ const char *const upt_rule_names[UPT_RULES] = {
         "tiers." name ".answer", UPT_KEY_DURATION, TIER(id, answer_ms), 0, YEAR_MS, 0      \
     }
 
+#define WEIGHT(set, s, column, c, part, w)                                                          \
+    {                                                                                               \
+        "health." set "." column "." part, UPT_KEY_INT,                                             \
+            offsetof(struct upt_rules, weights) + (s) * sizeof(struct upt_weight_set) +             \
+                offsetof(struct upt_weight_set, milli) + ((c)*UPT_WEIGHTS + (w)) * sizeof(int32_t), \
+            0, 1000, 0                                                                              \
+    }
+#define COLUMN(set, s, column, c)                                                             \
+    WEIGHT(set, s, column, c, "usage", 0), WEIGHT(set, s, column, c, "people", 1),            \
+        WEIGHT(set, s, column, c, "onboarding", 2), WEIGHT(set, s, column, c, "support", 3),  \
+        WEIGHT(set, s, column, c, "sentiment", 4), WEIGHT(set, s, column, c, "education", 5), \
+        WEIGHT(set, s, column, c, "outcomes", 6)
+#define WEIGHT_SET(set, s)                                                                                    \
+    COLUMN(set, s, "TRIAL", UPT_COLUMN_TRIAL), COLUMN(set, s, "PROOF_OF_CONCEPT", UPT_COLUMN_PROOF),          \
+        COLUMN(set, s, "ONBOARDING", UPT_COLUMN_ONBOARDING), COLUMN(set, s, "ADOPTION", UPT_COLUMN_ADOPTION), \
+        COLUMN(set, s, "USAGE", UPT_COLUMN_USAGE), COLUMN(set, s, "VALUE", UPT_COLUMN_VALUE)
+#define SEGMENTS(set, s)                                                                                  \
+    {                                                                                                     \
+        "health." set ".segments", UPT_KEY_TEXT,                                                          \
+            offsetof(struct upt_rules, weights) + (s) * sizeof(struct upt_weight_set), 0, UPT_PLAY_MAX, 0 \
+    }
+
 const struct upt_rules_key upt_rules_keys[] = {
     {"publish.score", UPT_KEY_REAL, AT(publish_score), 0, 100, 0},
     {"publish.risk", UPT_KEY_REAL, AT(publish_risk), 0, 1, 0},
@@ -93,6 +115,11 @@ const struct upt_rules_key upt_rules_keys[] = {
     {"notify.within", UPT_KEY_DURATION, AT(cap_ms), 0, YEAR_MS, 0},
     {"notify.follow_up", UPT_KEY_DURATION, AT(follow_up_ms), 0, YEAR_MS, 0},
     {"notify.raise_from_value", UPT_KEY_LEVEL, AT(value_raised_at), 0, 1e12, (double)INFINITY},
+    WEIGHT_SET("all", 0),
+    SEGMENTS("set_1", 1),
+    WEIGHT_SET("set_1", 1),
+    SEGMENTS("set_2", 2),
+    WEIGHT_SET("set_2", 2),
     TIER_KEYS("HIGH", UPT_TIER_HIGH),
     TIER_KEYS("MEDIUM", UPT_TIER_MEDIUM),
     TIER_KEYS("LOW", UPT_TIER_LOW),

@@ -54,12 +54,20 @@ half_21(const struct upt_model *model, int64_t age)
     return age <= UPT_ACTIVE_DAYS ? model->half_21[age] : exp2((double)-age / 21.0);
 }
 
+static void
+evaluate(const struct upt_decision *d, struct upt_eval *ret, struct upt_facts *ret_facts)
+{
+    upt_evaluate(d->score->model, d->st, d->acct, d->ext, ret);
+    upt_parts_add(d, ret, ret_facts);
+}
+
 /* By itself, since an evaluation takes half a kilobyte of stack. */
 static __attribute__((noinline)) void
 end_silence(struct upt_decision *d, int64_t silent_since)
 {
     struct upt_eval eval;
-    upt_evaluate(d->score->model, d->st, d->acct, d->ext, &eval);
+    struct upt_facts facts;
+    evaluate(d, &eval, &facts);
     d->eval = &eval;
     upt_rule_silence_key_event(d, silent_since);
     d->eval = NULL;
@@ -160,27 +168,22 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
 static void
 fill_components(const struct upt_model *model, const struct upt_eval *eval, struct upt_health *ret)
 {
-    static const char *const units[UPT_C_COUNT] = {"active days, half-life 10 d",
-                                                   "active days, half-life 21 d",
-                                                   "log(1 + key events, half-life 21 d)",
-                                                   "features in use + decayed uses / 2",
-                                                   "features",
-                                                   "probability"};
-    ret->components_n = UPT_C_COUNT;
-    for (int i = 0; i < UPT_C_COUNT; i++) {
+    ret->components_n = UPT_PARTS;
+    for (int i = 0; i < UPT_PARTS; i++) {
         bool has = eval->weight_milli[i] > 0 && !isnan(eval->value[i]);
         ret->components[i] = (struct upt_component){
-            .name = upt_str_of(upt_part_names[i]),
-            .unit = upt_str_of(units[i]),
+            .name = upt_str_of(upt_part_name(i)),
+            .unit = upt_str_of(upt_part_unit(i)),
             .value = eval->value[i],
             .own_baseline = (double)NAN,
             .peer_percentile = has && i < UPT_C_PEERS ? eval->sub_e5[i] / 1e5 : (double)NAN,
             .sub_score = has ? eval->sub_e5[i] / 1e5 : (double)NAN,
             .weight = eval->weight_milli[i] / 1e3,
             .points = (double)eval->points_micro[i] / 1e6,
-            .status = has                           ? UPT_FRESH
-                      : model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE
-                                                    : UPT_MISSING,
+            .status = has                                              ? UPT_FRESH
+                      : i < UPT_C_COUNT && model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE
+                      : isnan(eval->value[i])                          ? UPT_MISSING
+                                                                       : UPT_NOT_APPLICABLE,
         };
     }
 }
@@ -286,12 +289,11 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     struct upt_facts facts;
     upt_fleet_daily(&d);
     upt_account_touch(st, acct, 0);
-    upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+    evaluate(&d, &eval, &facts);
     d.eval = &eval;
     keep_evaluation(&d);
     upt_signals_daily(st, acct, &d.ext->signals, eval.today);
     upt_phase_daily(&d);
-    upt_facts_read(&d, &facts);
     d.facts = &facts;
     upt_rules_daily(&d);
     publish(&d);
@@ -302,8 +304,9 @@ on_timer(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
 {
     struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
     struct upt_eval eval;
+    struct upt_facts facts;
     upt_fleet_daily(&d);
-    upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+    evaluate(&d, &eval, &facts);
     d.eval = &eval;
     upt_rule_silence_timer(&d);
 }
@@ -314,8 +317,9 @@ on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
     struct upt_decision d = {
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
     struct upt_eval eval;
+    struct upt_facts facts;
     if (upt_open_alerts(d.ext) > 0) {
-        upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+        evaluate(&d, &eval, &facts);
         d.eval = &eval;
     }
     upt_alert_expire_all(&d);
@@ -436,6 +440,9 @@ void
 upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret)
 {
     struct upt_eval eval;
-    upt_evaluate(score->model, st, acct, upt_account_ext(acct), &eval);
+    struct upt_facts facts;
+    const struct upt_decision d = {
+        .score = score, .st = st, .acct = acct, .ext = upt_account_ext(acct), .now = upt_state_clock(st)};
+    evaluate(&d, &eval, &facts);
     fill_health(score, st, acct, &eval, ret);
 }

@@ -14,8 +14,9 @@ check_eval(const struct world *w, const struct upt_eval *eval)
     double points = 0;
     int64_t micro = 0;
     int32_t weights = 0;
-    for (int i = 0; i < UPT_C_COUNT; i++) {
-        points += eval->weight_milli[i] / 1e3 * (eval->sub_e5[i] / 1e5 - w->model->mean_e5[i] / 1e5) * 100;
+    for (int i = 0; i < UPT_PARTS; i++) {
+        double part_mean = upt_part_mean_e5(w->model, i) / 1e5;
+        points += eval->weight_milli[i] / 1e3 * (eval->sub_e5[i] / 1e5 - part_mean) * 100;
         micro += eval->points_micro[i];
         weights += eval->weight_milli[i];
         assert_in_range(eval->sub_e5[i], 0, 100000);
@@ -107,9 +108,9 @@ take_health(void *ctx, const struct upt_health *health)
         const struct upt_component *c = &health->components[i];
         weights += c->weight;
         points += c->points;
-        mean += c->weight * w->model->mean_e5[i] / 1e3;
+        mean += c->weight * upt_part_mean_e5(w->model, i) / 1e3;
         if (c->status == UPT_FRESH) {
-            NEAR(c->points, c->weight * (c->sub_score - w->model->mean_e5[i] / 1e5) * 100);
+            NEAR(c->points, c->weight * (c->sub_score - upt_part_mean_e5(w->model, i) / 1e5) * 100);
         } else {
             assert_true(isnan(c->sub_score) && c->weight <= 0 && fabs(c->points) <= 0);
         }
@@ -337,7 +338,11 @@ world_eval(struct world *w, const char *account)
 {
     struct upt_account *acct = world_account(w, account);
     struct upt_eval eval;
+    struct upt_facts facts;
+    const struct upt_decision d = {
+        .score = w->score, .st = w->st, .acct = acct, .ext = upt_account_ext(acct), .now = upt_state_clock(w->st)};
     upt_evaluate(w->model, w->st, acct, upt_account_ext(acct), &eval);
+    upt_parts_add(&d, &eval, &facts);
     check_eval(w, &eval);
     return eval;
 }

@@ -96,7 +96,7 @@ refusals(void **state)
     refused("rules: {\n", ":2: ", "not valid YAML");
     refused("a: 1\n---\nb: 1\n", ":1: ", "unknown");
     refused("publish: {}\n---\nupdate: {}\n", ":2: ", "one document");
-    refused("hello\n", ":1: ", "allowed: publish, update, notify, tiers, rules");
+    refused("hello\n", ":1: ", "allowed: publish, update, notify, health, tiers, rules");
 }
 
 int
