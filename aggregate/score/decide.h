@@ -69,6 +69,14 @@ const char *upt_part_name(int part);
 const char *upt_part_unit(int part);
 int32_t upt_part_mean_e5(const struct upt_model *model, int part);
 
+/* ---- signals beside the score (report.c) ---- */
+/* Appends those that are known, as components of weight 0. */
+void upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *inout);
+/* Days since the champion's last active day, today not counted; 27: none in sight. There must be one. */
+int upt_champion_silence(const struct upt_decision *d, bool *ret_removed);
+bool upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release);
+double upt_number_of(struct upt_str text); /* NaN: none, negative or too large */
+
 /* ---- alert lifecycle (alerts.c) ---- */
 /* Neither open, nor in its cool-down, nor is the rule off or the account gone. */
 bool upt_alert_may_open(const struct upt_decision *d, int rule, uint32_t subject);

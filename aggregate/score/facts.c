@@ -89,10 +89,9 @@ tier_of(const struct upt_rules *rules, struct upt_str tier)
     return t; /* UPT_TIER_NONE: in no list */
 }
 
-static double
-number(struct upt_account *acct, struct upt_str name)
+double
+upt_number_of(struct upt_str v)
 {
-    struct upt_str v = upt_account_trait(acct, name);
     char text[40];
     if (v.p == NULL || v.len == 0 || v.len >= sizeof(text)) {
         return (double)NAN;
@@ -127,7 +126,7 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
         .users = upt_account_users(d->st, d->acct),
         .seats = (double)NAN,
         .utilisation = (double)NAN,
-        .value = number(d->acct, UPT_STR("contract_value")),
+        .value = upt_number_of(upt_account_trait(d->acct, UPT_STR("contract_value"))),
         .tier = tier_of(d->score->rules, upt_account_trait(d->acct, UPT_STR("tier"))),
         .patience = patience_of(d->acct),
         .outage = upt_fleet_holds(d->score, d->now),

@@ -92,9 +92,8 @@ upt_rule_seats(struct upt_decision *d)
     upt_verdict_apply(d, UPT_RULE_SEAT_UNDERUSE, 0, &v);
 }
 
-/* Days since the champion's last active day, today not counted; 28: none in sight, or taken out. */
-static int
-champion_silence(const struct upt_decision *d, bool *ret_removed)
+int
+upt_champion_silence(const struct upt_decision *d, bool *ret_removed)
 {
     uint32_t days = 0;
     *ret_removed = false;
@@ -116,7 +115,7 @@ upt_rule_champion(struct upt_decision *d)
     struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
     struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_CHAMPION_SILENT, 0);
     bool removed = false;
-    int silent = h->champion_day == UPT_NO_DAY ? 0 : champion_silence(d, &removed);
+    int silent = h->champion_day == UPT_NO_DAY ? 0 : upt_champion_silence(d, &removed);
     bool others = d->facts->users.total + (removed ? 1 : 0) >= USERS_LEAST && d->facts->silent >= 0 &&
                   d->facts->silent < SILENT_LONG;
     if (h->champion_day != UPT_NO_DAY && (open != NULL || others)) {

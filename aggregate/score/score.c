@@ -189,9 +189,12 @@ fill_components(const struct upt_model *model, const struct upt_eval *eval, stru
 }
 
 static void
-fill_health(struct upt_score *score, struct upt_state *st, struct upt_account *acct, const struct upt_eval *eval,
-            struct upt_health *ret)
+fill_health(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *ret)
 {
+    struct upt_score *score = d->score;
+    struct upt_state *st = d->st;
+    struct upt_account *acct = d->acct;
+    const struct upt_eval *eval = d->eval;
     const struct upt_score_ext *ext = upt_account_ext(acct);
     *ret = (struct upt_health){
         .account = upt_account_id(acct),
@@ -219,6 +222,7 @@ fill_health(struct upt_score *score, struct upt_state *st, struct upt_account *a
         };
     }
     fill_components(score->model, eval, ret);
+    upt_signals_report(d, facts, ret);
 }
 
 static bool
@@ -250,7 +254,7 @@ publish(struct upt_decision *d)
     memcpy(ext->sent_risk, ext->risk, sizeof(ext->sent_risk));
     if (d->score->sink.health != NULL) {
         struct upt_health health;
-        fill_health(d->score, d->st, d->acct, d->eval, &health);
+        fill_health(d, d->facts, &health);
         d->score->sink.health(d->score->sink.ctx, &health);
     }
 }
@@ -441,8 +445,9 @@ upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_acco
 {
     struct upt_eval eval;
     struct upt_facts facts;
-    const struct upt_decision d = {
+    struct upt_decision d = {
         .score = score, .st = st, .acct = acct, .ext = upt_account_ext(acct), .now = upt_state_clock(st)};
     evaluate(&d, &eval, &facts);
-    fill_health(score, st, acct, &eval, ret);
+    d.eval = &eval;
+    fill_health(&d, &facts, ret);
 }

@@ -108,6 +108,10 @@ take_health(void *ctx, const struct upt_health *health)
         const struct upt_component *c = &health->components[i];
         weights += c->weight;
         points += c->points;
+        if (i >= UPT_PARTS) { /* a signal: nothing of the score */
+            assert_true(c->weight <= 0 && fabs(c->points) <= 0 && isnan(c->sub_score) && !isnan(c->value));
+            continue;
+        }
         mean += c->weight * upt_part_mean_e5(w->model, i) / 1e3;
         if (c->status == UPT_FRESH) {
             NEAR(c->points, c->weight * (c->sub_score - upt_part_mean_e5(w->model, i) / 1e5) * 100);
