@@ -15,6 +15,8 @@
 #define SILENT_LONG 7 /* days: of an account that silent as a whole its parts are not judged */
 #define MONDAY_TO_FRIDAY 5
 #define USERS_LEAST 3
+#define FRESH_VALUE_DAYS 14 /* the first value opens EXPANSION, and */
+#define KNOWN_VALUE_DAYS 60 /* keeps it open */
 
 static const struct upt_rule *
 rule_of(const struct upt_decision *d, int rule)
@@ -203,8 +205,8 @@ upt_rule_adopted(struct upt_decision *d)
     upt_verdict_apply(d, UPT_RULE_ADOPTED, 0, &v);
 }
 
-/* Seats nearly all in use, or clearly more users than 90 days ago. Volume alone is no expansion: many use a product
- * most in the weeks before they leave it. */
+/* Seats nearly all in use, clearly more users than 90 days ago, or the first value just realised. Volume alone is no
+ * expansion: many use a product most in the weeks before they leave it. */
 void
 upt_rule_expansion(struct upt_decision *d)
 {
@@ -217,15 +219,24 @@ upt_rule_expansion(struct upt_decision *d)
     bool grown = weeks > 0 && then > 0 && now >= upt_round6(then * (1 + p[UPT_P_EXPANSION_GROWTH])) &&
                  chance < p[UPT_P_EXPANSION_P];
     bool full = d->facts->utilisation >= p[UPT_P_EXPANSION_SEATS];
-    if (weeks > 0 || !isnan(d->facts->utilisation)) {
+    const struct upt_relation *r = d->ext->signals.relation;
+    bool value = d->ext->phase == UPT_PHASE_VALUE || d->ext->phase == UPT_PHASE_ADVOCACY;
+    int64_t since = r != NULL && r->value_day != UPT_NO_DAY && value ? d->facts->today - r->value_day : INT64_MAX;
+    bool realised = since <= FRESH_VALUE_DAYS;
+    if (weeks > 0 || !isnan(d->facts->utilisation) || since < INT64_MAX) {
         bool bad = d->ext->band == UPT_BAND_CRITICAL || d->ext->band == UPT_BAND_AT_RISK;
-        v.kind = (grown || full) && !bad ? UPT_V_ON : UPT_V_OFF;
+        v.kind = bad                         ? UPT_V_OFF
+                 : grown || full || realised ? UPT_V_ON
+                 : since <= KNOWN_VALUE_DAYS ? UPT_V_HOLD
+                                             : UPT_V_OFF;
         v.finding.observed = full ? d->facts->utilisation : now;
         v.finding.expected = full ? p[UPT_P_EXPANSION_SEATS] : then;
         v.finding.unit = full ? UPT_STR("users in 30 days / seats") : UPT_STR("users in 30 days");
         if (upt_verdict_speaks(d, UPT_RULE_EXPANSION, 0, &v)) {
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           full ? "Seats are nearly all in use." : "Clearly more users than 90 days ago.");
+                           full    ? "Seats are nearly all in use."
+                           : grown ? "Clearly more users than 90 days ago."
+                                   : "The first value has just been realised.");
         }
     }
     upt_verdict_apply(d, UPT_RULE_EXPANSION, 0, &v);
