@@ -513,6 +513,19 @@ compare(struct scenario *s, const struct world *w)
     assert_int_equal(wrong, 0);
 }
 
+/* Up to the day, storing and restoring all on the way, also where nothing happens. */
+static void
+pass_time(struct world *w, int64_t *stored, int64_t day)
+{
+    for (; day >= *stored + RESTART_EVERY; *stored += RESTART_EVERY) {
+        int64_t midnight = (*stored + RESTART_EVERY) * UPT_DAY_MS;
+        if (upt_state_clock(w->st) < midnight) {
+            upt_state_wall_tick(w->st, midnight);
+        }
+        world_restart(w);
+    }
+}
+
 static void
 run(void **state)
 {
@@ -522,17 +535,12 @@ run(void **state)
     if (s->end == 0) {
         bad(s, s->line, "allowed: a line `until DAY` in each scenario");
     }
-    int64_t stored = 0;
+    int64_t stored = s->items_n == 0 ? 0 : upt_floor_div(s->items[0].at, UPT_DAY_MS);
     for (int i = 0; i < s->items_n && s->items[i].at < s->end; i++) {
-        int64_t day = upt_floor_div(s->items[i].at, UPT_DAY_MS);
-        if (day >= stored + RESTART_EVERY) {
-            stored = day;
-            if (i > 0) {
-                world_restart(w);
-            }
-        }
+        pass_time(w, &stored, upt_floor_div(s->items[i].at, UPT_DAY_MS));
         play(w, &s->items[i]);
     }
+    pass_time(w, &stored, s->end / UPT_DAY_MS - 1);
     upt_state_wall_tick(w->st, s->end - UPT_MINUTE_MS);
     compare(s, w);
     world_free(w);
