@@ -190,7 +190,8 @@ bool
 upt_alert_capped(const struct upt_decision *d, int severity)
 {
     const struct upt_rules *rules = d->score->rules;
-    uint32_t then = d->ext->signals.slots.notified[rules->cap_n - 1];
+    int kept_free = severity == UPT_INFO && rules->cap_n > 1 ? 1 : 0; /* news must not hold back what is urgent */
+    uint32_t then = d->ext->signals.slots.notified[rules->cap_n - 1 - kept_free];
     return severity < UPT_CRITICAL && then != 0 && d->now < (int64_t)then * UPT_MINUTE_MS + rules->cap_ms;
 }
 

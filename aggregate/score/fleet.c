@@ -5,9 +5,9 @@
  *
  * Accounts are counted rather than events, so that one large customer is not a fleet. What is expected is the mean of
  * the same weekday of four weeks, days of outage left out as long as two are left. An outage needs both a share below
- * `fleet_share` and a shortfall of three times the square root of what was expected, so that a small partition, whose
- * numbers swing, says nothing. A day without enough accounts opens nothing and closes nothing.
- * The lane's thread. */
+ * `fleet_share` of that, as it was kept lately, and a shortfall of three times the square root of what was expected, so
+ * that a small partition, whose numbers swing, says nothing. A day without enough accounts opens nothing and closes
+ * nothing. The lane's thread. */
 #include "fleet.h"
 
 #include <math.h>
@@ -84,6 +84,13 @@ expected_on(const struct upt_fleet *fleet, int64_t day)
     return upt_round6(clean_n >= REFERENCES_LEAST ? clean / clean_n : all / REFERENCES);
 }
 
+/* A fleet that shrinks week by week is no outage: what is expected shrinks with it. */
+static double
+steady_of(const struct upt_fleet *fleet)
+{
+    return fleet->steady > 0 ? fleet->steady : 1;
+}
+
 /* share: of the day that has passed. */
 static bool
 is_low(const struct upt_score *score, double seen, double expected, double share)
@@ -158,7 +165,10 @@ upt_fleet_daily(struct upt_decision *d)
     double seen = seen_on(fleet, day);
     double expected = expected_on(fleet, day);
     bool known = expected >= rule->p[UPT_P_FLEET_LEAST];
-    bool low = known && rule->enabled && is_low(d->score, seen, expected, 1);
+    bool low = known && rule->enabled && is_low(d->score, seen, expected * steady_of(fleet), 1);
+    if (known && !low) {
+        fleet->steady = upt_round6(fmin(1, seen / expected));
+    }
     fleet->outages |= low ? 1 : 0;
     if (low && !fleet->open) {
         fleet->open = true;
@@ -189,7 +199,7 @@ upt_fleet_holds(const struct upt_score *score, int64_t now)
     }
     double expected = expected_on(fleet, today);
     return passed >= NOON_MS && expected >= rule->p[UPT_P_FLEET_LEAST] &&
-           is_low(score, seen_on(fleet, today), expected, (double)passed / (double)UPT_DAY_MS);
+           is_low(score, seen_on(fleet, today), expected * steady_of(fleet), (double)passed / (double)UPT_DAY_MS);
 }
 
 /* ---- checkpoint ---- */
@@ -205,6 +215,7 @@ fields(struct upt_codec *codec, struct upt_fleet *fleet)
     UPT_INT(fleet->outages, uint64_t, 8);
     UPT_INT(fleet->judged, int64_t, 8);
     UPT_FLAG(fleet->has_judged);
+    upt_codec_real(codec, &fleet->steady);
     UPT_FLAG(fleet->open);
     UPT_INT(fleet->opened_min, uint32_t, 4);
     UPT_INT(fleet->revision, uint16_t, 2);

@@ -23,6 +23,7 @@ struct upt_fleet {
     uint64_t outages;                /* bit i: day `judged − i` was one */
     int64_t judged;                  /* last day judged; valid if has_judged */
     bool has_judged;
+    double steady;       /* seen / expected, at most 1, of the last day judged that was no outage; 0: none yet */
     bool open;           /* DATA_QUALITY */
     uint32_t opened_min; /* of it */
     uint16_t revision;

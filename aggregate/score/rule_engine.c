@@ -30,10 +30,10 @@ static const struct {
     void (*judge)(struct upt_decision *d);
     unsigned phases; /* in which it may open */
     bool by_value;   /* one step more severe at a high contract value */
-    bool on_outage;  /* held while the whole fleet is quiet */
+    bool on_outage;  /* not judged while the whole fleet is quiet */
 } specs[UPT_RULES] = {
     [UPT_RULE_CHURN_RISK] = {upt_rule_risk, ANY, false, true},
-    [UPT_RULE_HEALTH_BAND] = {upt_rule_health, ANY, false, false},
+    [UPT_RULE_HEALTH_BAND] = {upt_rule_health, ANY, false, true},
     [UPT_RULE_SILENCE] = {upt_rule_silence_daily, ANY, false, true},
     [UPT_RULE_USAGE_DROP] = {upt_rule_drop_daily, ANY, false, true},
     [UPT_RULE_RENEWAL_GAP] = {upt_rule_renewal, CUSTOMER | DORMANT, false, false},
