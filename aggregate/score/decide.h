@@ -34,6 +34,7 @@ struct upt_facts {
     double patience;         /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2 */
     int steps_n, steps_done; /* onboarding checklist; steps_n 0: none */
     bool watched;            /* the 90 days after onboarding: half as many evaluations suffice to open */
+    bool aftermath;          /* it was within the last 7 days */
     bool outage;             /* the whole fleet was quiet yesterday, or is today so far */
 };
 void upt_facts_read(const struct upt_decision *d, struct upt_facts *ret);

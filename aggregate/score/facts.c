@@ -130,6 +130,7 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
         .tier = tier_of(d->score->rules, upt_account_trait(d->acct, UPT_STR("tier"))),
         .patience = patience_of(d->acct),
         .outage = upt_fleet_holds(d->score, d->now),
+        .aftermath = upt_fleet_lately(&d->score->fleet),
     };
     ret->age = ret->today - (d->ext->has_key ? d->ext->first_day : seen);
     if (upt_trait_day(d->acct, "contract_start", &day)) {

@@ -194,12 +194,18 @@ upt_fleet_holds(const struct upt_score *score, int64_t now)
     if (!rule->enabled) {
         return false;
     }
-    if (upt_fleet_outage(fleet, today - 1) || (fleet->open && (fleet->outages & RECENT) != 0)) {
+    if (upt_fleet_outage(fleet, today - 1) || (fleet->open && upt_fleet_lately(fleet))) {
         return true;
     }
     double expected = expected_on(fleet, today);
     return passed >= NOON_MS && expected >= rule->p[UPT_P_FLEET_LEAST] &&
            is_low(score, seen_on(fleet, today), expected * steady_of(fleet), (double)passed / (double)UPT_DAY_MS);
+}
+
+bool
+upt_fleet_lately(const struct upt_fleet *fleet)
+{
+    return (fleet->outages & RECENT) != 0;
 }
 
 /* ---- checkpoint ---- */

@@ -37,6 +37,9 @@ bool upt_fleet_outage(const struct upt_fleet *fleet, int64_t day);
 /* Yesterday was an outage, or today is one so far (told from noon on). */
 bool upt_fleet_holds(const struct upt_score *score, int64_t now);
 
+/* One of the 7 days judged last was an outage. */
+bool upt_fleet_lately(const struct upt_fleet *fleet);
+
 void upt_fleet_encode(const struct upt_fleet *fleet, struct upt_buf *out);
 bool upt_fleet_decode(struct upt_fleet *fleet, struct upt_str in);
 

@@ -30,29 +30,29 @@ static const struct {
     void (*judge)(struct upt_decision *d);
     unsigned phases; /* in which it may open */
     bool by_value;   /* one step more severe at a high contract value */
-    bool on_outage;  /* not judged while the whole fleet is quiet */
+    int on_outage;   /* the whole fleet is quiet: 1: not judged; 2: nor in the week after, when scores are still low */
 } specs[UPT_RULES] = {
-    [UPT_RULE_CHURN_RISK] = {upt_rule_risk, ANY, false, true},
-    [UPT_RULE_HEALTH_BAND] = {upt_rule_health, ANY, false, true},
-    [UPT_RULE_SILENCE] = {upt_rule_silence_daily, ANY, false, true},
-    [UPT_RULE_USAGE_DROP] = {upt_rule_drop_daily, ANY, false, true},
-    [UPT_RULE_RENEWAL_GAP] = {upt_rule_renewal, CUSTOMER | DORMANT, false, false},
-    [UPT_RULE_CHAMPION_SILENT] = {upt_rule_champion, CUSTOMER, true, true},
-    [UPT_RULE_USER_CONTRACTION] = {upt_rule_contraction, CUSTOMER, true, false},
-    [UPT_RULE_SUPPORT_PAIN] = {upt_rule_pain, TRIAL | CUSTOMER, true, false},
-    [UPT_RULE_SENTIMENT] = {upt_rule_sentiment, TRIAL | CUSTOMER | DORMANT, true, false},
-    [UPT_RULE_ONBOARDING_LATE] = {upt_rule_onboarding, TRIAL | CUSTOMER | DORMANT, true, false},
-    [UPT_RULE_TTV_LATE] = {upt_rule_ttv, TRIAL | CUSTOMER | DORMANT, true, false},
-    [UPT_RULE_FEATURE_ABANDONED] = {upt_rule_abandoned, CUSTOMER, true, false},
-    [UPT_RULE_SEAT_UNDERUSE] = {upt_rule_seats, CUSTOMER | DORMANT, true, false},
-    [UPT_RULE_PHASE_REGRESSION] = {upt_rule_regression, ANY, false, false},
-    [UPT_RULE_BREADTH_STALL] = {upt_rule_stall, ADOPTION | USAGE, false, false},
-    [UPT_RULE_TRAINING_NEED] = {upt_rule_training, CUSTOMER, false, false},
-    [UPT_RULE_CONTACT_GAP] = {upt_rule_contact, CUSTOMER | DORMANT, false, false},
-    [UPT_RULE_RELEASE_UNUSED] = {upt_rule_release, CUSTOMER, false, false},
-    [UPT_RULE_EXPANSION] = {upt_rule_expansion, CUSTOMER, false, false},
-    [UPT_RULE_ADOPTED] = {upt_rule_adopted, CUSTOMER, false, false},
-    [UPT_RULE_POSITIVE] = {upt_rule_positive, CUSTOMER, false, false},
+    [UPT_RULE_CHURN_RISK] = {upt_rule_risk, ANY, false, 2},
+    [UPT_RULE_HEALTH_BAND] = {upt_rule_health, ANY, false, 2},
+    [UPT_RULE_SILENCE] = {upt_rule_silence_daily, ANY, false, 1},
+    [UPT_RULE_USAGE_DROP] = {upt_rule_drop_daily, ANY, false, 1},
+    [UPT_RULE_RENEWAL_GAP] = {upt_rule_renewal, CUSTOMER | DORMANT, false, 0},
+    [UPT_RULE_CHAMPION_SILENT] = {upt_rule_champion, CUSTOMER, true, 1},
+    [UPT_RULE_USER_CONTRACTION] = {upt_rule_contraction, CUSTOMER, true, 0},
+    [UPT_RULE_SUPPORT_PAIN] = {upt_rule_pain, TRIAL | CUSTOMER, true, 0},
+    [UPT_RULE_SENTIMENT] = {upt_rule_sentiment, TRIAL | CUSTOMER | DORMANT, true, 0},
+    [UPT_RULE_ONBOARDING_LATE] = {upt_rule_onboarding, TRIAL | CUSTOMER | DORMANT, true, 0},
+    [UPT_RULE_TTV_LATE] = {upt_rule_ttv, TRIAL | CUSTOMER | DORMANT, true, 0},
+    [UPT_RULE_FEATURE_ABANDONED] = {upt_rule_abandoned, CUSTOMER, true, 0},
+    [UPT_RULE_SEAT_UNDERUSE] = {upt_rule_seats, CUSTOMER | DORMANT, true, 0},
+    [UPT_RULE_PHASE_REGRESSION] = {upt_rule_regression, ANY, false, 0},
+    [UPT_RULE_BREADTH_STALL] = {upt_rule_stall, ADOPTION | USAGE, false, 0},
+    [UPT_RULE_TRAINING_NEED] = {upt_rule_training, CUSTOMER, false, 0},
+    [UPT_RULE_CONTACT_GAP] = {upt_rule_contact, CUSTOMER | DORMANT, false, 0},
+    [UPT_RULE_RELEASE_UNUSED] = {upt_rule_release, CUSTOMER, false, 0},
+    [UPT_RULE_EXPANSION] = {upt_rule_expansion, CUSTOMER, false, 0},
+    [UPT_RULE_ADOPTED] = {upt_rule_adopted, CUSTOMER, false, 0},
+    [UPT_RULE_POSITIVE] = {upt_rule_positive, CUSTOMER, false, 0},
 };
 
 struct upt_verdict
@@ -214,7 +214,7 @@ upt_rules_daily(struct upt_decision *d)
     expire_idle(d);
     bool churned = d->eval->phase == UPT_PHASE_CHURNED;
     for (int i = 0; i < UPT_RULES; i++) {
-        bool held = specs[i].on_outage && d->facts->outage;
+        bool held = (specs[i].on_outage > 0 && d->facts->outage) || (specs[i].on_outage > 1 && d->facts->aftermath);
         if (specs[i].judge != NULL && d->score->rules->rule[i].enabled && !churned &&
             (!held || i == UPT_RULE_SILENCE)) {
             specs[i].judge(d);

@@ -315,7 +315,7 @@ RULES = [
           "upt_alert_capped(d, severity) || upt_fleet_holds(d->score, d->now)", "upt_alert_capped(d, severity)",
           "scenario:fleet", "A holiday of the whole fleet"),
     Fault("weekend_ends_a_holiday", "a weekend after a holiday is no end of it", SCORE + "fleet.c",
-          "(fleet->open && (fleet->outages & RECENT) != 0)", "(fleet->open && today < 0)", "scenario:fleet",
+          "(fleet->open && upt_fleet_lately(fleet))", "(fleet->open && today < 0)", "scenario:fleet",
           "A holiday of the whole fleet"),
     Fault("small_fleet", "a few accounts are no fleet", SCORE + "fleet.c",
           "    bool known = expected >= rule->p[UPT_P_FLEET_LEAST];", "    bool known = expected >= 1;", "scenario:fleet",

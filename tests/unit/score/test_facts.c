@@ -88,7 +88,9 @@ cap(void **state)
     for (int i = 3; i < n; i++) {
         assert_true(when[i] - when[i - 3] >= 7 * UPT_DAY_MS);
     }
-    struct upt_decision d = {.score = w->score, .ext = world_ext(w, "a"), .now = when[n - 1]};
+    struct upt_decision d = {.score = w->score, .ext = world_ext(w, "a"), .now = when[1]};
+    memcpy(d.ext->signals.slots.notified, (const uint32_t[]){7, 6, 5}, 3 * sizeof(uint32_t));
+    d.now = 8 * UPT_MINUTE_MS;
     assert_true(upt_alert_capped(&d, UPT_HIGH));
     assert_false(upt_alert_capped(&d, UPT_CRITICAL));
     world_free(w);
