@@ -27,10 +27,17 @@ uint32_t
 upt_open_alerts(const struct upt_score_ext *ext)
 {
     uint32_t n = 0;
-    for (int i = 0; i < UPT_RULES; i++) {
-        n += ext->slot[i].state == UPT_SLOT_OPEN ? 1 : 0;
+    for (unsigned i = 0; i < ext->signals.slots.n; i++) {
+        n += ext->signals.slots.v[i].state == UPT_SLOT_OPEN ? 1 : 0;
     }
     return n;
+}
+
+struct upt_slot *
+upt_alert_is_open(const struct upt_score_ext *ext, int rule, uint32_t subject)
+{
+    struct upt_slot *slot = upt_slot_find(&ext->signals.slots, rule, subject);
+    return slot != NULL && slot->state == UPT_SLOT_OPEN ? slot : NULL;
 }
 
 static uint32_t
@@ -54,8 +61,8 @@ put_part(unsigned char *at, struct upt_str part)
 
 /* XXH3-128 over account, rule, subject (each behind its length, 4 bytes little endian) and the minute of OPEN
  * (likewise). */
-static void
-alert_id(struct upt_str account, struct upt_str rule, struct upt_str subject, uint32_t opened_min, char ret[33])
+void
+upt_alert_id(struct upt_str account, struct upt_str rule, struct upt_str subject, uint32_t opened_min, char ret[33])
 {
     unsigned char text[1024];
     upt_assert(account.len + rule.len + subject.len + 16 <= sizeof(text));
@@ -90,10 +97,42 @@ put_account(const struct upt_decision *d, struct upt_alert *alert)
     }
 }
 
-static void
-emit(struct upt_decision *d, int rule, upt_action action, int previous, const struct upt_finding *finding)
+/* What the alert is about, the same from OPEN to the end. buf: 32. */
+static struct upt_str
+subject_of(const struct upt_decision *d, const struct upt_slot *slot, char *buf)
 {
-    struct upt_slot *slot = &d->ext->slot[rule];
+    const struct upt_signals *signals = &d->ext->signals;
+    switch (slot->rule) {
+    case UPT_RULE_FEATURE_ABANDONED:
+        return upt_state_feature_name(d->st, slot->subject);
+    case UPT_RULE_RELEASE_UNUSED:
+        for (int i = 0; signals->relation != NULL && i < signals->relation->releases_n; i++) {
+            const struct upt_release *release = &signals->relation->releases[i];
+            if (release->name_hash == slot->subject) {
+                return (struct upt_str){.p = release->name, .len = release->len};
+            }
+        }
+        return UPT_STR_NULL;
+    case UPT_RULE_CHAMPION_SILENT:
+        if (signals->habits->name != NULL) {
+            return (struct upt_str){.p = signals->habits->name + 1, .len = (unsigned char)signals->habits->name[0]};
+        }
+        (void)snprintf(buf, 32, "user #%016llx", (unsigned long long)signals->habits->champion);
+        return upt_str_of(buf);
+    case UPT_RULE_SENTIMENT:
+        return slot->subject == 0 ? UPT_STR("answers are bad") : UPT_STR("answers hide falling use");
+    case UPT_RULE_CONTACT_GAP:
+        return slot->subject == 0 ? UPT_STR_NULL : UPT_STR("follow-up");
+    default:
+        return UPT_STR_NULL;
+    }
+}
+
+static void
+emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previous, const struct upt_finding *finding)
+{
+    int rule = slot->rule;
+    char subject[32];
     const struct upt_rule *spec = &d->score->rules->rule[rule];
     char text[UPT_FACTORS_MAX][200];
     struct upt_alert alert = {
@@ -122,8 +161,9 @@ emit(struct upt_decision *d, int rule, upt_action action, int previous, const st
         .pos = upt_state_pos(d->st),
     };
     put_account(d, &alert);
+    alert.subject = subject_of(d, slot, subject);
     alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
-    alert_id(alert.account, alert.rule, alert.subject, slot->opened_min, alert.alert_id);
+    upt_alert_id(alert.account, alert.rule, alert.subject, slot->opened_min, alert.alert_id);
     upt_assert(slot->revision < UINT16_MAX); /* one a day: 179 years */
     slot->revision++;
     slot->changed_min = minute_of(d->now);
@@ -135,29 +175,52 @@ emit(struct upt_decision *d, int rule, upt_action action, int previous, const st
 }
 
 bool
-upt_alert_may_open(const struct upt_decision *d, int rule)
+upt_alert_may_open(const struct upt_decision *d, int rule, uint32_t subject)
 {
-    const struct upt_slot *slot = &d->ext->slot[rule];
+    const struct upt_slot *slot = upt_slot_find(&d->ext->signals.slots, rule, subject);
     const struct upt_rule *spec = &d->score->rules->rule[rule];
-    if (!spec->enabled || slot->state == UPT_SLOT_OPEN || d->ext->churned_min > d->ext->renewed_min) {
+    if (!spec->enabled || (slot != NULL && slot->state == UPT_SLOT_OPEN) || d->ext->churned_min > d->ext->renewed_min) {
         return false;
     }
-    return slot->state == UPT_SLOT_NEVER || d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + spec->cool_down_ms;
+    return slot == NULL || slot->state == UPT_SLOT_PENDING ||
+           d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + spec->cool_down_ms;
 }
 
-void
-upt_alert_open(struct upt_decision *d, int rule, int severity, int64_t since_ms, const struct upt_finding *finding)
+bool
+upt_alert_capped(const struct upt_decision *d, int severity)
 {
-    struct upt_slot *slot = &d->ext->slot[rule];
+    const struct upt_rules *rules = d->score->rules;
+    int kept_free = severity == UPT_INFO && rules->cap_n > 1 ? 1 : 0; /* news must not hold back what is urgent */
+    uint32_t then = d->ext->signals.slots.notified[rules->cap_n - 1 - kept_free];
+    return severity < UPT_CRITICAL && then != 0 && d->now < (int64_t)then * UPT_MINUTE_MS + rules->cap_ms;
+}
+
+bool
+upt_alert_open(struct upt_decision *d, int rule, uint32_t subject, int severity, int64_t since_ms,
+               const struct upt_finding *finding)
+{
+    struct upt_slots *slots = &d->ext->signals.slots;
+    struct upt_slot *slot = upt_slot_make(d->st, slots, rule, subject);
+    if (slot == NULL) {
+        return false;
+    }
     upt_assert(slot->state != UPT_SLOT_OPEN);
     *slot = (struct upt_slot){
         .opened_min = minute_of(d->now),
         .since_min = minute_of(since_ms < d->now ? since_ms : d->now),
+        .high_min = severity >= UPT_HIGH ? minute_of(d->now) : 0,
+        .rule = (uint8_t)rule,
+        .subject = subject,
         .state = UPT_SLOT_OPEN,
         .severity = (uint8_t)severity,
     };
-    emit(d, rule, UPT_OPEN, -1, finding);
+    slots->silence_open |= rule == UPT_RULE_SILENCE;
+    slots->name_wanted &= rule != UPT_RULE_CHAMPION_SILENT;
+    memmove(slots->notified + 1, slots->notified, sizeof(slots->notified) - sizeof(slots->notified[0]));
+    slots->notified[0] = minute_of(d->now);
+    emit(d, slot, UPT_OPEN, -1, finding);
     upt_account_touch(d->st, d->acct, 1);
+    return true;
 }
 
 static bool
@@ -171,22 +234,32 @@ moved(const struct upt_decision *d, const struct upt_slot *slot)
     return risk || health;
 }
 
-bool
-upt_alert_moves(const struct upt_decision *d, int rule, int severity)
+/* Rules about the usage as a whole get UPDATE; of the others nobody needs to hear again that the risk has moved. */
+static bool
+updates(int rule)
 {
-    const struct upt_slot *slot = &d->ext->slot[rule];
+    return rule <= UPT_RULE_RENEWAL_GAP;
+}
+
+bool
+upt_alert_moves(const struct upt_decision *d, const struct upt_slot *slot, int severity)
+{
     upt_assert(slot->state == UPT_SLOT_OPEN);
+    severity = (slot->flags & UPT_SLOT_OVERDUE) != 0 ? UPT_CRITICAL : severity;
     return severity != slot->severity ||
-           (moved(d, slot) && d->now - (int64_t)slot->changed_min * UPT_MINUTE_MS >= UPT_DAY_MS);
+           (updates(slot->rule) && moved(d, slot) && d->now - (int64_t)slot->changed_min * UPT_MINUTE_MS >= UPT_DAY_MS);
 }
 
 void
-upt_alert_move(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding)
+upt_alert_move(struct upt_decision *d, struct upt_slot *slot, int severity, const struct upt_finding *finding)
 {
-    struct upt_slot *slot = &d->ext->slot[rule];
     int previous = slot->severity;
+    severity = (slot->flags & UPT_SLOT_OVERDUE) != 0 ? UPT_CRITICAL : severity;
     slot->severity = (uint8_t)severity;
-    emit(d, rule,
+    if (severity < UPT_HIGH || slot->high_min == 0) {
+        slot->high_min = severity < UPT_HIGH ? 0 : minute_of(d->now);
+    }
+    emit(d, slot,
          severity == previous  ? UPT_UPDATE
          : severity > previous ? UPT_ESCALATE
                                : UPT_DEESCALATE,
@@ -194,12 +267,45 @@ upt_alert_move(struct upt_decision *d, int rule, int severity, const struct upt_
 }
 
 void
-upt_alert_close(struct upt_decision *d, int rule, upt_action action, const struct upt_finding *finding)
+upt_alert_close(struct upt_decision *d, struct upt_slot *slot, upt_action action, const struct upt_finding *finding)
 {
-    struct upt_slot *slot = &d->ext->slot[rule];
     upt_assert(slot->state == UPT_SLOT_OPEN && (action == UPT_RESOLVE || action == UPT_EXPIRE));
-    emit(d, rule, action, slot->severity, finding);
+    emit(d, slot, action, slot->severity, finding);
     slot->state = UPT_SLOT_CLOSED;
     slot->on_n = slot->off_n = 0;
+    slot->flags = action == UPT_RESOLVE && slot->severity >= UPT_HIGH ? 0 : UPT_SLOT_FOLLOWED;
+    if (slot->rule == UPT_RULE_SILENCE) {
+        d->ext->signals.slots.silence_open = 0;
+    }
     upt_account_touch(d->st, d->acct, -1);
+}
+
+void
+upt_alert_expire_all(struct upt_decision *d)
+{
+    struct upt_finding none = upt_finding_none();
+    for (unsigned i = 0; i < d->ext->signals.slots.n; i++) {
+        if (d->ext->signals.slots.v[i].state == UPT_SLOT_OPEN) {
+            upt_alert_close(d, &d->ext->signals.slots.v[i], UPT_EXPIRE, &none);
+        }
+    }
+}
+
+void
+upt_alert_sweep(struct upt_decision *d)
+{
+    struct upt_slots *slots = &d->ext->signals.slots;
+    const struct upt_rules *rules = d->score->rules;
+    for (unsigned i = 0; i < slots->n;) {
+        struct upt_slot *slot = &slots->v[i];
+        int64_t cool = rules->rule[slot->rule].cool_down_ms;
+        int64_t keep = (slot->flags & UPT_SLOT_FOLLOWED) == 0 && rules->follow_up_ms > 0 && cool < rules->follow_up_ms
+                           ? rules->follow_up_ms + UPT_DAY_MS
+                           : cool;
+        if (slot->state == UPT_SLOT_CLOSED && d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + keep) {
+            upt_slot_drop(slots, slot);
+        } else {
+            i++;
+        }
+    }
 }

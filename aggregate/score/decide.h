@@ -4,9 +4,12 @@
 
 #include "aggregate/score/score.h"
 #include "evaluate.h"
+#include "fleet.h"
 #include "rules.h"
 
 #define UPT_SCORE_MAGIC 0x5C07E001u
+
+struct upt_decision;
 
 struct upt_score {
     uint32_t magic;
@@ -14,7 +17,32 @@ struct upt_score {
     const struct upt_rules *rules;
     struct upt_sink sink;
     char config_hash[17];
+    struct upt_fleet fleet; /* of the partition; in the checkpoint */
 };
+
+/* What several rules ask of an account, read once for a daily evaluation. NaN: not known. */
+struct upt_facts {
+    int64_t today, age; /* age: days since the first key-active day, or since it was first seen */
+    int64_t start;      /* day of contract_start, or on which it was first seen */
+    int64_t silent;     /* days since the last key-active day, today not counted; −1: never had one */
+    struct upt_account_users users;
+    double seats, utilisation; /* users_30d / seats, not above 1 */
+    bool has_renewal;
+    int64_t to_renewal;      /* days */
+    double value;            /* contract_value */
+    int tier;                /* UPT_TIER_… */
+    double patience;         /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2 */
+    int steps_n, steps_done; /* onboarding checklist; steps_n 0: none */
+    bool watched;            /* the 90 days after onboarding: half as many evaluations suffice to open */
+    bool aftermath;          /* it was within the last 7 days */
+    bool outage;             /* the whole fleet was quiet yesterday, or is today so far */
+};
+void upt_facts_read(const struct upt_decision *d, struct upt_facts *ret);
+/* Of a comma-separated list the first `most` names, and how many of them are among the hashes (16 bits). */
+int upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most, int *ret_done);
+/* The word is in the comma-separated list, letters of either case. */
+bool upt_named(struct upt_str list, struct upt_str word);
+int upt_steps_listed(const struct upt_score_ext *ext, struct upt_str list, int *ret_done);
 
 /* One account at one tick or record. eval is that of this moment. */
 struct upt_decision {
@@ -23,7 +51,8 @@ struct upt_decision {
     struct upt_account *acct;
     struct upt_score_ext *ext;
     const struct upt_eval *eval;
-    int64_t now; /* the clock */
+    const struct upt_facts *facts; /* only in a daily evaluation */
+    int64_t now;                   /* the clock */
 };
 
 /* What a rule saw, for the record. NaN: null. */
@@ -34,20 +63,91 @@ struct upt_finding {
     char counterfactual[200];
 };
 
+/* ---- parts of the score beside use (parts.c) ---- */
+/* Adds them and weighs all parts anew, by phase and segment; what has no score gets none. Also reads the facts. */
+void upt_parts_add(const struct upt_decision *d, struct upt_eval *eval, struct upt_facts *facts);
+const char *upt_part_name(int part);
+const char *upt_part_unit(int part);
+int32_t upt_part_mean_e5(const struct upt_model *model, int part);
+
+/* ---- signals beside the score (report.c) ---- */
+/* Appends those that are known, as components of weight 0. */
+void upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *inout);
+/* Days since the champion's last active day, today not counted; 27: none in sight. There must be one. */
+int upt_champion_silence(const struct upt_decision *d, bool *ret_removed);
+bool upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release);
+double upt_number_of(struct upt_str text); /* NaN: none, negative or too large */
+
 /* ---- alert lifecycle (alerts.c) ---- */
-bool upt_alert_may_open(const struct upt_decision *d, int rule);
-void upt_alert_open(struct upt_decision *d, int rule, int severity, int64_t since_ms,
+/* Neither open, nor in its cool-down, nor is the rule off or the account gone. */
+bool upt_alert_may_open(const struct upt_decision *d, int rule, uint32_t subject);
+/* The account has had its share of notifications for now. CRITICAL ones are never held back. */
+bool upt_alert_capped(const struct upt_decision *d, int severity);
+/* False: no room. */
+bool upt_alert_open(struct upt_decision *d, int rule, uint32_t subject, int severity, int64_t since_ms,
                     const struct upt_finding *finding);
 /* Whether an open alert gets a record: severity differs, or something moved and a day has passed. */
-bool upt_alert_moves(const struct upt_decision *d, int rule, int severity);
+bool upt_alert_moves(const struct upt_decision *d, const struct upt_slot *slot, int severity);
 /* That record: ESCALATE, DEESCALATE or UPDATE. */
-void upt_alert_move(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding);
-void upt_alert_close(struct upt_decision *d, int rule, upt_action action, const struct upt_finding *finding);
+void upt_alert_move(struct upt_decision *d, struct upt_slot *slot, int severity, const struct upt_finding *finding);
+void upt_alert_close(struct upt_decision *d, struct upt_slot *slot, upt_action action,
+                     const struct upt_finding *finding);
+/* Every open alert ends with EXPIRE. */
+void upt_alert_expire_all(struct upt_decision *d);
+/* Once a day: what is out of its cool-down is forgotten. */
+void upt_alert_sweep(struct upt_decision *d);
 struct upt_finding upt_finding_none(void);
 uint32_t upt_open_alerts(const struct upt_score_ext *ext);
+/* The open one, or NULL. */
+struct upt_slot *upt_alert_is_open(const struct upt_score_ext *ext, int rule, uint32_t subject);
+void upt_alert_id(struct upt_str account, struct upt_str rule, struct upt_str subject, uint32_t opened_min,
+                  char ret[33]);
 
-/* ---- rules ---- */
-void upt_rule_health_daily(struct upt_decision *d);
+/* ---- rules judged once a day (rule_engine.c) ---- */
+enum upt_verdict_kind {
+    UPT_V_UNKNOWN, /* data are missing: opens nothing, closes nothing */
+    UPT_V_OFF,
+    UPT_V_HOLD, /* between: keeps an open one open, opens none */
+    UPT_V_ON
+};
+struct upt_verdict {
+    enum upt_verdict_kind kind;
+    int severity;
+    int64_t since_ms;
+    bool quick; /* one evaluation suffices */
+    struct upt_finding finding;
+};
+struct upt_verdict upt_verdict_of(enum upt_verdict_kind kind);
+/* Whether anyone may read what the verdict finds: texts are made for these only. */
+bool upt_verdict_speaks(const struct upt_decision *d, int rule, uint32_t subject, const struct upt_verdict *verdict);
+void upt_verdict_apply(struct upt_decision *d, int rule, uint32_t subject, struct upt_verdict *verdict);
+void upt_rules_daily(struct upt_decision *d);
+/* P(X ≤ n) of a Poisson variable, by the normal for large means; rounded. */
+double upt_poisson_at_most(double n, double mean);
+/* Mean of the account's percentiles in frequency and breadth; NaN: none. */
+double upt_adoption_percentile(const struct upt_decision *d);
+
+void upt_rule_risk(struct upt_decision *d);
+void upt_rule_health(struct upt_decision *d);
+void upt_rule_renewal(struct upt_decision *d);
+void upt_rule_champion(struct upt_decision *d);
+void upt_rule_contraction(struct upt_decision *d);
+void upt_rule_pain(struct upt_decision *d);
+void upt_rule_sentiment(struct upt_decision *d);
+void upt_rule_onboarding(struct upt_decision *d);
+void upt_rule_ttv(struct upt_decision *d);
+void upt_rule_abandoned(struct upt_decision *d);
+void upt_rule_seats(struct upt_decision *d);
+void upt_rule_regression(struct upt_decision *d);
+void upt_rule_stall(struct upt_decision *d);
+void upt_rule_training(struct upt_decision *d);
+void upt_rule_contact(struct upt_decision *d);
+void upt_rule_release(struct upt_decision *d);
+void upt_rule_expansion(struct upt_decision *d);
+void upt_rule_adopted(struct upt_decision *d);
+void upt_rule_positive(struct upt_decision *d);
+
+/* ---- rules with a clock of their own ---- */
 void upt_rule_silence_daily(struct upt_decision *d);
 void upt_rule_silence_timer(struct upt_decision *d);
 /* last_key_ms has moved on, from silent_since: RESOLVE. */
@@ -62,6 +162,12 @@ void upt_history_put(struct upt_score_ext *ext, const struct upt_eval *eval);
 double upt_history_ago(const struct upt_score_ext *ext, int64_t today, int ago);
 double upt_history_slope(const struct upt_score_ext *ext, int64_t today);
 double upt_history_mean(const struct upt_score_ext *ext, int64_t today);
+
+/* ---- phase (phase.c) ---- */
+int upt_phase_rank(int phase); /* TRIAL 0 … ADVOCACY 5; DORMANT, CHURNED −1 */
+void upt_phase_daily(struct upt_decision *d);
+/* A proof of concept, paid or not: apart from a trial. */
+bool upt_on_proof(struct upt_account *acct);
 
 /* ---- words (text.c) ---- */
 /* The five largest factors and `other`; texts go to text. */

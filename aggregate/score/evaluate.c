@@ -185,7 +185,7 @@ upt_evaluate(const struct upt_model *model, struct upt_state *st, struct upt_acc
     memset(ret, 0, sizeof(*ret));
     ret->today = upt_floor_div(upt_state_clock(st), UPT_DAY_MS);
     ret->has_key = ext->has_key;
-    for (int i = 0; i < UPT_C_COUNT; i++) {
+    for (int i = 0; i < UPT_PARTS; i++) {
         ret->value[i] = (double)NAN;
     }
     if (ret->has_key) {

@@ -11,6 +11,18 @@ extern const char *const upt_part_names[UPT_C_COUNT];
 extern const char *const upt_risk_names[UPT_R_COUNT];
 extern const int upt_horizon_days[UPT_HORIZONS];
 
+/* Parts of the score that are not the model's, after those (parts.c). */
+enum {
+    UPT_PART_PEOPLE = UPT_C_COUNT,
+    UPT_PART_ONBOARDING,
+    UPT_PART_SUPPORT,
+    UPT_PART_SENTIMENT,
+    UPT_PART_EDUCATION,
+    UPT_PART_OUTCOMES,
+    UPT_PARTS
+};
+_Static_assert(UPT_PARTS <= UPT_COMPONENTS_MAX, "all are published");
+
 struct upt_eval {
     int64_t today; /* UTC day of the clock */
     bool has_key;
@@ -20,10 +32,10 @@ struct upt_eval {
     size_t features_n;
 
     /* Health: value NaN = missing. Weights in thousandths, sub-scores in hundred-thousandths, points in millionths. */
-    double value[UPT_C_COUNT];
-    int32_t sub_e5[UPT_C_COUNT];
-    int32_t weight_milli[UPT_C_COUNT];
-    int64_t points_micro[UPT_C_COUNT];
+    double value[UPT_PARTS];
+    int32_t sub_e5[UPT_PARTS];
+    int32_t weight_milli[UPT_PARTS];
+    int64_t points_micro[UPT_PARTS];
     int64_t score_micro, mean_micro;
     uint32_t confidence_micro;
     bool has_score; /* confidence reaches the floor: score and risks are published */
@@ -36,6 +48,7 @@ struct upt_eval {
     upt_phase phase;
 };
 
+/* Of use alone, by the model; upt_parts_add completes it. */
 void upt_evaluate(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
                   const struct upt_score_ext *ext, struct upt_eval *ret);
 upt_phase upt_phase_of(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,

@@ -2,7 +2,7 @@
  *
  * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
  * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 400 bytes at
- * most, of the 2 KiB that an account may take. */
+ * most, of the 2 KiB that an account may take; what not every account has is behind pointers (signals.h). */
 #ifndef UPT_SCORE_EXT_H
 #define UPT_SCORE_EXT_H
 
@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "signals.h"
 #include "uptake/output.h"
 #include "uptake/str.h"
 
@@ -19,22 +20,6 @@
 #define UPT_STEPS_MAX 16
 #define UPT_NULL_U16 UINT16_MAX
 #define UPT_NULL_U32 UINT32_MAX
-
-enum { UPT_RULE_HEALTH_BAND, UPT_RULE_SILENCE, UPT_RULE_USAGE_DROP, UPT_RULES };
-
-enum { UPT_SLOT_NEVER, UPT_SLOT_OPEN, UPT_SLOT_CLOSED };
-
-/* One rule's alert of the account. */
-struct upt_slot {
-    uint32_t opened_min;  /* minute of OPEN: also names the episode */
-    uint32_t since_min;   /* minute since which the condition has held */
-    uint32_t changed_min; /* minute of the last transition; closed: of its end, from which the cool-down counts */
-    uint16_t revision;    /* of the next record */
-    uint16_t risk_e4;     /* of the last record, for UPDATE; UPT_NULL_U16: none */
-    uint16_t health_e2;
-    uint8_t state, severity;
-    uint8_t on_n, off_n; /* evaluations (periods) in a row for opening and closing */
-};
 
 /* The own baseline of usage and the test for a drop. */
 struct upt_drop {
@@ -57,8 +42,8 @@ struct upt_score_ext {
     int32_t first_day;   /* of the earliest */
     int32_t value_day;   /* of the latest VALUE; valid if has_value */
     bool born, has_key, has_value, evaluated;
-    uint64_t active[UPT_ACTIVE_DAYS / 64]; /* day d at bit d mod 256; valid for last_day − 255 … last_day */
-    struct upt_slot slot[UPT_RULES];
+    uint64_t active[UPT_ACTIVE_DAYS / 64];      /* day d at bit d mod 256; valid for last_day − 255 … last_day */
+    struct upt_signals signals;                 /* points to what is not there for all accounts: signals.h */
     uint32_t nps_min, churned_min, renewed_min; /* of the latest such event; 0: none */
     int32_t evaluated_day;
     int32_t band_day;                               /* when the band last changed */
@@ -74,11 +59,12 @@ struct upt_score_ext {
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
 };
-static_assert(offsetof(struct upt_score_ext, slot[UPT_RULE_SILENCE + 1]) <= 128, "what an event touches");
+static_assert(offsetof(struct upt_score_ext, signals) + sizeof(struct upt_signals) <= 128, "what an event touches");
 static_assert(sizeof(struct upt_score_ext) <= 400, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
 void upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out);
-bool upt_ext_decode(struct upt_score_ext *ext, struct upt_str in);
+/* ext is zeroed. What it points to is the state's memory; upt_signals_fini frees it, also after a failure. */
+bool upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, struct upt_str in);
 
 #endif

@@ -2,7 +2,8 @@
  *
  *   CHURNED     a CHURNED event, and no RENEWED at or after it
  *   DORMANT     key events once, none for 30 days and for longer than the account's own 99th percentile of gaps
- *   TRIAL       no RENEWED yet, and plan is trial, free, poc or evaluation, or contract_start lies ahead
+ *   TRIAL       no RENEWED yet, and plan is trial or free, or (a proof of concept) poc, paid poc or evaluation, or
+ *               contract_start lies ahead
  *   ONBOARDING  no RENEWED yet, and a step of the profile's onboarding_steps is not done; without that list: no VALUE
  *               event and fewer than 3 key-active days
  *   ADVOCACY    value realised, and an NPS answer of 9 or 10 in the last 180 days is the latest one
@@ -13,9 +14,10 @@
  * Plain rules rather than a fitted model: a phase is read by people and must be arguable with. */
 #include <strings.h>
 
-#include "evaluate.h"
+#include "decide.h"
 #include "uptake/time.h"
 
+#define PEAK_DAYS 7 /* a phase counts as reached after so many evaluations in a row */
 #define DORMANT_DAYS 30
 #define VALUE_DAYS 90
 #define NPS_DAYS 180
@@ -29,68 +31,40 @@ upt_trait_day(struct upt_account *acct, const char *name, int64_t *ret_day)
 }
 
 static bool
-on_trial(struct upt_account *acct, int64_t today)
+plan_is(struct upt_account *acct, const char *const *plans, size_t n)
 {
-    static const char *const plans[] = {"trial", "free", "poc", "evaluation"};
     struct upt_str plan = upt_account_trait(acct, UPT_STR("plan"));
-    for (size_t i = 0; plan.p != NULL && i < sizeof(plans) / sizeof(plans[0]); i++) {
+    for (size_t i = 0; plan.p != NULL && i < n; i++) {
         if (plan.len == strlen(plans[i]) && strncasecmp(plan.p, plans[i], plan.len) == 0) {
-            return true;
-        }
-    }
-    int64_t start = 0;
-    return upt_trait_day(acct, "contract_start", &start) && start > today;
-}
-
-static bool
-step_done(const struct upt_score_ext *ext, const char *p, size_t len)
-{
-    uint16_t hash = (uint16_t)upt_hash(p, len);
-    for (int i = 0; i < ext->steps_n; i++) {
-        if (ext->steps[i] == hash) {
             return true;
         }
     }
     return false;
 }
 
-/* Of the comma-separated list, blanks around names left out, the first UPT_STEPS_MAX count. */
-static bool
-steps_done(const struct upt_score_ext *ext, struct upt_str list, bool *ret_listed)
+bool
+upt_on_proof(struct upt_account *acct)
 {
-    int listed = 0;
-    bool done = true;
-    for (uint32_t at = 0; at < list.len && listed < UPT_STEPS_MAX;) {
-        uint32_t end = at;
-        while (end < list.len && list.p[end] != ',') {
-            end++;
-        }
-        uint32_t from = at;
-        uint32_t to = end;
-        while (from < to && list.p[from] == ' ') {
-            from++;
-        }
-        while (to > from && list.p[to - 1] == ' ') {
-            to--;
-        }
-        if (to > from) {
-            listed++;
-            done = done && step_done(ext, list.p + from, to - from);
-        }
-        at = end + 1;
-    }
-    *ret_listed = listed > 0;
-    return done;
+    static const char *const plans[] = {"poc", "paid poc", "paid_poc", "evaluation"};
+    return plan_is(acct, plans, sizeof(plans) / sizeof(plans[0]));
+}
+
+static bool
+on_trial(struct upt_account *acct, int64_t today)
+{
+    static const char *const plans[] = {"trial", "free"};
+    int64_t start = 0;
+    return upt_on_proof(acct) || plan_is(acct, plans, sizeof(plans) / sizeof(plans[0])) ||
+           (upt_trait_day(acct, "contract_start", &start) && start > today);
 }
 
 static bool
 onboarding(struct upt_account *acct, const struct upt_score_ext *ext, const struct upt_eval *eval)
 {
-    bool listed = false;
-    struct upt_str list = upt_account_trait(acct, UPT_STR("onboarding_steps"));
-    bool done = list.p != NULL && steps_done(ext, list, &listed);
-    if (listed) {
-        return !done;
+    int done = 0;
+    int listed = upt_steps_listed(ext, upt_account_trait(acct, UPT_STR("onboarding_steps")), &done);
+    if (listed > 0) {
+        return done < listed;
     }
     return !ext->has_value && (!eval->has_key || eval->act.days_n < ONBOARDED_ACTIVE_DAYS);
 }
@@ -132,4 +106,29 @@ upt_phase_of(const struct upt_model *model, struct upt_state *st, struct upt_acc
         return advocate ? UPT_PHASE_ADVOCACY : UPT_PHASE_VALUE;
     }
     return adopted(model, st, acct, eval) ? UPT_PHASE_USAGE : UPT_PHASE_ADOPTION;
+}
+
+int
+upt_phase_rank(int phase)
+{
+    return phase < UPT_PHASE_DORMANT ? phase : -1;
+}
+
+/* The highest phase that the account has held, and the day on which its checklist was complete. */
+void
+upt_phase_daily(struct upt_decision *d)
+{
+    struct upt_habits *h = d->ext->signals.habits;
+    struct upt_relation *r = d->ext->signals.relation;
+    int rank = upt_phase_rank(d->ext->phase);
+    h->peak_n = (uint8_t)(rank > h->peak ? h->peak_n + 1 : 0);
+    if (h->peak_n >= PEAK_DAYS) {
+        h->peak = (uint8_t)rank;
+        h->peak_n = 0;
+    }
+    if (r != NULL && r->onboarded_day == UPT_NO_DAY && r->last_step_day != UPT_NO_DAY) {
+        int done = 0;
+        int listed = upt_steps_listed(d->ext, upt_account_trait(d->acct, UPT_STR("onboarding_steps")), &done);
+        r->onboarded_day = listed > 0 && done == listed ? r->last_step_day : UPT_NO_DAY;
+    }
 }

@@ -171,9 +171,8 @@ static void
 judge(struct upt_decision *d, int64_t end, double y, double mu)
 {
     struct upt_drop *drop = &d->ext->drop;
-    struct upt_slot *slot = &d->ext->slot[UPT_RULE_USAGE_DROP];
+    struct upt_slot *slot = upt_alert_is_open(d->ext, UPT_RULE_USAGE_DROP, 0);
     const struct upt_rules *rules = d->score->rules;
-    bool open = slot->state == UPT_SLOT_OPEN;
     drop->observed += (float)y;
     drop->expected += (float)mu;
     drop->cusum = upt_round6(fmin(CUSUM_MAX, fmax(0, drop->cusum + evidence_of(drop, rules->drop_to, mu, y))));
@@ -181,7 +180,7 @@ judge(struct upt_decision *d, int64_t end, double y, double mu)
     for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
         severity = drop->cusum >= rules->drop_level[s] ? s : severity;
     }
-    if (open) {
+    if (slot != NULL) {
         if (mu > 0 && mu >= EXPECTED_LEAST * mean_of(drop)) {
             bool back = y >= upt_round6(mu * rules->drop_recovered_share);
             slot->off_n = (uint8_t)(back ? slot->off_n + 1 : 0);
@@ -189,15 +188,15 @@ judge(struct upt_decision *d, int64_t end, double y, double mu)
         severity = severity > slot->severity ? severity : slot->severity;
         if (slot->off_n >= rules->rule[UPT_RULE_USAGE_DROP].off_count) {
             struct upt_finding finding = find(d, end);
-            upt_alert_close(d, UPT_RULE_USAGE_DROP, UPT_RESOLVE, &finding);
+            upt_alert_close(d, slot, UPT_RESOLVE, &finding);
             restart(drop, end + 1);
-        } else if (upt_alert_moves(d, UPT_RULE_USAGE_DROP, severity)) {
+        } else if (upt_alert_moves(d, slot, severity)) {
             struct upt_finding finding = find(d, end);
-            upt_alert_move(d, UPT_RULE_USAGE_DROP, severity, &finding);
+            upt_alert_move(d, slot, severity, &finding);
         }
-    } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_USAGE_DROP)) {
+    } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_USAGE_DROP, 0) && !upt_alert_capped(d, severity)) {
         struct upt_finding finding = find(d, end);
-        upt_alert_open(d, UPT_RULE_USAGE_DROP, severity, drop->since_day * UPT_DAY_MS, &finding);
+        (void)upt_alert_open(d, UPT_RULE_USAGE_DROP, 0, severity, drop->since_day * UPT_DAY_MS, &finding);
     } else if (drop->cusum <= 0) {
         restart(drop, end + 1);
     }
@@ -209,7 +208,7 @@ follow_cadence(struct upt_decision *d)
 {
     struct upt_drop *drop = &d->ext->drop;
     int cadence = d->eval->act.cadence;
-    bool open = d->ext->slot[UPT_RULE_USAGE_DROP].state == UPT_SLOT_OPEN;
+    bool open = upt_alert_is_open(d->ext, UPT_RULE_USAGE_DROP, 0) != NULL;
     drop->other_n = (uint8_t)(cadence == drop->cadence || open ? 0 : drop->other_n + 1);
     if (drop->other_n >= OTHER_CADENCE_N) {
         *drop = (struct upt_drop){.cadence = (uint8_t)cadence};
@@ -230,7 +229,7 @@ upt_rule_drop_daily(struct upt_decision *d)
     if (((end + 1) % p + p) % p != 0 || from < d->ext->first_day) {
         return;
     }
-    bool open = d->ext->slot[UPT_RULE_USAGE_DROP].state == UPT_SLOT_OPEN;
+    bool open = upt_alert_is_open(d->ext, UPT_RULE_USAGE_DROP, 0) != NULL;
     double y = usage_of(d->acct, from, end);
     if (drop->periods_n == 0) {
         restart(drop, from);
@@ -241,10 +240,10 @@ upt_rule_drop_daily(struct upt_decision *d)
     } else {
         restart(drop, end + 1);
     }
-    open = d->ext->slot[UPT_RULE_USAGE_DROP].state == UPT_SLOT_OPEN;
+    open = upt_alert_is_open(d->ext, UPT_RULE_USAGE_DROP, 0) != NULL;
     bool quiet = !open && drop->cusum <= 0;
     if (drop->cadence == UPT_DAILY) {
-        if (quiet && end - LAG_DAYS >= d->ext->first_day) {
+        if (quiet && end - LAG_DAYS >= d->ext->first_day && !upt_fleet_outage(&d->score->fleet, end - LAG_DAYS)) {
             learn(drop, end - LAG_DAYS, usage_of(d->acct, end - LAG_DAYS, end - LAG_DAYS));
         }
         return;

@@ -1,10 +1,12 @@
-/* HEALTH_BAND: the banded score is in a band that has a severity. The band's own hysteresis (history.c) keeps it from
- * flapping, so the counts here are 1 by default. UNKNOWN neither opens nor closes: missing data is no recovery. */
+/* HEALTH_BAND and CHURN_RISK: the score and the probability as they stand. The band's own hysteresis (history.c) keeps
+ * the first from flapping, a lower level for closing than for opening the second. UNKNOWN and a risk that is not known
+ * neither open nor close: missing data is no recovery. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
 
 #include "decide.h"
 #include "uptake/time.h"
+#include "uptake/units.h"
 
 static struct upt_finding
 find(const struct upt_decision *d)
@@ -33,30 +35,50 @@ changed_at(const struct upt_decision *d)
 }
 
 void
-upt_rule_health_daily(struct upt_decision *d)
+upt_rule_health(struct upt_decision *d)
 {
-    struct upt_slot *slot = &d->ext->slot[UPT_RULE_HEALTH_BAND];
-    const struct upt_rules *rules = d->score->rules;
-    const struct upt_rule *rule = &rules->rule[UPT_RULE_HEALTH_BAND];
-    if (d->ext->band == UPT_BAND_UNKNOWN) {
-        return;
-    }
-    int severity = rules->band_severity[d->ext->band];
-    if (slot->state == UPT_SLOT_OPEN) {
-        slot->off_n = (uint8_t)(severity != UPT_OFF ? 0 : slot->off_n < UINT8_MAX ? slot->off_n + 1 : UINT8_MAX);
-        if (slot->off_n >= rule->off_count) {
-            struct upt_finding finding = find(d);
-            upt_alert_close(d, UPT_RULE_HEALTH_BAND, UPT_RESOLVE, &finding);
-        } else if (severity != UPT_OFF && upt_alert_moves(d, UPT_RULE_HEALTH_BAND, severity)) {
-            struct upt_finding finding = find(d);
-            upt_alert_move(d, UPT_RULE_HEALTH_BAND, severity, &finding);
+    struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
+    if (d->ext->band != UPT_BAND_UNKNOWN) {
+        int severity = d->score->rules->band_severity[d->ext->band];
+        v.kind = severity == UPT_OFF ? UPT_V_OFF : UPT_V_ON;
+        v.severity = severity;
+        v.since_ms = changed_at(d);
+        if (upt_verdict_speaks(d, UPT_RULE_HEALTH_BAND, 0, &v)) {
+            v.finding = find(d);
         }
-        return;
     }
-    bool bad = severity != UPT_OFF && d->eval->today - d->ext->first_day >= rules->band_min_days;
-    slot->on_n = (uint8_t)(!bad ? 0 : slot->on_n < UINT8_MAX ? slot->on_n + 1 : UINT8_MAX);
-    if (bad && slot->on_n >= rule->on_count && upt_alert_may_open(d, UPT_RULE_HEALTH_BAND)) {
-        struct upt_finding finding = find(d);
-        upt_alert_open(d, UPT_RULE_HEALTH_BAND, severity, changed_at(d), &finding);
+    upt_verdict_apply(d, UPT_RULE_HEALTH_BAND, 0, &v);
+}
+
+/* The horizon of 30, 60 or 90 days that is nearest to what the rules say. */
+static int
+horizon_of(double days)
+{
+    return days < 45 ? 0 : days < 75 ? 1 : 2;
+}
+
+void
+upt_rule_risk(struct upt_decision *d)
+{
+    const double *p = d->score->rules->rule[UPT_RULE_CHURN_RISK].p;
+    struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
+    int horizon = horizon_of(p[UPT_P_RISK_DAYS]);
+    if (d->eval->has_score) {
+        double risk = d->eval->risk_micro[horizon] / 1e6;
+        bool renewal =
+            d->facts->has_renewal && d->facts->to_renewal >= 0 && (double)d->facts->to_renewal <= p[UPT_P_RISK_RENEWAL];
+        bool dear = d->facts->value >= d->score->rules->value_raised_at;
+        v.kind = risk >= p[UPT_P_RISK_ON] ? UPT_V_ON : risk >= p[UPT_P_RISK_OFF] ? UPT_V_HOLD : UPT_V_OFF;
+        v.severity = renewal || dear ? UPT_CRITICAL : UPT_HIGH;
+        v.finding.observed = risk;
+        v.finding.expected = p[UPT_P_RISK_ON];
+        v.finding.unit = UPT_STR("probability");
+        v.finding.window_ms = upt_horizon_days[horizon] * UPT_DAY_MS;
+        if (upt_verdict_speaks(d, UPT_RULE_CHURN_RISK, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "A probability of less than %.2f within %d days closes it.", p[UPT_P_RISK_OFF],
+                           upt_horizon_days[horizon]);
+        }
     }
+    upt_verdict_apply(d, UPT_RULE_CHURN_RISK, 0, &v);
 }

@@ -31,8 +31,13 @@ static int
 reached(const struct upt_decision *d, const struct upt_activity *act, int64_t *ret_since)
 {
     int severity = UPT_OFF;
+    int64_t silent = (d->now - tick_of(d->ext, 0)) / UPT_MINUTE_MS;
+    double risk = silent > 0 ? upt_silence_risk(d->score->model, act, silent) : 0;
     for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
         double level = d->score->rules->silence_level[s];
+        if (risk < level) {
+            continue; /* nearly always: the search below is for the minute at which it was reached */
+        }
         int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, act, level) : -1;
         if (minutes >= 0 && tick_of(d->ext, minutes) <= d->now) {
             if (severity == UPT_OFF) {
@@ -65,14 +70,14 @@ find(const struct upt_activity *act, int64_t from, int64_t to)
 void
 upt_rule_silence_arm(struct upt_decision *d)
 {
-    const struct upt_slot *slot = &d->ext->slot[UPT_RULE_SILENCE];
+    const struct upt_slot *slot = upt_slot_find(&d->ext->signals.slots, UPT_RULE_SILENCE, 0);
     const struct upt_rule *rule = &d->score->rules->rule[UPT_RULE_SILENCE];
     int64_t due = UPT_NO_CLOCK;
     struct upt_activity act;
     bool churned = d->ext->churned_min > d->ext->renewed_min;
     if (rule->enabled && d->ext->has_key && !churned) {
         upt_activity_read(d->score->model, d->ext, upt_floor_div(d->now, UPT_DAY_MS), &act);
-        bool open = slot->state == UPT_SLOT_OPEN;
+        bool open = slot != NULL && slot->state == UPT_SLOT_OPEN;
         for (int s = open ? slot->severity + 1 : UPT_INFO; judged(d, &act) && s <= UPT_CRITICAL; s++) {
             double level = d->score->rules->silence_level[s];
             int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, &act, level) : -1;
@@ -81,7 +86,7 @@ upt_rule_silence_arm(struct upt_decision *d)
                 break;
             }
         }
-        if (due != UPT_NO_CLOCK && slot->state == UPT_SLOT_CLOSED) {
+        if (due != UPT_NO_CLOCK && slot != NULL && slot->state == UPT_SLOT_CLOSED) {
             int64_t cool = (int64_t)slot->changed_min * UPT_MINUTE_MS + rule->cool_down_ms;
             cool = -upt_floor_div(-cool, UPT_MINUTE_MS) * UPT_MINUTE_MS;
             due = due > cool ? due : cool;
@@ -94,46 +99,60 @@ upt_rule_silence_arm(struct upt_decision *d)
     }
 }
 
-static void
+/* False: it would have opened, but was held back; the next daily evaluation asks again. */
+static bool
 judge(struct upt_decision *d)
 {
-    const struct upt_slot *slot = &d->ext->slot[UPT_RULE_SILENCE];
+    struct upt_slot *slot = upt_alert_is_open(d->ext, UPT_RULE_SILENCE, 0);
     const struct upt_activity *act = &d->eval->act;
     int64_t since = d->now;
     int severity = d->eval->has_key && judged(d, act) ? reached(d, act, &since) : UPT_OFF;
-    if (slot->state == UPT_SLOT_OPEN) {
+    if (slot != NULL) {
         /* A late event may have changed the gaps; that is no sign of life, so the severity does not fall. */
         severity = severity > slot->severity ? severity : slot->severity;
-        if (upt_alert_moves(d, UPT_RULE_SILENCE, severity)) {
+        if (upt_alert_moves(d, slot, severity)) {
             struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
-            upt_alert_move(d, UPT_RULE_SILENCE, severity, &finding);
+            upt_alert_move(d, slot, severity, &finding);
         }
-    } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_SILENCE)) {
+    } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_SILENCE, 0)) {
+        if (upt_alert_capped(d, severity) || upt_fleet_holds(d->score, d->now)) {
+            return false;
+        }
         struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
-        upt_alert_open(d, UPT_RULE_SILENCE, severity, since, &finding);
+        (void)upt_alert_open(d, UPT_RULE_SILENCE, 0, severity, since, &finding);
     }
+    return true;
 }
 
 void
 upt_rule_silence_timer(struct upt_decision *d)
 {
-    judge(d);
-    upt_rule_silence_arm(d);
+    if (judge(d)) {
+        upt_rule_silence_arm(d);
+    } else if (upt_account_timer(d->acct) != UPT_NO_CLOCK) {
+        upt_account_set_timer(d->st, d->acct, UPT_NO_CLOCK);
+    }
 }
 
+/* The timer that is set stands: whatever moves the deadline sets it anew. */
 void
 upt_rule_silence_daily(struct upt_decision *d)
 {
-    judge(d);
-    upt_rule_silence_arm(d);
+    bool held = !judge(d);
+    if (held && upt_account_timer(d->acct) != UPT_NO_CLOCK) {
+        upt_account_set_timer(d->st, d->acct, UPT_NO_CLOCK);
+    } else if (!held && upt_account_timer(d->acct) == UPT_NO_CLOCK) {
+        upt_rule_silence_arm(d);
+    }
 }
 
 void
 upt_rule_silence_key_event(struct upt_decision *d, int64_t silent_since)
 {
-    if (d->ext->slot[UPT_RULE_SILENCE].state == UPT_SLOT_OPEN) {
+    struct upt_slot *slot = upt_alert_is_open(d->ext, UPT_RULE_SILENCE, 0);
+    if (slot != NULL) {
         struct upt_finding finding = find(&d->eval->act, silent_since, d->ext->last_key_ms);
         finding.counterfactual[0] = '\0';
-        upt_alert_close(d, UPT_RULE_SILENCE, UPT_RESOLVE, &finding);
+        upt_alert_close(d, slot, UPT_RESOLVE, &finding);
     }
 }

@@ -1,14 +1,14 @@
 /* Reads the rules file: YAML, two or three levels of mappings, over libyaml's events.
  *
- * One table of keys drives parsing, checking and the hash of the meaning, as in the model file; the path of a key is
- * joined with dots. The shipped file is read first and the given one over it, so that a rules file says only what it
- * changes. Two files with the same meaning have the same hash, whatever their comments and order. Anchors, aliases,
- * tags and lists are refused: none is needed, and in rules each is a mistake more often than a wish. One thread. */
+ * One table of keys (rules_keys.c) drives parsing, checking and the hash of the meaning, as in the model file; the path
+ * of a key is joined with dots. The shipped file is read first and the given one over it, so that a rules file says
+ * only what it changes. Two files with the same meaning have the same hash, whatever their comments and order. Anchors,
+ * aliases, tags and lists are refused: none is needed, and in rules each is a mistake more often than a wish. One
+ * thread. */
 #include "rules.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <yaml.h>
 
@@ -19,71 +19,6 @@
 extern const unsigned char upt_default_rules[];
 extern const size_t upt_default_rules_len;
 
-const char *const upt_rule_names[UPT_RULES] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP"};
-
-enum type { T_BOOL, T_INT, T_REAL, T_LEVEL, T_DURATION, T_SEVERITY, T_TEXT };
-
-struct key {
-    const char *path;
-    enum type type;
-    size_t at; /* offset in struct upt_rules */
-    double least, most;
-    double off; /* T_LEVEL: the value that `off` stands for */
-};
-
-#define AT(field) offsetof(struct upt_rules, field)
-#define RULE(id, field) \
-    (offsetof(struct upt_rules, rule) + (id) * sizeof(struct upt_rule) + offsetof(struct upt_rule, field))
-#define COMMON(name, id)                                                                       \
-    {"rules." name ".enabled", T_BOOL, RULE(id, enabled), 0, 0, 0},                            \
-        {"rules." name ".version", T_INT, RULE(id, version), 1, 1e6, 0},                       \
-        {"rules." name ".cool_down", T_DURATION, RULE(id, cool_down_ms), 0, 366 * 86400e3, 0}, \
-    {                                                                                          \
-        "rules." name ".play", T_TEXT, RULE(id, play), 0, UPT_PLAY_MAX, 0                      \
-    }
-#define ELEMENT(field, i) (AT(field) + (i) * sizeof(((struct upt_rules *)NULL)->field[0]))
-#define BAND(name, band)                                                                    \
-    {                                                                                       \
-        "rules.HEALTH_BAND.levels." name, T_SEVERITY, ELEMENT(band_severity, band), 0, 0, 0 \
-    }
-#define SILENCE(name, severity)                                                             \
-    {                                                                                       \
-        "rules.SILENCE.levels." name, T_LEVEL, ELEMENT(silence_level, severity), 0.01, 1, 2 \
-    }
-#define DROP(name, severity)                                                                                 \
-    {                                                                                                        \
-        "rules.USAGE_DROP.levels." name, T_LEVEL, ELEMENT(drop_level, severity), 0.1, 1000, (double)INFINITY \
-    }
-
-static const struct key keys[] = {
-    {"publish.score", T_REAL, AT(publish_score), 0, 100, 0},
-    {"publish.risk", T_REAL, AT(publish_risk), 0, 1, 0},
-    {"update.score", T_REAL, AT(update_score), 0.1, 100, 0},
-    {"update.risk", T_REAL, AT(update_risk), 0.001, 1, 0},
-    COMMON("HEALTH_BAND", UPT_RULE_HEALTH_BAND),
-    BAND("WATCH", UPT_BAND_WATCH),
-    BAND("AT_RISK", UPT_BAND_AT_RISK),
-    BAND("CRITICAL", UPT_BAND_CRITICAL),
-    {"rules.HEALTH_BAND.min_days", T_INT, AT(band_min_days), 0, 366, 0},
-    {"rules.HEALTH_BAND.on_count", T_INT, RULE(UPT_RULE_HEALTH_BAND, on_count), 1, 100, 0},
-    {"rules.HEALTH_BAND.off_count", T_INT, RULE(UPT_RULE_HEALTH_BAND, off_count), 1, 100, 0},
-    COMMON("SILENCE", UPT_RULE_SILENCE),
-    SILENCE("INFO", UPT_INFO),
-    SILENCE("WARNING", UPT_WARNING),
-    SILENCE("HIGH", UPT_HIGH),
-    SILENCE("CRITICAL", UPT_CRITICAL),
-    {"rules.SILENCE.min_active_days", T_INT, AT(silence_min_active_days), 2, 256, 0},
-    COMMON("USAGE_DROP", UPT_RULE_USAGE_DROP),
-    DROP("INFO", UPT_INFO),
-    DROP("WARNING", UPT_WARNING),
-    DROP("HIGH", UPT_HIGH),
-    DROP("CRITICAL", UPT_CRITICAL),
-    {"rules.USAGE_DROP.drop_to", T_REAL, AT(drop_to), 0.05, 0.95, 0},
-    {"rules.USAGE_DROP.min_periods", T_INT, AT(drop_min_periods), 2, 1000, 0},
-    {"rules.USAGE_DROP.recovered_share", T_REAL, AT(drop_recovered_share), 0.1, 1, 0},
-    {"rules.USAGE_DROP.off_count", T_INT, RULE(UPT_RULE_USAGE_DROP, off_count), 1, 100, 0},
-};
-#define KEYS_N (sizeof(keys) / sizeof(keys[0]))
 #define PATH_MAX_BYTES 120
 #define DEPTH_MAX 4
 
@@ -92,7 +27,7 @@ struct reader {
     yaml_event_t event;
     const char *file;
     struct upt_rules *rules;
-    bool seen[KEYS_N];
+    bool seen[UPT_RULES_KEYS_MAX];
     char path[PATH_MAX_BYTES + 1];
     struct upt_error *reterr;
 };
@@ -125,8 +60,8 @@ allowed_below(const char *path, char *buf, size_t cap)
     size_t prefix = strlen(path);
     size_t len = 0;
     buf[0] = '\0';
-    for (size_t i = 0; i < KEYS_N; i++) {
-        const char *p = keys[i].path;
+    for (size_t i = 0; i < upt_rules_keys_n; i++) {
+        const char *p = upt_rules_keys[i].path;
         if (strncmp(p, path, prefix) != 0 || (prefix > 0 && p[prefix] != '.')) {
             continue;
         }
@@ -145,29 +80,29 @@ allowed_below(const char *path, char *buf, size_t cap)
 }
 
 static upt_status
-bad_value(struct reader *reader, const struct key *key, const char *text)
+bad_value(struct reader *reader, const struct upt_rules_key *key, const char *text)
 {
     switch (key->type) {
-    case T_BOOL:
+    case UPT_KEY_BOOL:
         return FAIL(reader, "%s: %.60s; allowed: true, false", key->path, text);
-    case T_DURATION:
-        return FAIL(reader, "%s: %.60s; allowed: a duration such as 12h or 7d, up to 366d", key->path, text);
-    case T_SEVERITY:
+    case UPT_KEY_DURATION:
+        return FAIL(reader, "%s: %.60s; allowed: a duration such as 12h or 7d, up to 366d, or off", key->path, text);
+    case UPT_KEY_SEVERITY:
         return FAIL(reader, "%s: %.60s; allowed: off, INFO, WARNING, HIGH, CRITICAL", key->path, text);
-    case T_TEXT:
+    case UPT_KEY_TEXT:
         return FAIL(reader, "%s: allowed: UTF-8 text of at most %d bytes", key->path, UPT_PLAY_MAX);
-    case T_LEVEL:
+    case UPT_KEY_LEVEL:
         return FAIL(reader, "%s: %.60s; allowed: off, or %g to %g", key->path, text, key->least, key->most);
     default:
         return FAIL(reader, "%s: %.60s; allowed: %s%g to %g", key->path, text,
-                    key->type == T_INT ? "a whole number, " : "", key->least, key->most);
+                    key->type == UPT_KEY_INT ? "a whole number, " : "", key->least, key->most);
     }
 }
 
 static bool
-take_number(const struct key *key, const char *text, double *ret)
+take_number(const struct upt_rules_key *key, const char *text, double *ret)
 {
-    if (key->type == T_LEVEL && strcmp(text, "off") == 0) {
+    if (key->type == UPT_KEY_LEVEL && strcmp(text, "off") == 0) {
         *ret = key->off;
         return true;
     }
@@ -176,8 +111,8 @@ take_number(const struct key *key, const char *text, double *ret)
     if (end == text || *end != '\0' || strpbrk(text, "xXnN") != NULL || !(v >= key->least && v <= key->most)) {
         return false;
     }
-    *ret = key->type == T_LEVEL ? nearbyint(v * 1e6) / 1e6 : v;
-    return key->type != T_INT || v == floor(v);
+    *ret = key->type == UPT_KEY_LEVEL ? nearbyint(v * 1e6) / 1e6 : v;
+    return key->type != UPT_KEY_INT || v == floor(v);
 }
 
 static bool
@@ -197,7 +132,7 @@ take_severity(const char *text, int *ret)
 }
 
 static upt_status
-take(struct reader *reader, const struct key *key)
+take(struct reader *reader, const struct upt_rules_key *key)
 {
     const char *text = (const char *)reader->event.data.scalar.value;
     size_t len = reader->event.data.scalar.length;
@@ -207,28 +142,29 @@ take(struct reader *reader, const struct key *key)
     int severity = 0;
     bool good = strlen(text) == len;
     switch (key->type) {
-    case T_BOOL:
+    case UPT_KEY_BOOL:
         good = good && (strcmp(text, "true") == 0 || strcmp(text, "false") == 0);
         *(bool *)(void *)at = good && text[0] == 't';
         break;
-    case T_INT:
+    case UPT_KEY_INT:
         good = good && take_number(key, text, &v);
         *(int32_t *)(void *)at = (int32_t)v;
         break;
-    case T_REAL:
-    case T_LEVEL:
+    case UPT_KEY_REAL:
+    case UPT_KEY_LEVEL:
         good = good && take_number(key, text, &v);
         *(double *)(void *)at = v;
         break;
-    case T_DURATION:
-        good = good && upt_parse_duration(text, &ms) && (double)ms <= key->most && ms >= 0;
+    case UPT_KEY_DURATION:
+        good =
+            good && (strcmp(text, "off") == 0 || (upt_parse_duration(text, &ms) && (double)ms <= key->most && ms >= 0));
         *(int64_t *)(void *)at = ms;
         break;
-    case T_SEVERITY:
+    case UPT_KEY_SEVERITY:
         good = good && take_severity(text, &severity);
         *(int *)(void *)at = severity;
         break;
-    case T_TEXT:
+    case UPT_KEY_TEXT:
         good = good && len <= UPT_PLAY_MAX && upt_utf8_valid(text, len);
         if (good) {
             memcpy(at, text, len + 1);
@@ -242,28 +178,29 @@ static upt_status
 read_value(struct reader *reader)
 {
     size_t i = 0;
-    while (i < KEYS_N && strcmp(keys[i].path, reader->path) != 0) {
+    while (i < upt_rules_keys_n && strcmp(upt_rules_keys[i].path, reader->path) != 0) {
         i++;
     }
-    if (reader->event.type != YAML_SCALAR_EVENT || i == KEYS_N) {
-        char allowed[300];
+    if (reader->event.type != YAML_SCALAR_EVENT || i == upt_rules_keys_n) {
+        char allowed[440];
         allowed_below(reader->path, allowed, sizeof(allowed));
-        return i < KEYS_N ? FAIL(reader, "%s: allowed: one value", reader->path)
-                          : FAIL(reader, "%s: one value; allowed: a mapping with%s", reader->path, allowed);
+        return i < upt_rules_keys_n ? FAIL(reader, "%s: allowed: one value", reader->path)
+                                    : FAIL(reader, "%s: one value; allowed: a mapping with%s", reader->path, allowed);
     }
     if (reader->seen[i]) {
         return FAIL(reader, "%s: a second time", reader->path);
     }
     reader->seen[i] = true;
-    return take(reader, &keys[i]);
+    return take(reader, &upt_rules_keys[i]);
 }
 
 static bool
 known_path(const char *path)
 {
     size_t len = strlen(path);
-    for (size_t i = 0; i < KEYS_N; i++) {
-        if (strncmp(keys[i].path, path, len) == 0 && (keys[i].path[len] == '.' || keys[i].path[len] == '\0')) {
+    for (size_t i = 0; i < upt_rules_keys_n; i++) {
+        if (strncmp(upt_rules_keys[i].path, path, len) == 0 &&
+            (upt_rules_keys[i].path[len] == '.' || upt_rules_keys[i].path[len] == '\0')) {
             return true;
         }
     }
@@ -276,7 +213,7 @@ enter(struct reader *reader, size_t depth)
 {
     const char *name = (const char *)reader->event.data.scalar.value;
     size_t parent = strlen(reader->path);
-    char allowed[300];
+    char allowed[440];
     allowed_below(reader->path, allowed, sizeof(allowed));
     if (depth >= DEPTH_MAX || parent + strlen(name) + 1 > PATH_MAX_BYTES || name[0] == '\0' ||
         strchr(name, '.') != NULL) {
@@ -317,6 +254,20 @@ read_mapping(struct reader *reader, size_t depth)
     }
 }
 
+/* Numbers of which one must not be above the other. */
+static const struct {
+    int rule, less, more;
+    const char *less_name, *more_name;
+} pairs[] = {
+    {UPT_RULE_CHURN_RISK, UPT_P_RISK_OFF, UPT_P_RISK_ON, "off", "on"},
+    {UPT_RULE_RENEWAL_GAP, UPT_P_RENEWAL_ON, UPT_P_RENEWAL_OFF, "below", "back_at"},
+    {UPT_RULE_SEAT_UNDERUSE, UPT_P_SEATS_ON, UPT_P_SEATS_OFF, "below", "back_at"},
+    {UPT_RULE_SENTIMENT, UPT_P_SENTIMENT_LOW, UPT_P_SENTIMENT_HIGH, "csat_below", "csat_good_from"},
+    {UPT_RULE_ONBOARDING_LATE, UPT_P_LATE, UPT_P_VERY_LATE, "late_days", "very_late_days"},
+    {UPT_RULE_TTV_LATE, UPT_P_LATE, UPT_P_VERY_LATE, "late_days", "very_late_days"},
+    {UPT_RULE_ADOPTED, UPT_P_ADOPTED_OFF, UPT_P_ADOPTED_ON, "ends_below", "share"},
+};
+
 static upt_status
 check(struct reader *reader)
 {
@@ -331,6 +282,25 @@ check(struct reader *reader)
                             i == 0 ? "SILENCE" : "USAGE_DROP");
             }
             before[i] = off ? before[i] : level[i];
+        }
+    }
+    for (int s = 0; s < UPT_WEIGHT_SETS; s++) {
+        for (int c = 0; c < UPT_COLUMNS; c++) {
+            int sum = 0;
+            for (int w = 0; w < UPT_WEIGHTS; w++) {
+                sum += rules->weights[s].milli[c][w];
+            }
+            if (sum != 1000 || rules->weights[s].milli[c][0] == 0) {
+                return FAIL(reader, "health: allowed: weights of a phase that add up to 1000, usage above 0 (sum %d)",
+                            sum);
+            }
+        }
+    }
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        const double *p = rules->rule[pairs[i].rule].p;
+        if (p[pairs[i].less] > p[pairs[i].more]) {
+            return FAIL(reader, "rules.%s: allowed: %s at most %s", upt_rule_names[pairs[i].rule], pairs[i].less_name,
+                        pairs[i].more_name);
         }
     }
     return UPT_OK;
@@ -358,7 +328,7 @@ read_text(struct upt_rules *rules, const char *file, struct upt_str text, struct
         if (reader.event.type == YAML_MAPPING_START_EVENT) {
             status = read_mapping(&reader, 0);
         } else if (reader.event.type == YAML_SCALAR_EVENT && reader.event.data.scalar.length > 0) {
-            status = FAIL(&reader, "allowed: publish, update, rules");
+            status = FAIL(&reader, "allowed: publish, update, notify, health, tiers, rules");
         }
     } while (status == UPT_OK && reader.event.type != YAML_STREAM_END_EVENT);
     if (status == UPT_OK) {
@@ -417,27 +387,27 @@ uint64_t
 upt_rules_hash(const struct upt_rules *rules)
 {
     struct upt_buf text = {0};
-    for (size_t i = 0; i < KEYS_N; i++) {
-        const char *at = (const char *)rules + keys[i].at;
-        upt_buf_puts(&text, keys[i].path);
-        switch (keys[i].type) {
-        case T_BOOL:
+    for (size_t i = 0; i < upt_rules_keys_n; i++) {
+        const char *at = (const char *)rules + upt_rules_keys[i].at;
+        upt_buf_puts(&text, upt_rules_keys[i].path);
+        switch (upt_rules_keys[i].type) {
+        case UPT_KEY_BOOL:
             upt_buf_printf(&text, "=%d\n", *(const bool *)(const void *)at ? 1 : 0);
             break;
-        case T_INT:
+        case UPT_KEY_INT:
             upt_buf_printf(&text, "=%d\n", *(const int32_t *)(const void *)at);
             break;
-        case T_SEVERITY:
+        case UPT_KEY_SEVERITY:
             upt_buf_printf(&text, "=%d\n", *(const int *)(const void *)at);
             break;
-        case T_DURATION:
+        case UPT_KEY_DURATION:
             upt_buf_printf(&text, "=%lld\n", (long long)*(const int64_t *)(const void *)at);
             break;
-        case T_TEXT:
+        case UPT_KEY_TEXT:
             upt_buf_printf(&text, "=%s\n", at);
             break;
-        case T_REAL:
-        case T_LEVEL:
+        case UPT_KEY_REAL:
+        case UPT_KEY_LEVEL:
             upt_buf_printf(&text, "=%.17g\n", *(const double *)(const void *)at);
             break;
         }

@@ -54,12 +54,20 @@ half_21(const struct upt_model *model, int64_t age)
     return age <= UPT_ACTIVE_DAYS ? model->half_21[age] : exp2((double)-age / 21.0);
 }
 
+static void
+evaluate(const struct upt_decision *d, struct upt_eval *ret, struct upt_facts *ret_facts)
+{
+    upt_evaluate(d->score->model, d->st, d->acct, d->ext, ret);
+    upt_parts_add(d, ret, ret_facts);
+}
+
 /* By itself, since an evaluation takes half a kilobyte of stack. */
 static __attribute__((noinline)) void
 end_silence(struct upt_decision *d, int64_t silent_since)
 {
     struct upt_eval eval;
-    upt_evaluate(d->score->model, d->st, d->acct, d->ext, &eval);
+    struct upt_facts facts;
+    evaluate(d, &eval, &facts);
     d->eval = &eval;
     upt_rule_silence_key_event(d, silent_since);
     d->eval = NULL;
@@ -80,12 +88,15 @@ key_event(struct upt_decision *d, const struct upt_event *ev, int64_t at)
         ext->volume += half_21(model, ext->last_day - day);
     }
     bool fresh = upt_activity_mark(ext, day);
+    if (fresh) {
+        upt_fleet_mark(&d->score->fleet, day);
+    }
     ext->last_key_ms = moved ? at : before;
     if (ev->kind == UPT_KIND_VALUE) {
         ext->value_day = !ext->has_value || day > ext->value_day ? (int32_t)day : ext->value_day;
         ext->has_value = true;
     }
-    if (moved && !first && ext->slot[UPT_RULE_SILENCE].state == UPT_SLOT_OPEN) {
+    if (moved && !first && ext->signals.slots.silence_open != 0) {
         end_silence(d, before);
         fresh = true;
     }
@@ -122,6 +133,12 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
 {
     struct upt_decision d = {
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
+    if (ev->kind != UPT_KIND_USAGE && ev->kind != UPT_KIND_LOGIN) {
+        upt_signals_event(st, &d.ext->signals, ev, at);
+    }
+    if (d.ext->signals.slots.name_wanted != 0 && ev->user_id.len > 0) {
+        upt_signals_name(st, &d.ext->signals, ev->user_id);
+    }
     switch (ev->kind) {
     case UPT_KIND_USAGE:
     case UPT_KIND_VALUE:
@@ -151,35 +168,33 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
 static void
 fill_components(const struct upt_model *model, const struct upt_eval *eval, struct upt_health *ret)
 {
-    static const char *const units[UPT_C_COUNT] = {"active days, half-life 10 d",
-                                                   "active days, half-life 21 d",
-                                                   "log(1 + key events, half-life 21 d)",
-                                                   "features in use + decayed uses / 2",
-                                                   "features",
-                                                   "probability"};
-    ret->components_n = UPT_C_COUNT;
-    for (int i = 0; i < UPT_C_COUNT; i++) {
+    ret->components_n = UPT_PARTS;
+    for (int i = 0; i < UPT_PARTS; i++) {
         bool has = eval->weight_milli[i] > 0 && !isnan(eval->value[i]);
         ret->components[i] = (struct upt_component){
-            .name = upt_str_of(upt_part_names[i]),
-            .unit = upt_str_of(units[i]),
+            .name = upt_str_of(upt_part_name(i)),
+            .unit = upt_str_of(upt_part_unit(i)),
             .value = eval->value[i],
             .own_baseline = (double)NAN,
             .peer_percentile = has && i < UPT_C_PEERS ? eval->sub_e5[i] / 1e5 : (double)NAN,
             .sub_score = has ? eval->sub_e5[i] / 1e5 : (double)NAN,
             .weight = eval->weight_milli[i] / 1e3,
             .points = (double)eval->points_micro[i] / 1e6,
-            .status = has                           ? UPT_FRESH
-                      : model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE
-                                                    : UPT_MISSING,
+            .status = has                                              ? UPT_FRESH
+                      : i < UPT_C_COUNT && model->weight_milli[i] == 0 ? UPT_NOT_APPLICABLE
+                      : isnan(eval->value[i])                          ? UPT_MISSING
+                                                                       : UPT_NOT_APPLICABLE,
         };
     }
 }
 
 static void
-fill_health(struct upt_score *score, struct upt_state *st, struct upt_account *acct, const struct upt_eval *eval,
-            struct upt_health *ret)
+fill_health(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *ret)
 {
+    struct upt_score *score = d->score;
+    struct upt_state *st = d->st;
+    struct upt_account *acct = d->acct;
+    const struct upt_eval *eval = d->eval;
     const struct upt_score_ext *ext = upt_account_ext(acct);
     *ret = (struct upt_health){
         .account = upt_account_id(acct),
@@ -207,6 +222,7 @@ fill_health(struct upt_score *score, struct upt_state *st, struct upt_account *a
         };
     }
     fill_components(score->model, eval, ret);
+    upt_signals_report(d, facts, ret);
 }
 
 static bool
@@ -238,7 +254,7 @@ publish(struct upt_decision *d)
     memcpy(ext->sent_risk, ext->risk, sizeof(ext->sent_risk));
     if (d->score->sink.health != NULL) {
         struct upt_health health;
-        fill_health(d->score, d->st, d->acct, d->eval, &health);
+        fill_health(d, d->facts, &health);
         d->score->sink.health(d->score->sink.ctx, &health);
     }
 }
@@ -269,31 +285,21 @@ keep_evaluation(struct upt_decision *d)
     upt_account_touch(d->st, d->acct, 0);
 }
 
-/* Alerts of a rule that was switched off, or of an account that is gone by contract, end. */
-static void
-expire_idle(struct upt_decision *d)
-{
-    struct upt_finding none = upt_finding_none();
-    bool churned = d->eval->phase == UPT_PHASE_CHURNED;
-    for (int i = 0; i < UPT_RULES; i++) {
-        if (d->ext->slot[i].state == UPT_SLOT_OPEN && (churned || !d->score->rules->rule[i].enabled)) {
-            upt_alert_close(d, i, UPT_EXPIRE, &none);
-        }
-    }
-}
-
 static void
 on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick)
 {
     struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
     struct upt_eval eval;
-    upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+    struct upt_facts facts;
+    upt_fleet_daily(&d);
+    upt_account_touch(st, acct, 0);
+    evaluate(&d, &eval, &facts);
     d.eval = &eval;
     keep_evaluation(&d);
-    expire_idle(&d);
-    upt_rule_health_daily(&d);
-    upt_rule_silence_daily(&d);
-    upt_rule_drop_daily(&d);
+    upt_signals_daily(st, acct, &d.ext->signals, eval.today);
+    upt_phase_daily(&d);
+    d.facts = &facts;
+    upt_rules_daily(&d);
     publish(&d);
 }
 
@@ -302,7 +308,9 @@ on_timer(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
 {
     struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
     struct upt_eval eval;
-    upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+    struct upt_facts facts;
+    upt_fleet_daily(&d);
+    evaluate(&d, &eval, &facts);
     d.eval = &eval;
     upt_rule_silence_timer(&d);
 }
@@ -313,16 +321,12 @@ on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
     struct upt_decision d = {
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
     struct upt_eval eval;
-    struct upt_finding none = upt_finding_none();
+    struct upt_facts facts;
     if (upt_open_alerts(d.ext) > 0) {
-        upt_evaluate(d.score->model, st, acct, d.ext, &eval);
+        evaluate(&d, &eval, &facts);
         d.eval = &eval;
     }
-    for (int i = 0; i < UPT_RULES; i++) {
-        if (d.ext->slot[i].state == UPT_SLOT_OPEN) {
-            upt_alert_close(&d, i, UPT_EXPIRE, &none);
-        }
-    }
+    upt_alert_expire_all(&d);
     if (d.score->sink.health_null != NULL) {
         d.score->sink.health_null(d.score->sink.ctx, upt_account_id(acct));
     }
@@ -360,10 +364,29 @@ encode(void *ctx, const void *ext, struct upt_buf *out)
 }
 
 static bool
-decode(void *ctx, void *ext, struct upt_str in)
+decode(void *ctx, struct upt_state *st, void *ext, struct upt_str in)
 {
     (void)score_of(ctx);
-    return upt_ext_decode(ext, in);
+    return upt_ext_decode(st, ext, in);
+}
+
+static void
+fini(void *ctx, struct upt_state *st, void *ext)
+{
+    (void)score_of(ctx);
+    upt_signals_fini(st, &((struct upt_score_ext *)ext)->signals);
+}
+
+static void
+encode_partition(void *ctx, struct upt_buf *out)
+{
+    upt_fleet_encode(&score_of(ctx)->fleet, out);
+}
+
+static bool
+decode_partition(void *ctx, struct upt_str in)
+{
+    return upt_fleet_decode(&score_of(ctx)->fleet, in);
 }
 
 const struct upt_observer upt_score_observer = {
@@ -375,6 +398,9 @@ const struct upt_observer upt_score_observer = {
     .fill_row = fill_row,
     .encode = encode,
     .decode = decode,
+    .fini = fini,
+    .encode_partition = encode_partition,
+    .decode_partition = decode_partition,
 };
 
 /* ---- life ---- */
@@ -418,6 +444,10 @@ void
 upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret)
 {
     struct upt_eval eval;
-    upt_evaluate(score->model, st, acct, upt_account_ext(acct), &eval);
-    fill_health(score, st, acct, &eval, ret);
+    struct upt_facts facts;
+    struct upt_decision d = {
+        .score = score, .st = st, .acct = acct, .ext = upt_account_ext(acct), .now = upt_state_clock(st)};
+    evaluate(&d, &eval, &facts);
+    d.eval = &eval;
+    fill_health(&d, &facts, ret);
 }

@@ -136,6 +136,9 @@ upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
 void
 upt_account_free(struct upt_state *st, struct upt_account *acct)
 {
+    if (st->observer.fini != NULL) {
+        st->observer.fini(st->config.observer_ctx, st, upt_account_ext(acct));
+    }
     upt_rings_fini(&st->mem, &acct->rings);
     upt_users_fini(&st->mem, &acct->users);
     upt_uses_fini(&st->mem, &acct->uses);
@@ -317,6 +320,80 @@ upt_account_feature(const struct upt_state *st, const struct upt_account *acct, 
     const struct upt_used *used = &acct->uses.v[i];
     *ret_name = upt_feature_name(st->features.v[used->feature]);
     *ret_days = upt_used_days(used, st->now.b[UPT_R_DAY] - acct->day);
+}
+
+uint32_t
+upt_account_feature_id(const struct upt_account *acct, size_t i)
+{
+    upt_assert(i < acct->uses.n);
+    return acct->uses.v[i].feature;
+}
+
+struct upt_str
+upt_state_feature_name(const struct upt_state *st, uint32_t id)
+{
+    return id < st->features.n ? upt_feature_name(st->features.v[id]) : UPT_STR_NULL;
+}
+
+bool
+upt_account_user(const struct upt_state *st, const struct upt_account *acct, uint64_t hash, uint32_t *ret_days,
+                 bool *ret_removed)
+{
+    const struct upt_user *user = acct->users.n == 0 ? NULL : upt_users_find(&acct->users, hash);
+    if (user == NULL) {
+        return false;
+    }
+    *ret_days = upt_user_days(user, st->now.b[UPT_R_DAY] - acct->day);
+    *ret_removed = (user->bits & UPT_USER_REMOVED) != 0;
+    return true;
+}
+
+bool
+upt_account_top_user(const struct upt_state *st, const struct upt_account *acct, uint64_t *ret_hash, unsigned *ret_days)
+{
+    *ret_days = 0;
+    for (uint32_t i = 0; i < acct->users.n; i++) {
+        const struct upt_user *user = &acct->users.v[i];
+        unsigned days = upt_count_bits(upt_user_days(user, st->now.b[UPT_R_DAY] - acct->day));
+        if (days > *ret_days && (user->bits & UPT_USER_REMOVED) == 0) {
+            *ret_days = days;
+            *ret_hash = user->hash;
+        }
+    }
+    return *ret_days > 0;
+}
+
+void *
+upt_state_resize(struct upt_state *st, void *p, size_t old_size, size_t new_size)
+{
+    return upt_mem_resize(&st->mem, p, old_size, new_size);
+}
+
+void
+upt_state_partition_changes(struct upt_state *st)
+{
+    upt_item_changed(st, &st->totals.item);
+}
+
+#define ENGAGED_HIGH 12 /* days of 28 */
+#define ENGAGED_MEDIUM 4
+
+struct upt_account_people
+upt_account_people(const struct upt_state *st, const struct upt_account *acct)
+{
+    struct upt_account_people counts = {0};
+    int64_t later = st->now.b[UPT_R_DAY] - acct->day;
+    for (uint32_t i = 0; i < acct->users.n; i++) {
+        const struct upt_user *user = &acct->users.v[i];
+        if ((user->bits & UPT_USER_REMOVED) == 0) {
+            unsigned days = upt_count_bits(upt_user_days(user, later));
+            counts.trained += (user->bits & UPT_USER_TRAINED) != 0;
+            counts.high += days >= ENGAGED_HIGH;
+            counts.medium += days >= ENGAGED_MEDIUM && days < ENGAGED_HIGH;
+            counts.low += days >= 1 && days < ENGAGED_MEDIUM;
+        }
+    }
+    return counts;
 }
 
 struct upt_account_users

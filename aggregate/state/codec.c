@@ -4,7 +4,7 @@
  *     'a' id                       version | pages | [length, hash of all pages] | account, first part | check
  *     'p' page (4 bytes) id        version | account, further part | check        beyond 256 KiB
  *     'f' name                     version | id, clock, rings | check
- *     't'                          version | clock, rings | check
+ *     't'                          version | clock, rings, the observer's | check
  *
  * check: the low 32 bits of XXH3 over what stands before. A page has a key of its own kind, not one with a suffix,
  * since an id may hold any byte.
@@ -69,9 +69,10 @@ put_users(struct upt_buf *out, const struct upt_account *acct, const struct upt_
     upt_buf_put_varint(out, acct->users.n);
     for (uint32_t i = 0; i < acct->users.n; i++) {
         const struct upt_user *user = &acct->users.v[i];
-        bool removed = (user->bits & UPT_USER_REMOVED) != 0;
+        unsigned removed = (user->bits & UPT_USER_REMOVED) != 0 ? 1 : 0;
+        unsigned trained = (user->bits & UPT_USER_TRAINED) != 0 ? 2 : 0;
         upt_buf_put_le64(out, user->hash);
-        upt_buf_put_varint(out, (uint64_t)upt_user_days(user, later) << 1 | removed);
+        upt_buf_put_varint(out, (uint64_t)upt_user_days(user, later) << 2 | trained | removed);
         upt_buf_put_varint(out, upt_user_age(user, now) >= 0 ? upt_user_hours(user, now) + UINT64_C(1) : 0);
     }
 }
@@ -300,6 +301,12 @@ upt_codec_encode(struct upt_state *st, struct upt_item *item, const struct upt_n
     } else {
         upt_buf_put_zigzag(&st->codec, now->ms);
         put_rings(&st->codec, &st->totals.rings, now);
+        struct upt_buf kept = {0};
+        if (st->observer.encode_partition != NULL) {
+            st->observer.encode_partition(st->config.observer_ctx, &kept);
+        }
+        put_str(&st->codec, (struct upt_str){.p = kept.p, .len = (uint32_t)kept.len});
+        upt_buf_fini(&kept);
     }
     finish(st, item, 0, out);
 }

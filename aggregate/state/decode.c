@@ -85,7 +85,7 @@ get_users(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, 
         uint64_t hash = upt_cur_le64(cur);
         uint64_t bits = upt_cur_varint(cur);
         uint64_t hours = upt_cur_varint(cur);
-        if (!cur->ok || bits >> 1 > UPT_USER_DAYS || hours > UPT_WINDOW_DAYS * 24) {
+        if (!cur->ok || bits >> 2 > UPT_USER_DAYS || hours > UPT_WINDOW_DAYS * 24) {
             return false;
         }
         bool fresh = false;
@@ -93,7 +93,8 @@ get_users(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, 
         if (!fresh) {
             return false;
         }
-        user->bits = (uint32_t)(bits >> 1) | ((bits & 1) != 0 ? UPT_USER_REMOVED : 0);
+        user->bits = (uint32_t)(bits >> 2) | ((bits & 1) != 0 ? UPT_USER_REMOVED : 0) |
+                     ((bits & 2) != 0 ? UPT_USER_TRAINED : 0);
         acct->users.total += (bits & 1) == 0;
         if (hours > 0) {
             user->bits |= UPT_USER_ACTIVE;
@@ -203,7 +204,7 @@ get_account(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
     if (!cur->ok || cur->p != cur->end) {
         return false;
     }
-    return st->observer.decode == NULL || st->observer.decode(st->config.observer_ctx, upt_account_ext(acct), ext);
+    return st->observer.decode == NULL || st->observer.decode(st->config.observer_ctx, st, upt_account_ext(acct), ext);
 }
 
 static void
@@ -336,7 +337,12 @@ load_totals(struct upt_state *st, struct upt_cur *cur)
 {
     struct upt_now now = upt_now_at(upt_cur_zigzag(cur));
     st->totals.accounts.day = now.b[UPT_R_DAY];
-    return cur->ok && get_rings(st, cur, &now, &st->totals.rings) && cur->p == cur->end;
+    if (!cur->ok || !get_rings(st, cur, &now, &st->totals.rings)) {
+        return false;
+    }
+    struct upt_str kept = get_str(cur);
+    return cur->ok && cur->p == cur->end &&
+           (st->observer.decode_partition == NULL || st->observer.decode_partition(st->config.observer_ctx, kept));
 }
 
 /* ---- load ---- */

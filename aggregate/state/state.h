@@ -45,7 +45,12 @@ struct upt_observer {
     void (*fill_row)(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_row *row);
     /* Checkpoint codec of ext: append to out; read all of in. Own version byte inside. False: damaged. */
     void (*encode)(void *ctx, const void *ext, struct upt_buf *out);
-    bool (*decode)(void *ctx, void *ext, struct upt_str in);
+    bool (*decode)(void *ctx, struct upt_state *st, void *ext, struct upt_str in);
+    /* Frees what ext points to: the account goes, or another takes its place while loading. Not for decisions. */
+    void (*fini)(void *ctx, struct upt_state *st, void *ext);
+    /* Codec of what the observer keeps for the partition as a whole, in ctx. in may be empty: nothing was kept. */
+    void (*encode_partition)(void *ctx, struct upt_buf *out);
+    bool (*decode_partition)(void *ctx, struct upt_str in);
 };
 
 struct upt_state_config {
@@ -124,11 +129,31 @@ struct upt_usage upt_account_day(const struct upt_account *acct, int64_t day);
 size_t upt_account_features_n(const struct upt_account *acct);
 void upt_account_feature(const struct upt_state *st, const struct upt_account *acct, size_t i, struct upt_str *ret_name,
                          uint32_t *ret_days);
+/* Name of a feature by the id that upt_account_feature_id gives; both are the same for ever, also in a checkpoint. */
+struct upt_str upt_state_feature_name(const struct upt_state *st, uint32_t id);
+uint32_t upt_account_feature_id(const struct upt_account *acct, size_t i);
 /* Users: counts at the clock. */
 struct upt_account_users {
     uint64_t d1, d7, d30, total, adopted; /* 24h, 7d, 30d, users_total, adopted users */
 };
 struct upt_account_users upt_account_users(const struct upt_state *st, const struct upt_account *acct);
+/* Of users_total, apart since rows do not need them. */
+struct upt_account_people {
+    uint64_t trained;           /* with a TRAINING event, ever */
+    uint64_t high, medium, low; /* USAGE or VALUE on 12 and more, 4 to 11, 1 to 3 of the last 28 UTC days */
+};
+struct upt_account_people upt_account_people(const struct upt_state *st, const struct upt_account *acct);
+/* One user by the hash of the id: bit i of *ret_days = USAGE or VALUE on UTC day (today − i), i = 0..27. False:
+ * unknown, or removed and gone from every window. */
+bool upt_account_user(const struct upt_state *st, const struct upt_account *acct, uint64_t hash, uint32_t *ret_days,
+                      bool *ret_removed);
+/* The user with most days of USAGE or VALUE of the last 28, the first seen of several. False: nobody has one. */
+bool upt_account_top_user(const struct upt_state *st, const struct upt_account *acct, uint64_t *ret_hash,
+                          unsigned *ret_days);
+/* For the observer: memory with an account, counted as the state's (mem.h). */
+void *upt_state_resize(struct upt_state *st, void *p, size_t old_size, size_t new_size);
+/* For the observer: to be called before what encode_partition writes is changed, except within on_event. */
+void upt_state_partition_changes(struct upt_state *st);
 
 /* ---- rows (what changed since last asked) ---- */
 

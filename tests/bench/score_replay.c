@@ -1,12 +1,13 @@
 /* Replays labelled daily usage through the real state and score code and prints how well the scores rank the accounts.
  *
- *     score_replay EVENTS.csv LABELS.csv
+ *     score_replay EVENTS.csv LABELS.csv [aligned]
  *
  * EVENTS.csv: course,enrollment,day,COUNT of each feature…; LABELS.csv: course,enrollment,churned (both with a header
  * line, days as 2026-01-31). An account is course-enrollment; its course's first day is day 1. One USAGE event for each
  * count, all courses in one log by date. At the end of days 10, 15, 20, 25 and 30 of a course its accounts are
  * evaluated; AUC over all accounts seen so far and over the hot ones (active in the last 3 days), for health and
- * churn_risk_30d. Raw: also accounts whose score is still withheld for want of confidence. */
+ * churn_risk_30d. aligned: all courses moved to the same first day, so that none ends while others go on. Raw: also
+ * accounts whose score is still withheld for want of confidence. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,8 +20,9 @@
 
 #define FEATURES_MAX 16
 #define EVALUATIONS 5
-#define RULES 3
+#define RULES 4
 #define EARLY 8
+#define FIRST_DAY 16000 /* 2013-10-22 */
 static const int evaluated_day[EVALUATIONS] = {10, 15, 20, 25, 30};
 
 struct usage {
@@ -58,7 +60,7 @@ static int courses_n;
 static char feature_name[FEATURES_MAX][64];
 static int features_n;
 static uint64_t transitions, health_records, events_n;
-static const char *const rule_names[RULES] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP"};
+static const char *const rule_names[RULES] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP", "CHURN_RISK"};
 
 static int
 by_day(const void *a, const void *b)
@@ -102,7 +104,7 @@ read_header(char *line)
 }
 
 static void
-read_events(FILE *file)
+read_events(FILE *file, bool aligned)
 {
     char line[512];
     upt_assert(fgets(line, sizeof(line), file) != NULL);
@@ -126,6 +128,12 @@ read_events(FILE *file)
             const char *w = strtok_r(NULL, ",\r\n", &rest);
             u->count[i] = w == NULL ? 0 : (int)strtol(w, NULL, 10);
         }
+    }
+    for (size_t i = 0; aligned && i < usage_n; i++) {
+        usage[i].day += FIRST_DAY - courses[usage[i].course].start;
+    }
+    for (int c = 0; aligned && c < courses_n; c++) {
+        courses[c].start = FIRST_DAY;
     }
     qsort(usage, usage_n, sizeof(*usage), by_day);
 }
@@ -369,13 +377,13 @@ report(void)
 int
 main(int argc, char **argv)
 {
-    FILE *events = argc == 3 ? fopen(argv[1], "r") : NULL;
-    FILE *labels = argc == 3 ? fopen(argv[2], "r") : NULL;
+    FILE *events = argc >= 3 ? fopen(argv[1], "r") : NULL;
+    FILE *labels = argc >= 3 ? fopen(argv[2], "r") : NULL;
     if (events == NULL || labels == NULL) {
         (void)fprintf(stderr, "use: score_replay EVENTS.csv LABELS.csv\n");
         return 64;
     }
-    read_events(events);
+    read_events(events, argc > 3 && strcmp(argv[3], "aligned") == 0);
     read_labels(labels);
     (void)fclose(events);
     (void)fclose(labels);

@@ -29,7 +29,7 @@ import faults  # noqa: E402
 from faults import Fault  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = {"unit": 100.0, "sim": 300.0, "e2e": 1200.0}  # seconds; a test that hangs has noticed, too
+LIMIT = {"unit": 100.0, "sim": 300.0, "scenario": 100.0, "e2e": 1200.0}  # seconds; a test that hangs has noticed, too
 
 
 class ListError(Exception):
@@ -78,7 +78,7 @@ class Tree:
     @staticmethod
     def target(test: str) -> str:
         kind, _, rest = test.partition(":")
-        return {"unit": rest.rpartition("/")[2], "sim": "sim_state", "e2e": "uptake"}[kind]
+        return {"unit": rest.rpartition("/")[2], "sim": "sim_state", "scenario": "run_scenarios", "e2e": "uptake"}[kind]
 
     def try_test(self, test: str, env: dict[str, str], case: str = "") -> tuple[int, str]:
         """case: where a program can run it alone, it does; one that waits in vain does so for a short time."""
@@ -86,6 +86,8 @@ class Tree:
         if kind == "unit":
             argv = [str(self.build / "tests/unit" / rest)]
             env = {"UPTAKE_TEST_ONLY": case, "UPTAKE_TEST_WAIT_MS": "4000", **env} if case else env
+        elif kind == "scenario":
+            argv = [str(self.build / "tests/scenarios/run_scenarios"), f"tests/scenarios/{rest}.txt"]
         elif kind == "sim":
             argv = [sys.executable, "tests/sim/run_sim.py", "--binary", str(self.build / "tests/sim/sim_state"), "--seeds", rest]
         else:
@@ -109,6 +111,8 @@ def noticed(test: str, case: str, code: int, said: str) -> bool:
     """Whether the test that failed, or in which the program died or hung, is the one that the fault names."""
     if test.startswith("sim:"):
         return "replay with" in said or "ended early" in said
+    if test.startswith("scenario:"):
+        return re.search(rf"^\[  FAILED  \] {re.escape(case)}", said, re.M) is not None
     if test.startswith("e2e:"):
         return code == -1 or re.search(rf"^(FAIL|ERROR): {case}\b", said, re.M) is not None
     begun = re.findall(r"^\[ RUN      \] (\w+)", said, re.M)

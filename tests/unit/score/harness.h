@@ -22,7 +22,7 @@
 #define ALERTS_MAX 4000
 
 struct kept_alert {
-    char id[33], account[64], rule[24], text[8][200], factor[8][24], counterfactual[200];
+    char id[33], account[64], subject[140], rule[24], text[8][200], factor[8][24], counterfactual[200];
     struct upt_alert a;
 };
 
@@ -43,6 +43,9 @@ struct world {
 /* rules: YAML text over the shipped ones, or NULL. */
 struct world *world_new(const char *rules);
 void world_free(struct world *w);
+/* The same with every rule off but those named in a list such as "SILENCE USAGE_DROP"; rules: more YAML, flow style
+ * below `rules`, or NULL. */
+struct world *world_only(const char *names, const char *rules);
 /* Stores all, and goes on from what was stored in a new state and score. */
 void world_restart(struct world *w);
 /* Clock to a minute of a day (day 0 = DAY0), by a wall tick. */

@@ -12,7 +12,7 @@ static void
 falls_and_recovers(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 110; d++) {
         if (workday(d)) {
             world_use(w, "a", d, "f", d < 61 || d >= 80 ? 20 : 6);
@@ -56,7 +56,7 @@ static void
 silence_does_not_close(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 61; d++) {
         if (workday(d)) {
             world_use(w, "a", d, "f", 20);
@@ -78,7 +78,7 @@ static void
 quiet_days_do_not_count(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 83; d++) {
         world_use(w, "a", d, "f", !workday(d) ? 1 : d < 61 || d > 79 ? 20 : 4);
     }
@@ -97,7 +97,7 @@ static void
 evidence_by_hand(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 100; d++) {
         world_use(w, "a", d, "f", 20);
     }
@@ -120,7 +120,7 @@ static void
 own_period(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int week = 0; week < 30; week++) {
         if (week < 20) {
             world_use(w, "weekly", week * 7 + 1, "f", 12);
@@ -147,7 +147,7 @@ static void
 fade(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 140; d++) {
         int n = d < 60 ? 20 : d < 120 ? 20 - (d - 60) / 4 : 5;
         world_use(w, "a", d, "f", n);

@@ -79,7 +79,8 @@ refusals(void **state)
 {
     (void)state;
     refused("publish:\n  scor: 1\n", ":2: ", "publish.scor: unknown; allowed: score, risk");
-    refused("rules:\n  SILENT: {}\n", ":2: ", "rules.SILENT: unknown; allowed: HEALTH_BAND, SILENCE, USAGE_DROP");
+    refused("rules:\n  SILENT: {}\n",
+            ":2: ", "rules.SILENT: unknown; allowed: CHURN_RISK, HEALTH_BAND, SILENCE, USAGE_DROP");
     refused("rules:\n  SILENCE:\n    levels: {WARNING: 2}\n", ":3: ", "allowed: off, or 0.01 to 1");
     refused("rules:\n  SILENCE:\n    levels: {WARNING: 0.6}\n", ": ", "rising from INFO to CRITICAL");
     refused("rules:\n  SILENCE:\n    enabled: yes\n", ":3: ", "allowed: true, false");
@@ -95,7 +96,7 @@ refusals(void **state)
     refused("rules: {\n", ":2: ", "not valid YAML");
     refused("a: 1\n---\nb: 1\n", ":1: ", "unknown");
     refused("publish: {}\n---\nupdate: {}\n", ":2: ", "one document");
-    refused("hello\n", ":1: ", "allowed: publish, update, rules");
+    refused("hello\n", ":1: ", "allowed: publish, update, notify, health, tiers, rules");
 }
 
 int

@@ -7,7 +7,7 @@ static void
 own_cadence(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 84; d++) {
         if (d < 60) {
             world_use(w, "daily", d, "f", 3);
@@ -51,7 +51,7 @@ weekly_with_jitter(void **state)
 {
     (void)state;
     static const int jitter[] = {0, 1, 0, -1, 0, 1, 1, 0, -1, -1, 0, 1};
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int week = 0; week < 52; week++) {
         world_use(w, "a", week * 7 + 2 + jitter[week % 12], "f", 3);
     }
@@ -63,7 +63,7 @@ static void
 ends_at_the_next_use(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 30; d++) {
         world_use(w, "a", d, "f", 3);
     }
@@ -91,7 +91,8 @@ static void
 cool_down(void **state)
 {
     (void)state;
-    struct world *w = world_new("rules: {SILENCE: {cool_down: 10d, levels: {HIGH: off, CRITICAL: off}}}");
+    struct world *w =
+        world_only("HEALTH_BAND USAGE_DROP SILENCE{cool_down: 10d, levels: {HIGH: off, CRITICAL: off}};", NULL);
     for (int d = 0; d < 30; d++) {
         world_use(w, "a", d, "f", 3);
     }
@@ -119,7 +120,7 @@ static void
 young(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 5; d++) {
         world_use(w, "a", d, "f", 3);
     }
@@ -134,7 +135,7 @@ static void
 deadline_follows(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 40; d++) {
         world_event(w, "a", UPT_KIND_USAGE, "f", 1, (DAY0 + d) * UPT_DAY_MS + 8 * UPT_HOUR_MS);
         world_event(w, "a", UPT_KIND_USAGE, "f", 1, (DAY0 + d) * UPT_DAY_MS + 20 * UPT_HOUR_MS + 30);
@@ -153,7 +154,7 @@ static void
 churned(void **state)
 {
     (void)state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_only("HEALTH_BAND SILENCE USAGE_DROP", NULL);
     for (int d = 0; d < 30; d++) {
         world_use(w, "a", d, "f", 3);
         world_use(w, "b", d, "f", 3);

@@ -325,8 +325,9 @@ encode(void *ctx, const void *ext, struct upt_buf *out)
 }
 
 static bool
-decode(void *ctx, void *ext, struct upt_str in)
+decode(void *ctx, struct upt_state *st, void *ext, struct upt_str in)
 {
+    (void)st;
     (void)ctx;
     struct upt_cur cur = upt_cur_of(in);
     *(uint64_t *)ext = upt_cur_varint(&cur);

@@ -1,0 +1,384 @@
+/* Signals that are published beside the score: components of account-health with weight 0 and no sub-score. What is not
+ * known is left out, not 0. Names, units and definitions: README.md, "Signals".
+ *
+ * Worked out only when a health record is written. They decide nothing, so they are rounded to 1e-6 and that is all.
+ * Pure: reads the state. The lane's thread. */
+#include <math.h>
+
+#include "decide.h"
+#include "uptake/time.h"
+#include "uptake/units.h"
+
+#define NONE ((double)NAN)
+#define WEEKS_BACK 13
+#define TREND_WEEKS 4
+
+/* What the readings share. */
+struct reading {
+    const struct upt_decision *d;
+    const struct upt_facts *f;
+    const struct upt_relation *r; /* or NULL */
+    const struct upt_habits *h;   /* or NULL */
+    struct upt_account_people people;
+};
+
+static double
+days_from(const struct reading *x, int32_t day)
+{
+    return day == UPT_NO_DAY ? NONE : (double)(day - x->f->start);
+}
+
+static double
+onboarding_completion(const struct reading *x)
+{
+    return x->f->steps_n == 0 ? NONE : (double)x->f->steps_done / x->f->steps_n;
+}
+
+static double
+onboarding_days(const struct reading *x)
+{
+    return x->r == NULL ? NONE : days_from(x, x->r->onboarded_day);
+}
+
+static double
+onboarding_in_time(const struct reading *x)
+{
+    double late = x->d->score->rules->rule[UPT_RULE_ONBOARDING_LATE].p[UPT_P_LATE] * x->f->patience;
+    double days = onboarding_days(x);
+    return isnan(days) ? NONE : days <= late ? 1 : 0;
+}
+
+static double
+first_key_days(const struct reading *x)
+{
+    return x->d->ext->has_key ? days_from(x, x->d->ext->first_day) : NONE;
+}
+
+static double
+basic_value_days(const struct reading *x)
+{
+    return x->r == NULL ? NONE : days_from(x, x->r->value_day);
+}
+
+static double
+exceeded_value_days(const struct reading *x)
+{
+    return x->r == NULL ? NONE : days_from(x, x->r->exceeded_day);
+}
+
+/* Middle of the days from the first event to the first use of each feature; the lower one of two. */
+static double
+feature_days(const struct reading *x)
+{
+    if (x->h == NULL || x->h->feature_n == 0) {
+        return NONE;
+    }
+    for (int v = 0;; v++) {
+        int upto = 0;
+        for (int i = 0; i < x->h->feature_n; i++) {
+            upto += x->h->feature[i].first_after <= v ? 1 : 0;
+        }
+        if (upto * 2 >= x->h->feature_n || v >= UINT16_MAX) {
+            return v;
+        }
+    }
+}
+
+static double
+cadence_days(const struct reading *x)
+{
+    return x->d->eval->has_key ? upt_cadence_days[x->d->eval->act.cadence] : NONE;
+}
+
+static double
+usual_gap(const struct reading *x)
+{
+    return x->d->eval->has_key ? exp(x->d->eval->act.gap_mean) : NONE;
+}
+
+static double
+gap_spread(const struct reading *x)
+{
+    return x->d->eval->has_key ? x->d->eval->act.gap_sd : NONE;
+}
+
+/* exp of the entropy of the features' shares in the days of use of the last 30 days. */
+static double
+effective_features(const struct reading *x)
+{
+    double sum = 0;
+    double logs = 0;
+    for (size_t i = 0; i < x->d->eval->features_n; i++) {
+        struct upt_str name;
+        uint32_t days = 0;
+        upt_account_feature(x->d->st, x->d->acct, i, &name, &days);
+        double n = __builtin_popcount(days);
+        sum += n;
+        logs += n > 0 ? n * log(n) : 0;
+    }
+    return sum > 0 ? exp(log(sum) - logs / sum) : NONE;
+}
+
+static double
+adopted_users(const struct reading *x)
+{
+    return x->f->users.total > 0 ? (double)x->f->users.adopted : NONE;
+}
+
+static double
+adoption_rate_28d(const struct reading *x)
+{
+    uint64_t active = x->people.high + x->people.medium + x->people.low;
+    return active > 0 ? fmin(1, (double)x->f->users.adopted / (double)active) : NONE;
+}
+
+static double
+of_users(const struct reading *x, uint64_t n)
+{
+    return x->f->users.total > 0 ? (double)n : NONE;
+}
+
+static double
+users_high(const struct reading *x)
+{
+    return of_users(x, x->people.high);
+}
+
+static double
+users_medium(const struct reading *x)
+{
+    return of_users(x, x->people.medium);
+}
+
+static double
+users_low(const struct reading *x)
+{
+    return of_users(x, x->people.low);
+}
+
+static double
+training_share(const struct reading *x)
+{
+    bool known = x->people.trained > 0 || upt_account_trait(x->d->acct, UPT_STR("training")).p != NULL;
+    return known && x->f->users.total > 0 ? (double)x->people.trained / (double)x->f->users.total : NONE;
+}
+
+static double
+user_change_90d(const struct reading *x)
+{
+    uint16_t then = x->h == NULL ? UINT16_MAX : x->h->users[WEEKS_BACK];
+    return then == UINT16_MAX || then == 0 ? NONE : (double)x->f->users.d30 / then - 1;
+}
+
+static double
+seat_change_90d(const struct reading *x)
+{
+    uint16_t then = x->h == NULL || x->h->seats_e4 == NULL ? UINT16_MAX : x->h->seats_e4[WEEKS_BACK];
+    return then == UINT16_MAX || isnan(x->f->utilisation) ? NONE : x->f->utilisation - then / 1e4;
+}
+
+static double
+champion_days(const struct reading *x)
+{
+    return x->h == NULL || x->h->champion_day == UPT_NO_DAY ? NONE : (double)x->h->champion_days;
+}
+
+static double
+champion_silent(const struct reading *x)
+{
+    bool removed = false;
+    return x->h == NULL || x->h->champion_day == UPT_NO_DAY ? NONE : upt_champion_silence(x->d, &removed);
+}
+
+static double
+tickets(const struct reading *x)
+{
+    return x->r == NULL || x->r->ticket_day == UPT_NO_DAY ? NONE : upt_relation_tickets(x->r, x->f->today);
+}
+
+static double
+tickets_per_user(const struct reading *x)
+{
+    return tickets(x) / fmax(1, (double)x->f->users.d30);
+}
+
+static double
+tickets_open(const struct reading *x)
+{
+    return x->r == NULL || x->r->ticket_day == UPT_NO_DAY ? NONE : (double)x->r->tickets_open;
+}
+
+static double
+close_days(const struct reading *x)
+{
+    return x->r == NULL || x->r->closed_answers == 0 ? NONE : (double)x->r->close_days;
+}
+
+static double
+nps(const struct reading *x)
+{
+    double n = 0;
+    return x->r == NULL ? NONE : upt_relation_nps(x->r, x->f->today, &n);
+}
+
+static double
+nps_answers(const struct reading *x)
+{
+    return x->r == NULL || x->r->nps_answers == 0 ? NONE : (double)x->r->nps_answers;
+}
+
+static double
+csat(const struct reading *x)
+{
+    double n = 0;
+    return x->r == NULL ? NONE : upt_relation_csat(x->r, x->f->today, &n);
+}
+
+static double
+csat_answers(const struct reading *x)
+{
+    return x->r == NULL || x->r->csat_answers == 0 ? NONE : (double)x->r->csat_answers;
+}
+
+static double
+contact_days(const struct reading *x)
+{
+    return x->r == NULL || x->r->contact_day == UPT_NO_DAY ? NONE : (double)(x->f->today - x->r->contact_day);
+}
+
+static double
+goals_reached(const struct reading *x)
+{
+    return x->r == NULL || x->r->goals_n == 0 ? NONE : (double)x->r->goals_n;
+}
+
+static double
+renewal_days(const struct reading *x)
+{
+    return x->f->has_renewal ? (double)x->f->to_renewal : NONE;
+}
+
+static double
+adoption_percentile(const struct reading *x)
+{
+    return upt_adoption_percentile(x->d);
+}
+
+/* Least squares over the logs of the last four whole weeks: whole weeks need no weekday profile. */
+static double
+usage_trend(const struct reading *x)
+{
+    double sxy = 0;
+    double any = 0;
+    if (x->f->today - 7 * TREND_WEEKS < x->d->ext->first_day || !x->d->ext->has_key) {
+        return NONE;
+    }
+    for (int w = 0; w < TREND_WEEKS; w++) {
+        uint64_t events = 0;
+        for (int i = 1; i <= 7; i++) {
+            events += upt_account_day(x->d->acct, x->f->today - 7 * w - i).events;
+        }
+        any += (double)events;
+        sxy += (1.5 - w) * log1p((double)events);
+    }
+    return any > 0 ? expm1(sxy / 5) : NONE; /* Σ(x − mean)² = 5 */
+}
+
+static double
+release_waiting(const struct reading *x)
+{
+    for (int i = 0; x->r != NULL && i < x->r->releases_n; i++) {
+        if (!upt_release_used(x->d, x->f, &x->r->releases[i])) {
+            return (double)(x->f->today - x->r->releases[i].day);
+        }
+    }
+    return NONE;
+}
+
+static double
+consumption_share(const struct reading *x)
+{
+    struct upt_str v = upt_account_trait(x->d->acct, UPT_STR("entitlement"));
+    double entitled = upt_number_of(v);
+    double units = 0;
+    for (int i = 0; i < 30 && entitled > 0; i++) {
+        units += (double)upt_account_day(x->d->acct, x->f->today - i).micro_units / UPT_MICRO;
+    }
+    return entitled > 0 ? units / entitled : NONE;
+}
+
+static double
+contract_value(const struct reading *x)
+{
+    return x->f->value;
+}
+
+static const struct {
+    const char *name, *unit;
+    double (*read)(const struct reading *x);
+} signals[] = {
+    {"onboarding_completion", "steps done / steps", onboarding_completion},
+    {"onboarding_days", "days from the start", onboarding_days},
+    {"onboarding_in_time", "1 or 0", onboarding_in_time},
+    {"time_to_first_key_action", "days from the start", first_key_days},
+    {"time_to_basic_value", "days from the start", basic_value_days},
+    {"time_to_exceeded_value", "days from the start", exceeded_value_days},
+    {"time_to_features", "days, middle of the features", feature_days},
+    {"cadence", "days of a period", cadence_days},
+    {"natural_gap", "days", usual_gap},
+    {"natural_gap_spread", "standard deviation of the log", gap_spread},
+    {"effective_features", "features", effective_features},
+    {"adopted_users", "users", adopted_users},
+    {"adoption_rate_28d", "adopted users / users active in 28 days", adoption_rate_28d},
+    {"users_high", "users", users_high},
+    {"users_medium", "users", users_medium},
+    {"users_low", "users", users_low},
+    {"training_share", "users trained / users", training_share},
+    {"users_change_90d", "share", user_change_90d},
+    {"seat_utilisation_change_90d", "points of the share", seat_change_90d},
+    {"champion_days", "days of 28", champion_days},
+    {"champion_silent", "days", champion_silent},
+    {"tickets", "tickets in 4 to 5 weeks", tickets},
+    {"tickets_per_user", "tickets / users in 30 days", tickets_per_user},
+    {"tickets_open", "tickets", tickets_open},
+    {"time_to_close", "days", close_days},
+    {"nps", "-100 to 100", nps},
+    {"nps_answers", "answers", nps_answers},
+    {"csat", "mean", csat},
+    {"csat_answers", "answers", csat_answers},
+    {"days_since_contact", "days", contact_days},
+    {"goals_reached", "goals", goals_reached},
+    {"days_to_renewal", "days", renewal_days},
+    {"adoption_percentile", "share of the accounts that stayed", adoption_percentile},
+    {"usage_trend", "share a week", usage_trend},
+    {"release_waiting", "days", release_waiting},
+    {"consumption_share", "units in 30 days / entitlement", consumption_share},
+    {"contract_value", "as given", contract_value},
+};
+#define SIGNALS_N (sizeof(signals) / sizeof(signals[0]))
+_Static_assert(UPT_PARTS + SIGNALS_N <= UPT_COMPONENTS_MAX, "all are published");
+
+void
+upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *inout)
+{
+    struct reading x = {.d = d,
+                        .f = facts,
+                        .r = d->ext->signals.relation,
+                        .h = d->ext->signals.habits,
+                        .people = upt_account_people(d->st, d->acct)};
+    for (size_t i = 0; i < SIGNALS_N; i++) {
+        double v = signals[i].read(&x);
+        if (isnan(v)) {
+            continue;
+        }
+        inout->components[inout->components_n++] = (struct upt_component){
+            .name = upt_str_of(signals[i].name),
+            .unit = upt_str_of(signals[i].unit),
+            .value = upt_round6(v),
+            .own_baseline = NONE,
+            .peer_percentile = NONE,
+            .sub_score = NONE,
+            .status = UPT_FRESH,
+        };
+    }
+}

@@ -1,0 +1,142 @@
+/* Rules about features: one that was a habit and is used no more, none new for long, a release that nobody tries.
+ *
+ * The state knows on which of the last 30 days an account used each feature; habits count the weeks in which it was
+ * used more than once (on two days or more). Subjects are features: at most four alerts of a rule at a time. The lane's
+ * thread. */
+#include <math.h>
+#include <stdio.h>
+
+#include "decide.h"
+#include "uptake/time.h"
+#include "uptake/units.h"
+
+#define SILENT_LONG 7 /* days: SILENCE speaks for the account as a whole */
+#define WEEK 0x7Fu
+
+static bool
+account_lives(const struct upt_decision *d)
+{
+    return d->facts->silent >= 0 && d->facts->silent < SILENT_LONG;
+}
+
+/* Whole days without use before today; 29: none in the days that the state knows. */
+static int
+unused_days(uint32_t before)
+{
+    return before == 0 ? 29 : __builtin_ctz(before);
+}
+
+static void
+judge_feature(struct upt_decision *d, size_t i)
+{
+    struct upt_habit_feature *f = &d->ext->signals.habits->feature[i];
+    const double *p = d->score->rules->rule[UPT_RULE_FEATURE_ABANDONED].p;
+    uint32_t id = upt_account_feature_id(d->acct, i);
+    struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_FEATURE_ABANDONED, id);
+    if (open == NULL && f->held < p[UPT_P_ABANDONED_HELD]) {
+        return;
+    }
+    struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
+    struct upt_str name;
+    uint32_t days = 0;
+    upt_account_feature(d->st, d->acct, i, &name, &days);
+    uint32_t before = days >> 1;
+    int unused = unused_days(before);
+    double limit = fmin(28, fmax(p[UPT_P_ABANDONED_DAYS], ceil(upt_gap_p99(&d->eval->act))));
+    if (open != NULL) {
+        v.kind = (before & WEEK) != 0 && (before >> 7 & WEEK) != 0 ? UPT_V_OFF : UPT_V_HOLD;
+    } else if (account_lives(d)) {
+        v.kind = unused >= limit ? UPT_V_ON : UPT_V_OFF;
+    }
+    v.severity = UPT_WARNING;
+    v.since_ms = d->now - unused * UPT_DAY_MS;
+    v.finding.observed = unused;
+    v.finding.expected = limit;
+    v.finding.unit = UPT_STR("days unused");
+    v.finding.window_ms = unused * UPT_DAY_MS;
+    if (upt_verdict_speaks(d, UPT_RULE_FEATURE_ABANDONED, id, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                       "It was used more than once a week for %d weeks; use in two weeks in a row closes it.",
+                       (int)f->held + 3);
+    }
+    upt_verdict_apply(d, UPT_RULE_FEATURE_ABANDONED, id, &v);
+}
+
+void
+upt_rule_abandoned(struct upt_decision *d)
+{
+    for (size_t i = 0; d->eval->has_key && i < d->ext->signals.habits->feature_n; i++) {
+        judge_feature(d, i);
+    }
+}
+
+/* No new feature for long, and less breadth than its peers'. */
+void
+upt_rule_stall(struct upt_decision *d)
+{
+    const double *p = d->score->rules->rule[UPT_RULE_BREADTH_STALL].p;
+    const struct upt_habits *h = d->ext->signals.habits;
+    struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
+    if (d->eval->has_key && d->eval->features_n > 0 && h->feature_day != UPT_NO_DAY && account_lives(d)) {
+        double share = upt_round6(upt_percentile(d->score->model, UPT_C_BREADTH, d->eval->breadth));
+        int64_t since = d->facts->today - h->feature_day;
+        bool stalled = share < p[UPT_P_STALL_BELOW] && (double)since >= p[UPT_P_STALL_DAYS];
+        v.kind = stalled ? UPT_V_ON : UPT_V_OFF;
+        v.since_ms = d->now - since * UPT_DAY_MS;
+        v.finding.observed = (double)d->eval->features_n;
+        v.finding.expected = p[UPT_P_STALL_BELOW];
+        v.finding.unit = UPT_STR("features ever used");
+        v.finding.window_ms = since * UPT_DAY_MS;
+        if (upt_verdict_speaks(d, UPT_RULE_BREADTH_STALL, 0, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "One feature that it has not used yet closes it; it is broader than %.0f%% of its peers.",
+                           share * 100);
+        }
+    }
+    upt_verdict_apply(d, UPT_RULE_BREADTH_STALL, 0, &v);
+}
+
+/* Whether the account used the feature of that name since the day; features beyond what the state keeps: no. */
+bool
+upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release)
+{
+    for (size_t i = 0; i < d->eval->features_n; i++) {
+        struct upt_str name;
+        uint32_t days = 0;
+        upt_account_feature(d->st, d->acct, i, &name, &days);
+        if (upt_str_eq(name, (struct upt_str){.p = release->name, .len = release->len})) {
+            int64_t ago = facts->today - release->day;
+            return (ago >= 30 ? days : days & ((UINT32_C(1) << (ago < 0 ? 0 : ago + 1)) - 1)) != 0;
+        }
+    }
+    return false;
+}
+
+void
+upt_rule_release(struct upt_decision *d)
+{
+    const struct upt_relation *r = d->ext->signals.relation;
+    const double *p = d->score->rules->rule[UPT_RULE_RELEASE_UNUSED].p;
+    for (int i = 0; r != NULL && i < r->releases_n; i++) {
+        const struct upt_release *release = &r->releases[i];
+        struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
+        int64_t since = d->facts->today - release->day;
+        bool open = upt_alert_is_open(d->ext, UPT_RULE_RELEASE_UNUSED, release->name_hash) != NULL;
+        bool used = upt_release_used(d, d->facts, release);
+        if (used) {
+            v.kind = UPT_V_OFF;
+        } else if (open || (account_lives(d) && since < (int64_t)p[UPT_P_RELEASE_DAYS] + 7)) {
+            v.kind = (double)since >= p[UPT_P_RELEASE_DAYS] ? UPT_V_ON : UPT_V_OFF;
+        }
+        v.since_ms = release->day * UPT_DAY_MS;
+        v.finding.observed = (double)since;
+        v.finding.expected = p[UPT_P_RELEASE_DAYS];
+        v.finding.unit = UPT_STR("days since the release");
+        v.finding.window_ms = since * UPT_DAY_MS;
+        if (upt_verdict_speaks(d, UPT_RULE_RELEASE_UNUSED, release->name_hash, &v)) {
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "One use of the released feature closes it.");
+        }
+        upt_verdict_apply(d, UPT_RULE_RELEASE_UNUSED, release->name_hash, &v);
+    }
+}

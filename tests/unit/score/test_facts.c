@@ -1,0 +1,146 @@
+/* What rules share: patience by class, the watch after onboarding, the cap on notifications, times to close, goals. */
+#include "harness.h"
+
+static int64_t
+at(int day)
+{
+    return (DAY0 + day) * UPT_DAY_MS + 12 * UPT_HOUR_MS;
+}
+
+/* The day on which a rule first opens for an account; −1: never. */
+static int
+opened(const struct world *w, const char *account, const char *rule)
+{
+    for (int i = 0; i < w->alerts_n; i++) {
+        const struct kept_alert *alert = &w->alert[i];
+        if (alert->a.action == UPT_OPEN && strcmp(alert->account, account) == 0 && strcmp(alert->rule, rule) == 0) {
+            return (int)world_day(alert->a.changed_at);
+        }
+    }
+    return -1;
+}
+
+static void
+patience(void **state)
+{
+    (void)state;
+    static const char *const classes[] = {"LONG", "long", "SHORT", "IMMEDIATE", "MIDDLE"};
+    static const int late[] = {90, 90, 23, 12, 45}; /* 45 days times 2, ½, ¼, 1: whole days that reach it */
+    for (int i = 0; i < 5; i++) {
+        struct world *w = world_new(NULL);
+        world_profile(w, "a", 0, "goals", "hours");
+        world_profile(w, "a", 0, "ttv_class", classes[i]);
+        world_to(w, 120, 0, 59);
+        assert_int_equal(opened(w, "a", "TTV_LATE"), late[i]);
+        world_free(w);
+    }
+}
+
+/* For 90 days after onboarding half as many evaluations suffice. */
+static void
+watched(void **state)
+{
+    (void)state;
+    struct world *w = world_only("BREADTH_STALL", NULL);
+    for (int d = 0; d < 90; d++) {
+        world_use(w, "watched", d, "f", 1);
+        world_use(w, "plain", d, "f", 1);
+        if (d == 10) {
+            world_profile(w, "watched", 10, "onboarding_steps", "x");
+            world_event(w, "watched", UPT_KIND_ONBOARDING_STEP, "x", 1, at(10));
+        }
+        world_to(w, d + 1, 0, 59);
+    }
+    assert_int_equal(opened(w, "plain", "BREADTH_STALL"), 66);   /* 60 days, 7 evaluations */
+    assert_int_equal(opened(w, "watched", "BREADTH_STALL"), 63); /* 60 days, 4 evaluations */
+    world_free(w);
+}
+
+/* Two warnings and three pieces of news have reason to open on days 30 and 31: the warnings do; news, of which two may
+ * be among the three of a week, when there is room. A CRITICAL one would not wait. */
+static void
+cap(void **state)
+{
+    (void)state;
+    struct world *w = world_only("ONBOARDING_LATE CONTACT_GAP RELEASE_UNUSED{days: 28};TTV_LATE{late_days: 30};", NULL);
+    world_profile(w, "a", 0, "onboarding_steps", "x,y");
+    world_profile(w, "a", 0, "goals", "hours");
+    world_profile(w, "a", 0, "tier", "gold");
+    world_event(w, "a", UPT_KIND_CONTACT, NULL, 1, at(0));
+    world_event(w, "a", UPT_KIND_RELEASE, "boards", 1, at(3));
+    world_event(w, "a", UPT_KIND_RELEASE, "charts", 1, at(3));
+    for (int d = 0; d < 60; d++) {
+        world_use(w, "a", d, "f", 1);
+        world_to(w, d + 1, 0, 59);
+    }
+    int64_t when[20];
+    int n = 0;
+    for (int i = 0; i < w->alerts_n; i++) {
+        if (w->alert[i].a.action == UPT_OPEN && n < 20) {
+            when[n++] = w->alert[i].a.changed_at;
+        }
+    }
+    static const int days[] = {30, 30, 37, 37}; /* the second release is old news when there is room */
+    assert_int_equal(n, 4);
+    for (int i = 0; i < n; i++) {
+        assert_int_equal(world_day(when[i]), days[i]);
+    }
+    for (int i = 3; i < n; i++) {
+        assert_true(when[i] - when[i - 3] >= 7 * UPT_DAY_MS);
+    }
+    struct upt_decision d = {.score = w->score, .ext = world_ext(w, "a"), .now = when[1]};
+    memcpy(d.ext->signals.slots.notified, (const uint32_t[]){7, 6, 5}, 3 * sizeof(uint32_t));
+    d.now = 8 * UPT_MINUTE_MS;
+    assert_true(upt_alert_capped(&d, UPT_HIGH));
+    assert_false(upt_alert_capped(&d, UPT_CRITICAL));
+    world_free(w);
+}
+
+static void
+close_time(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct upt_event ev = {.event_id = UPT_STR(""),
+                           .account_id = UPT_STR("a"),
+                           .occurred_at = at(1),
+                           .duration_ms = 10 * UPT_DAY_MS,
+                           .has_duration = true,
+                           .quantity = 1,
+                           .kind = UPT_KIND_TICKET_CLOSED};
+    world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(0));
+    upt_state_begin(w->st, w->offset++, at(1));
+    assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+    const struct upt_relation *r = world_ext(w, "a")->signals.relation;
+    assert_true(fabs((double)r->close_days - 10) < 1e-6);
+    ev.duration_ms = 0;
+    upt_state_begin(w->st, w->offset++, at(2));
+    assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+    assert_true(fabs((double)r->close_days - 8) < 1e-6); /* the newest weighs a fifth */
+    assert_int_equal(r->tickets_open, 0);
+    world_free(w);
+}
+
+/* Goals of the profile's list count, once each; others do not. */
+static void
+goals(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_profile(w, "a", 0, "goals", "hours saved, cost cut,reports");
+    world_event(w, "a", UPT_KIND_VALUE, "cost cut", 1, at(0));
+    world_event(w, "a", UPT_KIND_VALUE, "cost cut", 1, at(1));
+    world_event(w, "a", UPT_KIND_VALUE, "something else", 1, at(1));
+    assert_true(fabs(world_eval(w, "a").value[UPT_PART_OUTCOMES] - 1.0 / 3) < 1e-6);
+    world_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(patience),   cmocka_unit_test(watched), cmocka_unit_test(cap),
+        cmocka_unit_test(close_time), cmocka_unit_test(goals),
+    };
+    return cmocka_run_group_tests_name("score_facts", tests, NULL, NULL);
+}

@@ -1,0 +1,175 @@
+/* The parts of the score beside use: missing is not zero, weights by phase and segment, words cannot cancel behaviour.
+ * The harness checks for every evaluation that points add up to the score. */
+#include "harness.h"
+
+static int64_t
+at(int day)
+{
+    return (DAY0 + day) * UPT_DAY_MS + 12 * UPT_HOUR_MS;
+}
+
+static void
+user_use(struct world *w, int day, const char *user, const char *feature)
+{
+    struct upt_event ev = {.event_id = UPT_STR(""),
+                           .account_id = UPT_STR("a"),
+                           .user_id = upt_str_of(user),
+                           .feature = upt_str_of(feature),
+                           .occurred_at = at(day),
+                           .quantity = 1,
+                           .kind = UPT_KIND_USAGE};
+    upt_state_begin(w->st, w->offset++, at(day));
+    assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+}
+
+/* Only use is known: the model's score, to the last millionth, in every phase. */
+static void
+use_alone(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 60; d++) {
+        world_use(w, "a", d, d % 2 == 0 ? "f" : "g", 3);
+        world_to(w, d + 1, 0, 59);
+        struct upt_account *acct = world_account(w, "a");
+        struct upt_eval eval = world_eval(w, "a");
+        struct upt_eval alone;
+        upt_evaluate(w->model, w->st, acct, upt_account_ext(acct), &alone);
+        assert_true(eval.score_micro == alone.score_micro && eval.mean_micro == alone.mean_micro);
+        assert_memory_equal(eval.weight_milli, alone.weight_milli, sizeof(eval.weight_milli));
+        for (int i = UPT_C_COUNT; i < UPT_PARTS; i++) {
+            assert_true(isnan(eval.value[i]) && eval.weight_milli[i] == 0);
+        }
+    }
+    world_free(w);
+}
+
+/* No ticket, no survey, no training is missing, not perfect and not zero; each comes with its first datum. */
+static void
+missing_is_missing(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 40; d++) {
+        user_use(w, d, "ann", "f");
+        user_use(w, d, "bob", d % 2 == 0 ? "f" : "g");
+    }
+    world_to(w, 40, 0, 59);
+    struct upt_eval eval = world_eval(w, "a");
+    assert_true(!isnan(eval.value[UPT_PART_PEOPLE]));
+    for (int i = UPT_PART_ONBOARDING; i < UPT_PARTS; i++) {
+        assert_true(isnan(eval.value[i]) && eval.weight_milli[i] == 0);
+    }
+    int32_t support = eval.weight_milli[UPT_PART_SUPPORT];
+    int64_t before = eval.score_micro;
+    for (int i = 0; i < 6; i++) {
+        world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(40));
+    }
+    eval = world_eval(w, "a");
+    assert_true(eval.weight_milli[UPT_PART_SUPPORT] > support && eval.sub_e5[UPT_PART_SUPPORT] < 20000);
+    assert_true(eval.score_micro < before);
+    world_to(w, 150, 0, 59);
+    assert_int_equal(world_eval(w, "a").weight_milli[UPT_PART_SUPPORT], 0); /* stale: missing again */
+    world_free(w);
+}
+
+/* However good the answers: five points at most over what the rest says. */
+static void
+words_lift_little(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 60; d += 5) {
+        world_use(w, "a", d, "f", 1);
+    }
+    world_to(w, 62, 0, 59);
+    struct upt_eval before = world_eval(w, "a");
+    for (int i = 0; i < 200; i++) {
+        world_event(w, "a", UPT_KIND_SURVEY, "nps", 10, at(62));
+    }
+    struct upt_eval after = world_eval(w, "a");
+    assert_true(after.weight_milli[UPT_PART_SENTIMENT] > 0);
+    assert_true(after.score_micro > before.score_micro && after.score_micro <= before.score_micro + 5000000);
+    world_free(w);
+}
+
+/* The most there is of good words, weighed as heavily as the rules allow: still five points. */
+static void
+words_lift_little_at_any_weight(void **state)
+{
+    (void)state;
+    struct world *w =
+        world_new("health: {all: {USAGE: {usage: 400, people: 0, support: 0, sentiment: 600, education: 0, "
+                  "outcomes: 0}, ADOPTION: {usage: 400, people: 0, onboarding: 0, support: 0, sentiment: "
+                  "600, education: 0, outcomes: 0}, ONBOARDING: {usage: 400, people: 0, onboarding: 0, "
+                  "support: 0, sentiment: 600, education: 0, outcomes: 0}}}");
+    for (int d = 0; d < 60; d += 5) {
+        world_use(w, "a", d, "f", 1);
+    }
+    world_to(w, 62, 0, 59);
+    struct upt_eval before = world_eval(w, "a");
+    for (int i = 0; i < 200; i++) {
+        world_event(w, "a", UPT_KIND_SURVEY, "nps", 10, at(62));
+    }
+    struct upt_eval after = world_eval(w, "a");
+    assert_true(after.score_micro > before.score_micro + 4900000 && after.score_micro <= before.score_micro + 5000000);
+    world_free(w);
+}
+
+/* Fewer people than 90 days ago lowers the part; more of them does not raise it. */
+static void
+fewer_people(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 150; d++) {
+        for (int u = 0; u < (d < 100 ? 8 : 2); u++) {
+            user_use(w, d, names[u], "f");
+        }
+    }
+    world_to(w, 99, 0, 59);
+    world_to(w, 150, 0, 59);
+    struct upt_eval eval = world_eval(w, "a");
+    double share = eval.value[UPT_PART_PEOPLE]; /* (2 / 2 + 2 / 8) / 2 */
+    assert_true(fabs(share - 0.625) < 1e-6);
+    assert_int_equal(eval.sub_e5[UPT_PART_PEOPLE], 15625); /* × 2 / 8 */
+    world_free(w);
+}
+
+static void
+by_phase_and_segment(void **state)
+{
+    (void)state;
+    struct world *w = world_new("health: {set_1: {segments: \"smb, startup\", ONBOARDING: {usage: 900, people: 0, "
+                                "onboarding: 100, support: 0, sentiment: 0}}}");
+    world_profile(w, "a", 0, "onboarding_steps", "x,y,z,w");
+    world_event(w, "a", UPT_KIND_ONBOARDING_STEP, "x", 1, at(0));
+    for (int d = 0; d < 10; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
+    world_to(w, 10, 0, 59);
+    struct upt_eval eval = world_eval(w, "a");
+    assert_int_equal(eval.phase, UPT_PHASE_ONBOARDING);
+    assert_int_equal(eval.weight_milli[UPT_PART_ONBOARDING], 533); /* 400 of 350 + 400 */
+    assert_true(fabs(eval.value[UPT_PART_ONBOARDING] - 0.25) < 1e-6);
+    /* 1 of 4 done, 10 of 45 days gone: .25 + .75 · 35 / 45 */
+    assert_int_equal(eval.sub_e5[UPT_PART_ONBOARDING], 83333);
+    world_profile(w, "a", 10, "segment", "Startup");
+    assert_int_equal(world_eval(w, "a").weight_milli[UPT_PART_ONBOARDING], 100);
+    world_profile(w, "a", 10, "onboarding_steps", "x");
+    eval = world_eval(w, "a");
+    assert_true(eval.phase != UPT_PHASE_ONBOARDING && eval.weight_milli[UPT_PART_ONBOARDING] < 100);
+    world_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(use_alone),         cmocka_unit_test(missing_is_missing),
+        cmocka_unit_test(words_lift_little), cmocka_unit_test(words_lift_little_at_any_weight),
+        cmocka_unit_test(fewer_people),      cmocka_unit_test(by_phase_and_segment),
+    };
+    return cmocka_run_group_tests_name("score_parts", tests, NULL, NULL);
+}

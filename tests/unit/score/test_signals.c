@@ -1,0 +1,230 @@
+/* Signals by hand: what an event leaves behind, what is published of it, and that what is not known is left out. */
+#include "harness.h"
+
+static int64_t
+at(int day)
+{
+    return (DAY0 + day) * UPT_DAY_MS + 12 * UPT_HOUR_MS;
+}
+
+static void
+event(struct world *w, int day, upt_kind kind, const char *feature, const char *user, double quantity)
+{
+    struct upt_event ev = {.event_id = UPT_STR(""),
+                           .account_id = UPT_STR("a"),
+                           .user_id = upt_str_of(user),
+                           .feature = upt_str_of(feature),
+                           .occurred_at = at(day),
+                           .quantity = quantity,
+                           .kind = kind};
+    int64_t clock = upt_state_clock(w->st);
+    upt_state_begin(w->st, w->offset++, clock != UPT_NO_CLOCK && clock > at(day) ? clock : at(day));
+    assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+}
+
+/* The value of a component as explained now; NaN: it is not there. */
+static double
+value(struct world *w, const char *name)
+{
+    struct upt_health health;
+    upt_score_explain(w->score, w->st, world_account(w, "a"), &health);
+    for (int i = UPT_PARTS; i < health.components_n; i++) {
+        if (upt_str_eq(health.components[i].name, upt_str_of(name))) {
+            return health.components[i].value;
+        }
+    }
+    return (double)NAN;
+}
+
+#define IS(name, expected) assert_true(fabs(value(w, name) - (expected)) < 2e-6)
+#define ABSENT(name) assert_true(isnan(value(w, name)))
+
+static void
+beginnings(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_profile(w, "a", 0, "contract_start", "2025-01-03"); /* day 2 */
+    world_profile(w, "a", 0, "onboarding_steps", "x,y");
+    ABSENT("time_to_first_key_action");
+    IS("onboarding_completion", 0);
+    ABSENT("onboarding_days");
+    event(w, 3, UPT_KIND_ONBOARDING_STEP, "x", "ann", 1);
+    event(w, 6, UPT_KIND_USAGE, "f", "ann", 1);
+    event(w, 9, UPT_KIND_ONBOARDING_STEP, "y", "ann", 1);
+    world_to(w, 10, 0, 59);
+    IS("onboarding_completion", 1);
+    IS("onboarding_days", 7);
+    IS("onboarding_in_time", 1);
+    IS("time_to_first_key_action", 4);
+    ABSENT("time_to_basic_value");
+    event(w, 1, UPT_KIND_VALUE, "hours", "ann", 1); /* late, and before the contract: trials */
+    IS("time_to_basic_value", -1);
+    ABSENT("time_to_exceeded_value");
+    IS("goals_reached", 1);
+    event(w, 10, UPT_KIND_USAGE, "g", "ann", 1);
+    event(w, 14, UPT_KIND_USAGE, "h", "ann", 1);
+    world_to(w, 15, 0, 59);
+    IS("time_to_features", 10); /* 6, 10 and 14 days after the first event */
+    world_free(w);
+}
+
+static void
+people(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_use(w, "a", 0, "f", 1);
+    ABSENT("adopted_users");
+    ABSENT("users_high");
+    ABSENT("champion_days");
+    for (int d = 1; d <= 28; d++) {
+        event(w, d, UPT_KIND_USAGE, "f", "ann", 1);
+        if (d % 4 == 0) {
+            event(w, d, UPT_KIND_USAGE, "g", "bob", 1);
+        }
+    }
+    event(w, 28, UPT_KIND_USAGE, "f", "cid", 1);
+    event(w, 28, UPT_KIND_LOGIN, NULL, "dan", 1);
+    IS("users_high", 1);
+    IS("users_medium", 1);
+    IS("users_low", 1);
+    IS("adopted_users", 2);
+    IS("adoption_rate_28d", 2.0 / 3); /* of the active; adoption_rate of the row is of all four */
+    ABSENT("training_share");
+    event(w, 28, UPT_KIND_TRAINING, "basics", "dan", 1);
+    event(w, 28, UPT_KIND_TRAINING, "advanced", "dan", 1);
+    IS("training_share", 0.25);
+    /* 29 days of f in the window of 30, 7 of g */
+    double p = 29.0 / 36;
+    IS("effective_features", exp(-p * log(p) - (1 - p) * log(1 - p)));
+    world_to(w, 30, 0, 59);
+    IS("champion_days", 27); /* as chosen on its last weekly day */
+    world_restart(w);
+    IS("training_share", 0.25);
+    IS("users_high", 1);
+    world_free(w);
+}
+
+static void
+care(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    event(w, 0, UPT_KIND_USAGE, "f", "ann", 1);
+    ABSENT("tickets");
+    ABSENT("nps");
+    ABSENT("csat");
+    ABSENT("days_since_contact");
+    event(w, 1, UPT_KIND_TICKET_OPENED, NULL, NULL, 1);
+    event(w, 8, UPT_KIND_TICKET_OPENED, NULL, NULL, 1);
+    event(w, 9, UPT_KIND_TICKET_CLOSED, NULL, NULL, 1);
+    IS("tickets", 2);
+    IS("tickets_per_user", 2);
+    IS("tickets_open", 1);
+    ABSENT("time_to_close"); /* how long it took was not said */
+    event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 10);
+    event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 10);
+    event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 7);
+    event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 3);
+    IS("nps", 25);
+    IS("nps_answers", 4);
+    event(w, 10, UPT_KIND_SURVEY, "csat", NULL, 5);
+    event(w, 10, UPT_KIND_SURVEY, "csat", NULL, 2);
+    IS("csat", 3.5);
+    world_to(w, 100, 12, 0);
+    event(w, 100, UPT_KIND_SURVEY, "csat", NULL, 5); /* what is 90 days old counts half */
+    IS("csat", (5 * 0.5 + 2 * 0.5 + 5) / 2);
+    IS("csat_answers", 3);
+    IS("nps", 25);
+    IS("tickets", 0);
+    event(w, 98, UPT_KIND_CONTACT, NULL, NULL, 1);
+    event(w, 95, UPT_KIND_CONTACT, NULL, NULL, 1);
+    IS("days_since_contact", 2);
+    world_free(w);
+}
+
+/* The order of arrival does not matter. */
+static void
+late_answers(void **state)
+{
+    (void)state;
+    struct world *a = world_new(NULL);
+    struct world *b = world_new(NULL);
+    for (int i = 0; i < 2; i++) {
+        struct world *w = i == 0 ? a : b;
+        event(w, 0, UPT_KIND_USAGE, "f", "ann", 1);
+        world_to(w, 20, 12, 0);
+        event(w, i == 0 ? 2 : 18, UPT_KIND_SURVEY, "csat", NULL, i == 0 ? 1 : 4);
+        event(w, i == 0 ? 18 : 2, UPT_KIND_SURVEY, "csat", NULL, i == 0 ? 4 : 1);
+        event(w, i == 0 ? 2 : 18, UPT_KIND_TICKET_OPENED, NULL, NULL, 1);
+        event(w, i == 0 ? 18 : 2, UPT_KIND_TICKET_OPENED, NULL, NULL, 1);
+    }
+    assert_true(fabs(value(a, "csat") - value(b, "csat")) < 1e-5);
+    assert_true(fabs(value(a, "tickets") - 2) < 1e-9 && fabs(value(b, "tickets") - 2) < 1e-9);
+    world_free(a);
+    world_free(b);
+}
+
+static void
+contract(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    event(w, 0, UPT_KIND_USAGE, "f", "ann", 30);
+    ABSENT("days_to_renewal");
+    ABSENT("contract_value");
+    ABSENT("consumption_share");
+    world_profile(w, "a", 0, "renewal_date", "2025-03-12"); /* day 70 */
+    world_profile(w, "a", 0, "contract_value", "50k");
+    ABSENT("contract_value");
+    world_profile(w, "a", 0, "contract_value", "50000");
+    world_profile(w, "a", 0, "entitlement", "120");
+    IS("days_to_renewal", 70);
+    IS("contract_value", 50000);
+    IS("consumption_share", 0.25);
+    event(w, 1, UPT_KIND_RELEASE, "boards", NULL, 1);
+    world_to(w, 11, 0, 59);
+    IS("release_waiting", 10);
+    event(w, 11, UPT_KIND_USAGE, "boards", "ann", 1);
+    ABSENT("release_waiting");
+    world_free(w);
+}
+
+/* Half of the week before, week by week: −50% a week; and steady use, whatever its weekdays, is 0. */
+static void
+trend(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    int n[] = {7999, 3999, 1999, 999}; /* so that log(1 + n) falls by log 2 */
+    for (int week = 0; week < 4; week++) {
+        world_use(w, "a", 7 * week, "f", n[week]);
+    }
+    world_to(w, 28, 0, 59);
+    IS("usage_trend", -0.5);
+    world_free(w);
+    w = world_new(NULL);
+    for (int d = 0; d < 35; d++) {
+        if (d % 7 < 5) {
+            world_use(w, "a", d, "f", 10);
+        }
+    }
+    for (int d = 35; d < 40; d++) {
+        world_to(w, d, 0, 59);
+        if (d == 35) {
+            IS("usage_trend", 0);
+        }
+    }
+    world_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(beginnings),   cmocka_unit_test(people),   cmocka_unit_test(care),
+        cmocka_unit_test(late_answers), cmocka_unit_test(contract), cmocka_unit_test(trend),
+    };
+    return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
+}
