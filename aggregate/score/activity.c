@@ -13,6 +13,7 @@
 #include "uptake/assert.h"
 #include "uptake/units.h"
 
+#define WEEKS 5
 #define SILENCE_MINUTES_MAX (400 * 1440)
 /* An active week may come a day late, a month three days, without counting as missed today. */
 static const int slack_days[UPT_CADENCES] = {0, 1, 3};
@@ -135,15 +136,22 @@ read_gaps(const struct upt_model *model, const struct upt_score_ext *ext, struct
 static void
 read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, struct upt_activity *act)
 {
+    double a2 = 0;
     double a10 = 0;
     double a21 = 0;
+    unsigned weeks = 0;
     for (int64_t d = act->last; d >= act->first; d--) {
         int64_t age = act->day - d;
         if (age <= UPT_ACTIVE_DAYS && upt_activity_on(ext, d)) {
+            a2 += model->half_2[age];
             a10 += model->half_10[age];
             a21 += model->half_21[age];
+            weeks |= age < 7 * WEEKS ? 1U << (age / 7) : 0;
         }
     }
+    act->decayed_2 = upt_round6(a2);
+    act->decayed_10 = upt_round6(a10);
+    act->decayed_21 = upt_round6(a21);
     if (act->cadence != UPT_DAILY) {
         int p = upt_cadence_days[act->cadence];
         double b10 = 0;
@@ -159,6 +167,9 @@ read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, s
     }
     act->frequency_10 = upt_round6(a10);
     act->frequency_21 = upt_round6(a21);
+    for (; weeks != 0; weeks &= weeks - 1) {
+        act->weeks_n++;
+    }
 }
 
 void

@@ -47,22 +47,33 @@ silent_periods(const struct upt_activity *act)
     return act->n - act->tx < PERIODS_MAX ? act->n - act->tx : PERIODS_MAX;
 }
 
-double
-upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m)
+void
+upt_bgbb_gone_odds_of(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n, double *ret)
 {
     int silent = silent_periods(act);
     struct sums now = sums_of(par, act, silent);
     double s = now.s;
-    for (int j = 0; j < m; j++) {
-        s *= (par->delta + act->tx + silent + j) / (par->gamma + par->delta + act->tx + silent + j);
+    int j = 0;
+    for (int i = 0; i < n; i++) {
+        for (; j < m[i]; j++) {
+            s *= (par->delta + act->tx + silent + j) / (par->gamma + par->delta + act->tx + silent + j);
+        }
+        double there = now.r * s;
+        double gone = now.f - there;
+        double odds = ODDS_MAX;
+        if (there > now.f * 1e-9) {
+            odds = gone > there * 1e-9 ? log(gone / there) : -ODDS_MAX;
+        }
+        ret[i] = upt_round6(fmax(-ODDS_MAX, fmin(ODDS_MAX, odds)));
     }
-    double there = now.r * s;
-    double gone = now.f - there;
-    if (!(there > now.f * 1e-9)) {
-        return ODDS_MAX;
-    }
-    double odds = gone > there * 1e-9 ? log(gone / there) : -ODDS_MAX;
-    return upt_round6(fmax(-ODDS_MAX, fmin(ODDS_MAX, odds)));
+}
+
+double
+upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m)
+{
+    double odds = 0;
+    upt_bgbb_gone_odds_of(par, act, &m, 1, &odds);
+    return odds;
 }
 
 double
