@@ -471,6 +471,7 @@ finish(struct loader *loader)
         status = take_risk_and_silence(loader);
     }
     for (int age = 0; age <= 256; age++) {
+        model->log_gap[age] = age > 0 ? log((double)age) : 0;
         model->half_2[age] = exp2(-age / 2.0);
         model->half_10[age] = exp2(-age / 10.0);
         model->half_21[age] = exp2(-age / 21.0);

@@ -95,6 +95,7 @@ struct upt_model {
         double gaps_least; /* no alarm before so many own typical gaps */
     } silence;
 
+    double log_gap[257];                            /* log of days; [0] unused */
     double half_2[257], half_10[257], half_21[257]; /* 2^(−age/2), 2^(−age/10), 2^(−age/21) */
 };
 

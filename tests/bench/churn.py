@@ -53,7 +53,8 @@ NOON_MS = DAY_MS // 2
 PARTITIONS = 4
 BATCH_MOST = 5000
 OUTCOME_DAYS = 42  # from the start of a course until its outcomes are known
-FIT = ("--at", "10,15,20,25,30,30", "--keep", "gone_odds,seat_use", "--no-segments", "--no-report")
+AT = "5,10,10,15,15,15,20,20,25,25,30,30,30,30"  # how often each day counts: the later, the more there is to know
+FIT = ("--at", AT, "--ridge", "5000", "--keep", "gone_odds,seat_use", "--no-segments", "--no-report")
 TOPIC = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(10**15), "retention.ms": "-1"}
 
 

@@ -2,8 +2,8 @@
 """Fits all of the shipped score model but the churn risk from labelled daily usage and prints it as a model file.
 
     fit_default_model.py EVENTS LABELS > base.model
-    uptake fit --events EVENTS --labels LABELS --base base.model --at 10,15,20,25,30,30 --keep gone_odds,seat_use \
-        --no-segments --version NAME --output aggregate/score/default.model
+    uptake fit --events EVENTS --labels LABELS --base base.model --at 5,10,10,15,15,15,20,20,25,25,30,30,30,30 --ridge 5000 \
+        --keep gone_odds,seat_use --no-segments --version NAME --output aggregate/score/default.model
 
 EVENTS: course, enrollment, day, one count per feature; LABELS: course, enrollment, churned; both with a header line,
 .gz or not. An account is an enrollment; a course is a cohort of accounts that start in the same 30 days; churned means
