@@ -156,6 +156,16 @@ print_quality(const struct held_out *h, const char *what, struct upt_error *rete
     return status;
 }
 
+/* That a part is too small to be fitted to is no reason not to fit to the whole. */
+static upt_status
+too_little(const char *what, upt_status status, const struct upt_error *err)
+{
+    if (status == UPT_EDATA) {
+        printf("left out by %s: not measured, a part has %s\n", what, err->msg);
+    }
+    return status == UPT_EDATA ? UPT_OK : status;
+}
+
 /* fold of each sample: by account, or by segment. */
 static int
 fold_of(const struct upt_fitting *f, const struct upt_fit_sample *s, bool segments)
@@ -181,11 +191,12 @@ folds(struct held_out *h, bool segments, struct upt_error *reterr)
         status = predict(h, judged, !segments, reterr);
     }
     free(judged);
-    return status == UPT_OK ? print_quality(h, segments ? "left out by segment" : "left out by account", reterr)
-                            : status;
+    const char *what = segments ? "left out by segment" : "left out by account";
+    return status == UPT_OK ? print_quality(h, what, reterr)
+                            : too_little(segments ? "segment" : "account", status, reterr);
 }
 
-/* The cut: the day by which 60 % of the outcomes had matured. */
+/* The cut: the day before which are 70 % of the samples whose outcome is known. */
 static upt_status
 by_time(struct held_out *h, struct upt_error *reterr)
 {
@@ -197,11 +208,11 @@ by_time(struct held_out *h, struct upt_error *reterr)
     size_t later = 0;
     for (size_t i = 0; i < f->samples_n; i++) {
         if (f->samples[i].outcome[0] != UPT_UNKNOWN) {
-            days[n++] = f->samples[i].matured;
+            days[n++] = f->samples[i].day;
         }
     }
     qsort(days, n, sizeof(*days), by_number);
-    int cut = n > 0 ? days[n * 6 / 10] : 0;
+    int cut = n > 0 ? days[n * 7 / 10] : 0;
     for (size_t i = 0; i < f->samples_n; i++) {
         h->p[i] = (double)NAN;
         h->use[i] = f->samples[i].matured <= cut ? 1 : 0;
@@ -213,7 +224,7 @@ by_time(struct held_out *h, struct upt_error *reterr)
         printf("left out by time: no outcome is known of days after those fitted to\n");
     } else {
         status = predict(h, judged, true, reterr);
-        status = status == UPT_OK ? print_quality(h, "left out by time", reterr) : status;
+        status = status == UPT_OK ? print_quality(h, "left out by time", reterr) : too_little("time", status, reterr);
     }
     free(days);
     free(judged);

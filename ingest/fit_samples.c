@@ -8,7 +8,8 @@
  *   a labelled file: its churned, or churned with a day: whether that is at most t + H
  *   CHURNED of day c, with no later RENEWED: c ≤ t + H. RENEWED after t + H: stayed
  *   silence: no key-active day in the S days after t + H, S = max(60, 4 · own 90th percentile of gaps up to t + H).
- *   Not known while those S days are not over and there was no key-active day in them.
+ *   Not known while those S days are not over, also if there was a key-active day already: else the last days of the
+ *   log would be full of accounts that stayed.
  * Accounts silent for more than SILENT_MAX days give no samples: they would all say the same. */
 #include <math.h>
 #include <stdlib.h>
@@ -302,14 +303,16 @@ static uint8_t
 by_silence(const struct upt_fitting *f, const struct upt_fit_account *a, int32_t until, int32_t *ret_matured)
 {
     int32_t silence = silence_of(a, until);
-    for (int32_t d = until + 1; d <= until + silence && d <= f->last_day; d++) {
+    *ret_matured = until + silence;
+    if (until + silence > f->last_day) {
+        return UPT_UNKNOWN;
+    }
+    for (int32_t d = until + 1; d <= until + silence; d++) {
         if (active(a, d)) {
-            *ret_matured = d;
             return UPT_STAYED;
         }
     }
-    *ret_matured = until + silence;
-    return until + silence <= f->last_day ? UPT_LEFT : UPT_UNKNOWN;
+    return UPT_LEFT;
 }
 
 static uint8_t
