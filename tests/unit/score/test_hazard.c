@@ -65,6 +65,32 @@ features_by_hand(void **state)
     world_free(w);
 }
 
+/* At noon of a day with events that day is the reference; two of the five weeks; both volumes count today. */
+static void
+today_counts(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_use(w, "a", 0, "f", 3);
+    world_use(w, "a", 9, "f", 5);
+    struct upt_eval eval = world_eval(w, "a");
+    near(eval.risk_value[UPT_R_VOLUME_2D], log1p(5 + 3 * exp2(-4.5)));
+    near(eval.risk_value[UPT_R_VOLUME], log1p(5 + 3 * exp2(-9.0 / 21)));
+    near(eval.risk_value[UPT_R_ACTIVE_WEEKS], 2);
+    near(eval.risk_value[UPT_R_SILENCE], 0);
+    /* VALUE events are key events that the state does not count by day: nothing is known of volume_2d. */
+    world_event(w, "v", UPT_KIND_VALUE, "goal", 1, (DAY0 + 9) * UPT_DAY_MS + 13 * UPT_HOUR_MS);
+    world_to(w, 10, 0, 59);
+    assert_false(world_eval(w, "v").risk_known[UPT_R_VOLUME_2D]);
+    assert_true(world_eval(w, "v").risk_known[UPT_R_VOLUME]);
+    assert_true(world_eval(w, "a").risk_known[UPT_R_VOLUME_2D]);
+    /* Nor is it unknown of who has been silent for longer than the state looks back. */
+    world_to(w, 60, 0, 59);
+    near(world_eval(w, "a").risk_value[UPT_R_VOLUME_2D], 0);
+    assert_true(world_eval(w, "a").risk_known[UPT_R_VOLUME_2D]);
+    world_free(w);
+}
+
 /* One day of use is too little for a score, and enough for a risk with little confidence. */
 static void
 risk_without_score(void **state)
@@ -237,6 +263,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_by_hand),
+        cmocka_unit_test(today_counts),
         cmocka_unit_test(risk_without_score),
         cmocka_unit_test(segments),
         cmocka_unit_test(limits),
