@@ -13,6 +13,7 @@
 #include "uptake/assert.h"
 #include "uptake/units.h"
 
+#define WEEKS 5
 #define SILENCE_MINUTES_MAX (400 * 1440)
 /* An active week may come a day late, a month three days, without counting as missed today. */
 static const int slack_days[UPT_CADENCES] = {0, 1, 3};
@@ -108,21 +109,37 @@ cadence_of(const struct upt_model *model, const struct upt_score_ext *ext, const
     return UPT_DAILY;
 }
 
+/* Active days within what is kept, counted back from the last one: back[0] = 0. Read out once, since most of what is
+ * computed goes over them. */
+struct days {
+    int n;
+    int16_t back[UPT_ACTIVE_DAYS];
+};
+
 static void
-read_gaps(const struct upt_model *model, const struct upt_score_ext *ext, struct upt_activity *act)
+read_days(const struct upt_score_ext *ext, struct days *days)
+{
+    int64_t most = (int64_t)ext->last_day - ext->first_day;
+    most = most < UPT_ACTIVE_DAYS ? most : UPT_ACTIVE_DAYS - 1;
+    days->n = 0;
+    for (int back = 0; back <= most; back++) {
+        unsigned bit = (unsigned)(ext->last_day - back) & (UPT_ACTIVE_DAYS - 1);
+        days->back[days->n] = (int16_t)back;
+        days->n += (int)(ext->active[bit / 64] >> (bit % 64) & 1);
+    }
+}
+
+static void
+read_gaps(const struct upt_model *model, const struct days *days, struct upt_activity *act)
 {
     double w = 0;
     double sum = 0;
     double squares = 0;
-    int64_t previous = act->first;
-    for (int64_t d = act->first + 1; d <= act->last; d++) {
-        if (upt_activity_on(ext, d)) {
-            double g = log((double)(d - previous));
-            w = w * model->silence.gap_decay + 1;
-            sum = sum * model->silence.gap_decay + g;
-            squares = squares * model->silence.gap_decay + g * g;
-            previous = d;
-        }
+    for (int i = days->n - 1; i > 0; i--) {
+        double g = model->log_gap[days->back[i] - days->back[i - 1]];
+        w = w * model->silence.gap_decay + 1;
+        sum = sum * model->silence.gap_decay + g;
+        squares = squares * model->silence.gap_decay + g * g;
     }
     double k = model->silence.gap_weight;
     double m = (sum + k * model->silence.gap_mean) / (w + k);
@@ -133,17 +150,26 @@ read_gaps(const struct upt_model *model, const struct upt_score_ext *ext, struct
 }
 
 static void
-read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, struct upt_activity *act)
+read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, const struct days *days,
+               struct upt_activity *act)
 {
+    double a2 = 0;
     double a10 = 0;
     double a21 = 0;
-    for (int64_t d = act->last; d >= act->first; d--) {
-        int64_t age = act->day - d;
-        if (age <= UPT_ACTIVE_DAYS && upt_activity_on(ext, d)) {
-            a10 += model->half_10[age];
-            a21 += model->half_21[age];
+    unsigned weeks = 0;
+    for (int i = 0; i < days->n; i++) {
+        int64_t age = act->day - act->last + days->back[i];
+        if (age > UPT_ACTIVE_DAYS) {
+            break;
         }
+        a2 += model->half_2[age];
+        a10 += model->half_10[age];
+        a21 += model->half_21[age];
+        weeks |= age < 7 * WEEKS ? 1U << (age / 7) : 0;
     }
+    act->decayed_2 = upt_round6(a2);
+    act->decayed_10 = upt_round6(a10);
+    act->decayed_21 = upt_round6(a21);
     if (act->cadence != UPT_DAILY) {
         int p = upt_cadence_days[act->cadence];
         double b10 = 0;
@@ -159,6 +185,9 @@ read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, s
     }
     act->frequency_10 = upt_round6(a10);
     act->frequency_21 = upt_round6(a21);
+    for (; weeks != 0; weeks &= weeks - 1) {
+        act->weeks_n++;
+    }
 }
 
 void
@@ -169,28 +198,27 @@ upt_activity_read(const struct upt_model *model, const struct upt_score_ext *ext
     struct upt_activity act = {.last = ext->last_day};
     /* Today is not over: it counts only once it has a key event. */
     act.day = today - 1 > act.last ? today - 1 : act.last;
-    act.first = act.last;
-    for (int64_t d = act.last; d > act.last - UPT_ACTIVE_DAYS && d >= ext->first_day; d--) {
-        if (upt_activity_on(ext, d)) {
-            act.first = d;
-            act.days_n++;
-        }
-    }
+    struct days days;
+    read_days(ext, &days);
+    act.days_n = days.n;
+    act.first = act.last - days.back[days.n - 1];
     act.cadence = cadence_of(model, ext, &act);
     int p = upt_cadence_days[act.cadence];
-    int64_t previous = -1;
-    for (int64_t d = act.first; d <= act.last; d++) {
-        if (upt_activity_on(ext, d) && (d - act.first) / p != previous) {
-            previous = (d - act.first) / p;
-            act.x++;
+    act.x = days.n - 1;
+    if (p > 1) {
+        int previous = -1;
+        act.x = -1;
+        for (int i = days.n - 1; i >= 0; i--) {
+            int period = (days.back[days.n - 1] - days.back[i]) / p;
+            act.x += period != previous ? 1 : 0;
+            previous = period;
         }
     }
-    act.x--;
     act.tx = (int)((act.last - act.first) / p);
     act.n = (int)((act.day - act.first + 1) / p) - 1;
     act.n = act.n > act.tx ? act.n : act.tx;
-    read_gaps(model, ext, &act);
-    read_frequency(model, ext, &act);
+    read_gaps(model, &days, &act);
+    read_frequency(model, ext, &days, &act);
     *ret = act;
 }
 

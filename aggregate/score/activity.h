@@ -14,8 +14,10 @@ struct upt_activity {
     int cadence;
     int x, tx, n; /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
     double frequency_10, frequency_21;
-    double gap_mean, gap_sd; /* of the log of the gap in days, shrunk */
-    double gap_own;          /* typical gap, days, not shrunk; 0: none yet */
+    double decayed_2, decayed_10, decayed_21; /* active days, half-lives in days, whatever the cadence */
+    int weeks_n;                              /* of the last 5 times 7 days, those with an active day */
+    double gap_mean, gap_sd;                  /* of the log of the gap in days, shrunk */
+    double gap_own;                           /* typical gap, days, not shrunk; 0: none yet */
 };
 
 /* Marks a day; true if it was not marked. Days 256 or more before the last are left out. */
@@ -39,6 +41,9 @@ double upt_gap_p99(const struct upt_activity *act);
 /* BG/BB: log-odds that the account is gone for good by m more periods, within ±20; and P(no active period in the next
  * m). */
 double upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m);
+/* The same for several numbers of periods, ascending, in one pass. */
+void upt_bgbb_gone_odds_of(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n,
+                           double *ret);
 double upt_bgbb_none(const struct upt_bgbb *par, const struct upt_activity *act, int m);
 /* Days as own periods, to the nearest, at least 1. */
 int upt_periods(int cadence, int days);

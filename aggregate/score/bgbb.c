@@ -24,20 +24,26 @@ struct sums {
     double f, r, s;
 };
 
+/* F(k), r(k), s(k), from those of i: f is kept without its last term. */
 static struct sums
-sums_of(const struct upt_bgbb *par, const struct upt_activity *act, int k)
+sums_upto(const struct upt_bgbb *par, const struct upt_activity *act, struct sums sums, int i, int k)
 {
     double tx = act->tx;
     double x = act->x;
-    struct sums sums = {.f = 0, .r = 1, .s = 1};
-    for (int i = 0; i < k; i++) {
-        double left = par->gamma + par->delta + tx + i;
-        sums.f += sums.r * sums.s * par->gamma / left;
+    for (; i < k; i++) {
+        double left = 1 / (par->gamma + par->delta + tx + i);
+        double share = sums.r * sums.s * par->gamma * left;
+        sums.f += share;
         sums.r *= (par->beta + tx - x + i) / (par->alpha + par->beta + tx + i);
-        sums.s *= (par->delta + tx + i) / left;
+        sums.s *= (par->delta + tx + i) * left;
     }
-    sums.f += sums.r * sums.s;
     return sums;
+}
+
+static double
+whole(struct sums sums)
+{
+    return sums.f + sums.r * sums.s;
 }
 
 static int
@@ -47,29 +53,43 @@ silent_periods(const struct upt_activity *act)
     return act->n - act->tx < PERIODS_MAX ? act->n - act->tx : PERIODS_MAX;
 }
 
+void
+upt_bgbb_gone_odds_of(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n, double *ret)
+{
+    int silent = silent_periods(act);
+    struct sums now = sums_upto(par, act, (struct sums){.f = 0, .r = 1, .s = 1}, 0, silent);
+    double all = whole(now);
+    double s = now.s;
+    int j = 0;
+    for (int i = 0; i < n; i++) {
+        for (; j < m[i]; j++) {
+            s *= (par->delta + act->tx + silent + j) / (par->gamma + par->delta + act->tx + silent + j);
+        }
+        double there = now.r * s;
+        double gone = all - there;
+        double odds = ODDS_MAX;
+        if (there > all * 1e-9) {
+            odds = gone > there * 1e-9 ? log(gone / there) : -ODDS_MAX;
+        }
+        ret[i] = upt_round6(fmax(-ODDS_MAX, fmin(ODDS_MAX, odds)));
+    }
+}
+
 double
 upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m)
 {
-    int silent = silent_periods(act);
-    struct sums now = sums_of(par, act, silent);
-    double s = now.s;
-    for (int j = 0; j < m; j++) {
-        s *= (par->delta + act->tx + silent + j) / (par->gamma + par->delta + act->tx + silent + j);
-    }
-    double there = now.r * s;
-    double gone = now.f - there;
-    if (!(there > now.f * 1e-9)) {
-        return ODDS_MAX;
-    }
-    double odds = gone > there * 1e-9 ? log(gone / there) : -ODDS_MAX;
-    return upt_round6(fmax(-ODDS_MAX, fmin(ODDS_MAX, odds)));
+    double odds = 0;
+    upt_bgbb_gone_odds_of(par, act, &m, 1, &odds);
+    return odds;
 }
 
 double
 upt_bgbb_none(const struct upt_bgbb *par, const struct upt_activity *act, int m)
 {
     int silent = silent_periods(act);
-    return upt_round6(sums_of(par, act, silent + m).f / sums_of(par, act, silent).f);
+    struct sums now = sums_upto(par, act, (struct sums){.f = 0, .r = 1, .s = 1}, 0, silent);
+    struct sums then = sums_upto(par, act, now, silent, silent + m);
+    return upt_round6(whole(then) / whole(now));
 }
 
 int

@@ -1,9 +1,8 @@
-/* Health score and churn risk of an account.
+/* Health score of an account; its churn risk is in hazard.c.
  *
  * The score is a sum of whole numbers: weights are thousandths, sub-scores hundred-thousandths, so that points are
  * millionths and add up to score − cohort mean without any rounding, whoever adds them and in whatever order. In
- * doubles the published points would miss the published score by the rounding of one or the other. The risk is linear
- * in log-odds for the same reason: its parts can be shown, and they add up.
+ * doubles the published points would miss the published score by the rounding of one or the other.
  *
  * Pure: reads the state, writes *ret. The lane's thread. */
 #include "evaluate.h"
@@ -11,11 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "uptake/assert.h"
+#include "hazard.h"
 #include "uptake/time.h"
 #include "uptake/units.h"
-
-const int upt_horizon_days[UPT_HORIZONS] = {30, 60, 90};
 
 /* Weight of one day in a feature's decayed use, so that daily use for ever is 1. */
 #define DAY_WEIGHT 0.032468221 /* 1 − 2^(−1/21) to 9 decimals */
@@ -139,45 +136,6 @@ score(const struct upt_model *model, struct upt_eval *eval)
     eval->has_score = available > 0 && eval->confidence_micro / 1e6 >= model->confidence_floor;
 }
 
-static double
-within(double v, double least, double most)
-{
-    return fmax(least, fmin(most, v));
-}
-
-static void
-risk(const struct upt_model *model, struct upt_eval *eval)
-{
-    const struct upt_activity *act = &eval->act;
-    double silent = (double)(act->day - act->last);
-    double x[UPT_R_COUNT] = {
-        [UPT_R_SILENCE] = log1p(silent),
-        [UPT_R_OWN_SILENCE] = upt_own_silence(act, fmax(silent, 0.5)),
-        [UPT_R_FREQUENCY] = log(0.1 + act->frequency_10),
-        [UPT_R_VOLUME] = eval->volume,
-        [UPT_R_BREADTH] = eval->features_n > 0 ? eval->breadth : model->risk[UPT_R_BREADTH].mean,
-    };
-    for (int h = 0; h < UPT_HORIZONS; h++) {
-        int m = upt_periods(act->cadence, upt_horizon_days[h]);
-        x[UPT_R_GONE_ODDS] = upt_bgbb_gone_odds(&model->bgbb[act->cadence], act, m);
-        eval->base[h] = model->intercept[h];
-        for (int i = 0; i < UPT_R_COUNT; i++) {
-            eval->base[h] += model->risk[i].weight * model->risk[i].mean;
-        }
-        eval->logit[h] = eval->base[h];
-        for (int i = 0; i < UPT_R_COUNT; i++) {
-            double v = upt_round6(within(x[i], model->risk[i].least, model->risk[i].most));
-            if (h == 0) {
-                eval->risk_value[i] = v;
-            }
-            eval->factor[h][i] = model->risk[i].weight * (v - model->risk[i].mean);
-            eval->logit[h] += eval->factor[h][i];
-        }
-        eval->risk_micro[h] = (uint32_t)lround(upt_round6(1.0 / (1.0 + exp(-eval->logit[h]))) * 1e6);
-        upt_assert(h == 0 || eval->risk_micro[h] >= eval->risk_micro[h - 1]);
-    }
-}
-
 void
 upt_evaluate(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
              const struct upt_score_ext *ext, struct upt_eval *ret)
@@ -191,7 +149,7 @@ upt_evaluate(const struct upt_model *model, struct upt_state *st, struct upt_acc
     if (ret->has_key) {
         upt_activity_read(model, ext, ret->today, &ret->act);
         read_values(model, st, acct, ext, ret);
-        risk(model, ret);
+        upt_hazard(model, st, acct, ret);
     }
     score(model, ret);
     ret->phase = upt_phase_of(model, st, acct, ext, ret);

@@ -7,8 +7,6 @@
 #include "ext.h"
 #include "model.h"
 
-extern const char *const upt_part_names[UPT_C_COUNT];
-extern const char *const upt_risk_names[UPT_R_COUNT];
 extern const int upt_horizon_days[UPT_HORIZONS];
 
 /* Parts of the score that are not the model's, after those (parts.c). */
@@ -38,12 +36,14 @@ struct upt_eval {
     int64_t points_micro[UPT_PARTS];
     int64_t score_micro, mean_micro;
     uint32_t confidence_micro;
-    bool has_score; /* confidence reaches the floor: score and risks are published */
+    bool has_score; /* confidence reaches the floor: the score is published */
 
-    /* Risk: logit of horizon h = base[h] + Σ factor[h][i]. */
+    /* Risk, valid if has_key: logit of horizon h = base[h] + Σ factor[h][i]; low, high: 90 % interval. */
+    bool risk_known[UPT_R_COUNT];
     double risk_value[UPT_R_COUNT]; /* of the first horizon for gone_odds */
+    double gone_odds[UPT_HORIZONS]; /* that of all */
     double base[UPT_HORIZONS], factor[UPT_HORIZONS][UPT_R_COUNT], logit[UPT_HORIZONS];
-    uint32_t risk_micro[UPT_HORIZONS];
+    uint32_t risk_micro[UPT_HORIZONS], low_micro[UPT_HORIZONS], high_micro[UPT_HORIZONS];
 
     upt_phase phase;
 };

@@ -8,7 +8,7 @@
  *     # a comment
  *
  * One table drives parsing and checking; sections with rows of several values are rows of that table too. Only [cohort]
- * has a free number of rows. One thread while loading; read-only afterwards. */
+ * and [segments] have a free number of rows. One thread while loading; read-only afterwards. */
 #include "model.h"
 
 #include <errno.h>
@@ -28,9 +28,9 @@ extern const size_t upt_default_model_len;
 const int upt_cadence_days[UPT_CADENCES] = {1, 7, 28};
 const char *const upt_cadence_names[UPT_CADENCES] = {"daily", "weekly", "monthly"};
 
-enum section { S_NONE, S_BGBB, S_CADENCE, S_HEALTH, S_BANDS, S_COHORT, S_RISK, S_SILENCE, S_COUNT };
-static const char *const section_names[S_COUNT] = {"",      "bgbb",   "cadence", "health",
-                                                   "bands", "cohort", "risk",    "silence"};
+enum section { S_NONE, S_BGBB, S_CADENCE, S_HEALTH, S_BANDS, S_COHORT, S_RISK, S_SEGMENTS, S_SILENCE, S_COUNT };
+static const char *const section_names[S_COUNT] = {"",       "bgbb", "cadence",  "health", "bands",
+                                                   "cohort", "risk", "segments", "silence"};
 
 #define VALUES_MAX 8
 
@@ -113,12 +113,25 @@ static const struct row rows[] = {
     ONE(S_RISK, "intercept_30d", -50, 50),
     ONE(S_RISK, "intercept_60d", -50, 50),
     ONE(S_RISK, "intercept_90d", -50, 50),
+    ONE(S_RISK, "segment_sd", 0, 10),
     RISK("gone_odds", 0, 10),
     RISK("days_silent", 0, 10),
     RISK("own_silence", 0, 10),
+    RISK("silence_x_gap", -10, 10),
+    RISK("gap_mean", -10, 10),
+    RISK("gap_spread", -10, 10),
+    RISK("tenure_days", -10, 10),
+    RISK("tenure_weeks", -10, 10),
+    RISK("active_2d", -10, 0),
     RISK("frequency_10d", -10, 0),
+    RISK("frequency_21d", -10, 0),
+    RISK("active_weeks", -10, 0),
+    RISK("active_days", -10, 0),
+    RISK("volume_2d", -10, 0),
     RISK("volume_21d", -10, 0),
+    RISK("day_volume", -10, 0),
     RISK("breadth", -10, 0),
+    RISK("seat_use", -10, 0),
     ONE(S_SILENCE, "intercept", -50, 50),
     ONE(S_SILENCE, "own_silence", 1e-3, 10),
     ONE(S_SILENCE, "days_silent", 0, 10),
@@ -158,7 +171,9 @@ parse_section(struct loader *loader, const char *word)
             return UPT_OK;
         }
     }
-    return FAIL(loader, "%.60s: unknown section; allowed: [bgbb] [cadence] [health] [bands] [cohort] [risk] [silence]",
+    return FAIL(loader,
+                "%.60s: unknown section; allowed: [bgbb] [cadence] [health] [bands] [cohort] [risk] [segments] "
+                "[silence]",
                 word);
 }
 
@@ -200,6 +215,37 @@ parse_cohort(struct loader *loader, char **word, size_t n)
         status = FAIL(loader, "cohort: share %.60s; allowed: from 0 to 1, rising", word[0]);
     }
     model->quantiles_n += status == UPT_OK ? 1 : 0;
+    return status;
+}
+
+/* A segment: its name with %XX for what would not be a word, what it adds to the log-odds, the standard deviation of
+ * that. */
+static upt_status
+parse_segment(struct loader *loader, char **word, size_t n)
+{
+    struct upt_model *model = loader->model;
+    if (n != 3) {
+        return FAIL(loader, "segments: %zu values; allowed: name shift sd", n);
+    }
+    if (model->segments_n == UPT_SEGMENTS_MAX) {
+        return FAIL(loader, "segments: more than %d", UPT_SEGMENTS_MAX);
+    }
+    struct upt_segment_shift *segment = &model->segment[model->segments_n];
+    if (!upt_model_unescape(word[0], segment->name)) {
+        return FAIL(loader, "segments: %.80s: allowed: at most %d bytes, others than letters as %%XX", word[0],
+                    UPT_SEGMENT_NAME_MAX);
+    }
+    upt_status status = parse_number(loader, word[1], &segment->shift);
+    if (status == UPT_OK) {
+        status = parse_number(loader, word[2], &segment->sd);
+    }
+    if (status == UPT_OK && (fabs(segment->shift) > 10 || segment->sd < 0 || segment->sd > 10)) {
+        status = FAIL(loader, "segments: %.60s: allowed: a shift of -10 to 10, an sd of 0 to 10", word[0]);
+    }
+    if (status == UPT_OK && model->segments_n > 0 && strcmp(segment[-1].name, segment->name) >= 0) {
+        status = FAIL(loader, "segments: %.60s: allowed: names in ascending order, each once", word[0]);
+    }
+    model->segments_n += status == UPT_OK ? 1 : 0;
     return status;
 }
 
@@ -273,7 +319,9 @@ parse_line(struct loader *loader, char **word, size_t n)
     if (loader->section == S_NONE) {
         return FAIL(loader, "%.60s: allowed here: version, or a section", word[0]);
     }
-    return loader->section == S_COHORT ? parse_cohort(loader, word, n) : parse_row(loader, word, n);
+    return loader->section == S_COHORT     ? parse_cohort(loader, word, n)
+           : loader->section == S_SEGMENTS ? parse_segment(loader, word, n)
+                                           : parse_row(loader, word, n);
 }
 
 static double
@@ -310,8 +358,21 @@ take_bgbb_and_cadence(const struct loader *loader)
 
 const char *const upt_part_names[UPT_C_COUNT] = {"frequency_10d", "frequency_21d", "volume_21d",
                                                  "breadth",       "features_ever", "return_probability"};
-const char *const upt_risk_names[UPT_R_COUNT] = {"gone_odds",     "days_silent", "own_silence",
-                                                 "frequency_10d", "volume_21d",  "breadth"};
+const char *const upt_risk_names[UPT_R_COUNT] = {
+    "gone_odds",    "days_silent", "own_silence",   "silence_x_gap", "gap_mean",     "gap_spread",  "tenure_days",
+    "tenure_weeks", "active_2d",   "frequency_10d", "frequency_21d", "active_weeks", "active_days", "volume_2d",
+    "volume_21d",   "day_volume",  "breadth",       "seat_use",      "segment"};
+
+int
+upt_model_sign(int feature)
+{
+    for (size_t at = 0; at < ROWS_N; at++) {
+        if (rows[at].section == S_RISK && strcmp(rows[at].name, upt_risk_names[feature]) == 0) {
+            return rows[at].limit[0].least < 0 ? (rows[at].limit[0].most > 0 ? 0 : -1) : 1;
+        }
+    }
+    return 0;
+}
 
 static upt_status
 take_health(struct loader *loader)
@@ -356,7 +417,11 @@ take_risk_and_silence(struct loader *loader)
     if (model->intercept[0] > model->intercept[1] || model->intercept[1] > model->intercept[2]) {
         return FAIL(loader, "[risk]: allowed: intercepts that do not fall from 30 to 90 days");
     }
-    for (int i = 0; i < UPT_R_COUNT; i++) {
+    model->segment_sd = value_of(loader, S_RISK, "segment_sd", 0);
+    model->risk[UPT_R_SEGMENT].weight = 1;
+    model->risk[UPT_R_SEGMENT].least = -10;
+    model->risk[UPT_R_SEGMENT].most = 10;
+    for (int i = 0; i < UPT_R_FITTED; i++) {
         model->risk[i].weight = value_of(loader, S_RISK, upt_risk_names[i], 0);
         model->risk[i].mean = value_of(loader, S_RISK, upt_risk_names[i], 1);
         model->risk[i].least = value_of(loader, S_RISK, upt_risk_names[i], 2);
@@ -406,6 +471,8 @@ finish(struct loader *loader)
         status = take_risk_and_silence(loader);
     }
     for (int age = 0; age <= 256; age++) {
+        model->log_gap[age] = age > 0 ? log((double)age) : 0;
+        model->half_2[age] = exp2(-age / 2.0);
         model->half_10[age] = exp2(-age / 10.0);
         model->half_21[age] = exp2(-age / 21.0);
     }

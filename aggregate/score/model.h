@@ -2,6 +2,7 @@
 #ifndef UPT_SCORE_MODEL_H
 #define UPT_SCORE_MODEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,22 +23,44 @@ enum {
 };
 #define UPT_C_PEERS UPT_C_RETURN /* the parts before it are percentiles of the cohort table */
 
-/* Features of the risk. */
+/* Features of the risk. See hazard.c. */
 enum {
     UPT_R_GONE_ODDS,
     UPT_R_SILENCE,
     UPT_R_OWN_SILENCE,
+    UPT_R_SILENCE_X_GAP,
+    UPT_R_GAP_MEAN,
+    UPT_R_GAP_SPREAD,
+    UPT_R_TENURE_DAYS,
+    UPT_R_TENURE_WEEKS,
+    UPT_R_ACTIVE_2D,
     UPT_R_FREQUENCY,
+    UPT_R_FREQUENCY_21D,
+    UPT_R_ACTIVE_WEEKS,
+    UPT_R_ACTIVE_DAYS,
+    UPT_R_VOLUME_2D,
     UPT_R_VOLUME,
+    UPT_R_DAY_VOLUME,
     UPT_R_BREADTH,
+    UPT_R_SEAT_USE,
+    UPT_R_SEGMENT, /* the shift of the account's segment: weight 1, mean 0, not in the file's list of features */
     UPT_R_COUNT,
 };
+#define UPT_R_FITTED UPT_R_SEGMENT /* those before it are rows of [risk] */
+#define UPT_SEGMENTS_MAX 256
+#define UPT_SEGMENT_NAME_MAX 64
 
 #define UPT_QUANTILES_MAX 101
 #define UPT_VERSION_MAX 63
 
 struct upt_bgbb {
     double alpha, beta, gamma, delta;
+};
+
+/* What a segment adds to the log-odds of every horizon, and how well that is known. */
+struct upt_segment_shift {
+    char name[UPT_SEGMENT_NAME_MAX + 1];
+    double shift, sd;
 };
 
 struct upt_model {
@@ -58,9 +81,12 @@ struct upt_model {
     double quantile[UPT_QUANTILES_MAX][UPT_C_PEERS];
 
     double intercept[3]; /* by horizon: 30, 60, 90 days */
+    double segment_sd;   /* of log-odds between segments: how far one that is not listed may be off */
     struct {
         double weight, mean, least, most;
     } risk[UPT_R_COUNT];
+    size_t segments_n;
+    struct upt_segment_shift segment[UPT_SEGMENTS_MAX]; /* by name, ascending */
 
     struct {
         double intercept, own_silence, days_silent, count, spread; /* log-odds */
@@ -69,7 +95,18 @@ struct upt_model {
         double gaps_least; /* no alarm before so many own typical gaps */
     } silence;
 
-    double half_10[257], half_21[257]; /* 2^(−age/10), 2^(−age/21) */
+    double log_gap[257];                            /* log of days; [0] unused */
+    double half_2[257], half_10[257], half_21[257]; /* 2^(−age/2), 2^(−age/10), 2^(−age/21) */
 };
+
+/* Sign that the weight of a feature must have: −1, 1, or 0 for any. */
+int upt_model_sign(int feature);
+/* Names of segments as words of the file: what is no letter, digit, '-', '_' or '.' becomes %XX. out: 3 times the
+ * length, and 1. False: not so, or too long. */
+void upt_model_escape(const char *name, char *out);
+bool upt_model_unescape(const char *word, char name[UPT_SEGMENT_NAME_MAX + 1]);
+
+extern const char *const upt_part_names[UPT_C_COUNT];
+extern const char *const upt_risk_names[UPT_R_COUNT];
 
 #endif

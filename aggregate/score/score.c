@@ -207,7 +207,7 @@ fill_health(const struct upt_decision *d, const struct upt_facts *facts, struct 
         .slope_per_week = upt_history_slope(ext, eval->today),
         .phase = eval->phase,
         .segment = upt_account_trait(acct, UPT_STR("segment")),
-        .risks_n = eval->has_score ? UPT_HORIZONS : 0,
+        .risks_n = eval->has_key ? UPT_HORIZONS : 0,
         .model_version = upt_str_of(score->model->version),
         .config_hash = upt_str_of(score->config_hash),
         .partition = upt_state_partition(st),
@@ -217,8 +217,8 @@ fill_health(const struct upt_decision *d, const struct upt_facts *facts, struct 
         ret->risks[h] = (struct upt_risk){
             .horizon_days = upt_horizon_days[h],
             .probability = eval->risk_micro[h] / 1e6,
-            .low = (double)NAN,
-            .high = (double)NAN,
+            .low = eval->low_micro[h] / 1e6,
+            .high = eval->high_micro[h] / 1e6,
         };
     }
     fill_components(score->model, eval, ret);
@@ -277,7 +277,7 @@ keep_evaluation(struct upt_decision *d)
     ext->score = eval->has_score ? (uint32_t)eval->score_micro : UPT_NULL_U32;
     ext->confidence = eval->confidence_micro;
     for (int h = 0; h < UPT_HORIZONS; h++) {
-        ext->risk[h] = eval->has_score ? eval->risk_micro[h] : UPT_NULL_U32;
+        ext->risk[h] = eval->has_key ? eval->risk_micro[h] : UPT_NULL_U32;
     }
     if (band != ext->band || memcmp(risk, ext->risk, sizeof(risk)) != 0) {
         ext->row_changed = true;

@@ -306,6 +306,19 @@ upt_account_day(const struct upt_account *acct, int64_t day)
     return upt_rings_day(&acct->rings, acct->day, day);
 }
 
+void
+upt_account_days(const struct upt_account *acct, int64_t today, uint64_t ret[30])
+{
+    memset(ret, 0, 30 * sizeof(*ret));
+    for (unsigned i = 0; i < acct->rings.n[UPT_R_DAY]; i++) {
+        const struct upt_bucket *bucket = &acct->rings.v[i];
+        uint16_t age = (uint16_t)((uint16_t)today - bucket->number);
+        if (age < 30) {
+            ret[age] = upt_bucket_usage(bucket).events;
+        }
+    }
+}
+
 size_t
 upt_account_features_n(const struct upt_account *acct)
 {

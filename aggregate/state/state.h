@@ -124,6 +124,8 @@ struct upt_str upt_account_trait(const struct upt_account *acct, struct upt_str 
 bool upt_account_seats(const struct upt_account *acct, int64_t *ret_micro);
 /* USAGE events and LOGINs on a UTC day of the 30-day window; zeros outside it. */
 struct upt_usage upt_account_day(const struct upt_account *acct, int64_t day);
+/* USAGE events of the 30 days up to a day not before the account's last one: [i] = of today − i. */
+void upt_account_days(const struct upt_account *acct, int64_t today, uint64_t ret[30]);
 /* Features ever used (until forgotten): bit i of *ret_days = used on UTC day (today − i), i = 0..29, today = the
  * clock's. */
 size_t upt_account_features_n(const struct upt_account *acct);

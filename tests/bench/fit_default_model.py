@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Fits the shipped score model from labelled daily usage and prints it as a model file.
+"""Fits all of the shipped score model but the churn risk from labelled daily usage and prints it as a model file.
 
-    fit_default_model.py DIRECTORY [--version NAME] > aggregate/score/default.model
+    fit_default_model.py EVENTS LABELS > base.model
+    uptake fit --events EVENTS --labels LABELS --base base.model --at 5,10,10,15,15,15,20,20,25,25,30,30,30,30 --ridge 5000 \
+        --keep gone_odds,seat_use --no-segments --version NAME --output aggregate/score/default.model
 
-DIRECTORY holds events.csv.gz (course, enrollment, day, one count per feature) and labels.csv.gz (course, enrollment,
-churned). An account is an enrollment; a course is a cohort of accounts that start in the same 30 days; churned means
+EVENTS: course, enrollment, day, one count per feature; LABELS: course, enrollment, churned; both with a header line,
+.gz or not. An account is an enrollment; a course is a cohort of accounts that start in the same 30 days; churned means
 no event in the 10 days after day 30. What is fitted, and to what, stands in the comments of the file it writes; figures
 go to standard error. Needs numpy.
 """
@@ -23,7 +25,6 @@ import numpy as np
 
 DAYS = 30
 EVALUATED = (10, 15, 20, 25, 30)
-TRAINED = (5, 10, 15, 20, 25, 30)
 PERIODS = {"daily": 1, "weekly": 7, "monthly": 28}
 PARTS = ("frequency_10d", "frequency_21d", "volume_21d", "breadth", "features_ever")
 WEIGHTS = {"frequency_10d": 0.2, "frequency_21d": 0.1, "volume_21d": 0.2, "breadth": 0.15, "features_ever": 0.05,
@@ -39,28 +40,31 @@ DAYS_SILENT_WEIGHT = 0.4
 COUNT_MOST, SPREAD_MOST = 20.0, 0.9
 GAPS_LEAST = 1.25
 LOGISTIC_SCALE = math.sqrt(3) / math.pi
-# feature of the risk: sign of its weight, least and most value (volume: the p80 of those that stayed, so that it cannot
-# buy a low risk)
-RISK = {"gone_odds": (1, -8, 8), "days_silent": (1, 0, 6), "own_silence": (1, 0, 8), "frequency_10d": (-1, -2.5, 2.7),
-        "volume_21d": (-1, 0, 5.4), "breadth": (-1, 0, 20)}
-ASSUMED_BASE = 0.5
-# Given, not fitted: 30 days of history cannot show what the odds are worth after a year. From 0 to 0.3 the fit is as good
-# (log loss .3170 to .3172), and the more they weigh the sooner an account that used to be regular is seen to leave.
-GONE_ODDS_WEIGHT = 0.3
+# Features of the risk: least and most value, and the weight if it is not fitted but given. Limits are those of what 30
+# days can show: beyond them a feature counts as at the limit (volume: the p80 of those that stayed, so that it cannot buy
+# a low risk). gone_odds: 30 days of history cannot show what the odds are
+# worth after a year; from 0 to 0.3 the fit is as good. seat_use: there are no seats in this data.
+RISK = {"gone_odds": (-8, 8, 0.1), "days_silent": (0, 6), "own_silence": (0, 8), "silence_x_gap": (0, 12),
+        "gap_mean": (0, 3.4), "gap_spread": (0, 1.5), "tenure_days": (0, 1.9), "tenure_weeks": (1.9, 3.4),
+        "active_2d": (-2.31, 1.3), "frequency_10d": (-2.31, 2.7), "frequency_21d": (-2.31, 3.2), "active_weeks": (0, 5),
+        "active_days": (0, 3.4), "volume_2d": (0, 5), "volume_21d": (0, 5.4), "day_volume": (0, 5), "breadth": (0, 20),
+        "seat_use": (0, 1, -1.0)}
 
 
 class Data:
-    def __init__(self, directory: Path):
-        events = self.rows(directory / "events.csv.gz")
-        labels = self.rows(directory / "labels.csv.gz")
+    def __init__(self, events_file: Path, labels_file: Path):
+        events = self.rows(events_file)
+        labels = self.rows(labels_file)
         first: dict[str, int] = {}
         for row in events:
             first[row[0]] = min(first.get(row[0], 1 << 30), self.day(row[2]))
         keys = sorted((row[0], row[1]) for row in labels)
         index = {key: i for i, key in enumerate(keys)}
-        self.counts = np.zeros((len(keys), DAYS + 1, 7))
+        self.counts = np.zeros((len(keys), DAYS + 1, len(events[0]) - 3))
         for row in events:
-            self.counts[index[row[0], row[1]], self.day(row[2]) - first[row[0]] + 1] += [float(v) for v in row[3:]]
+            day = self.day(row[2]) - first[row[0]] + 1
+            if day <= DAYS and (row[0], row[1]) in index:
+                self.counts[index[row[0], row[1]], day] += [float(v) for v in row[3:]]
         self.churned = np.zeros(len(keys), int)
         for row in labels:
             self.churned[index[row[0], row[1]]] = int(row[2])
@@ -72,7 +76,8 @@ class Data:
 
     @staticmethod
     def rows(path: Path) -> list[list[str]]:
-        with gzip.open(path, "rt", newline="") as file:
+        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
+        with opened as file:
             return list(csv.reader(file))[1:]
 
     @staticmethod
@@ -136,15 +141,6 @@ def sums(par, x, tx, k):
 
 def none_active(par, x, tx, n, m):
     return sums(par, x, tx, n - tx + m)[0] / sums(par, x, tx, n - tx)[0]
-
-
-def gone_odds(par, x, tx, n, m):
-    f, r, s = sums(par, x, tx, n - tx)
-    for j in range(m):
-        s = s * (par[3] + n + j) / (par[2] + par[3] + n + j)
-    there = r * s
-    gone = f - there
-    return np.clip(np.log(np.maximum(gone, there * 1e-9) / np.maximum(there, f * 1e-9)), -20, 20)
 
 
 def fit_bgbb(x, tx, n, gamma=None):
@@ -243,19 +239,6 @@ class View:
             out.append(function(bgbb[name], *self.periods[name], m))
         return np.where(self.weekly, out[1], out[0])
 
-    def risk_values(self, bgbb, lead):
-        silent = (self.day - self.last).astype(float)
-        z = (np.log(np.maximum(silent, 0.5)) - self.gap_mean) / (self.gap_sd * LOGISTIC_SCALE)
-        value = {
-            "gone_odds": self.by_cadence(gone_odds, bgbb, lead),
-            "days_silent": np.log1p(silent),
-            "own_silence": np.logaddexp(0, z),
-            "frequency_10d": np.log(0.1 + self.value["frequency_10d"]),
-            "volume_21d": self.value["volume_21d"],
-            "breadth": self.value["breadth"],
-        }
-        return np.stack([np.clip(value[name], RISK[name][1], RISK[name][2]) for name in RISK], 1)
-
 
 def add_gaps(data, views, prior_mean, prior_variance):
     """Weighted mean and spread of log gaps, as of each day."""
@@ -305,19 +288,6 @@ def logistic(x, y, sign, offset=0.0, ridge=1e-4):
     weight = np.zeros(x.shape[1])
     weight[free] = w[1:] / sd[free]
     return w[0] - weight @ mean, weight
-
-
-def fit_risk(data, views, bgbb, mask):
-    """Intercept, weights, values and labels. The label of day t is told by the odds for 30 days from then."""
-    xs, ys = [], []
-    for t in TRAINED:
-        keep = views[t].seen & mask
-        xs.append(views[t].risk_values(bgbb, 30)[keep])
-        ys.append(data.churned[keep])
-    x, y = np.concatenate(xs), np.concatenate(ys).astype(float)
-    sign = [RISK[name][0] for name in RISK]
-    intercept, weight = logistic(x[:, 1:], y, sign[1:], x[:, 0] * GONE_ODDS_WEIGHT)
-    return intercept, np.concatenate([[GONE_ODDS_WEIGHT], weight]), x, y
 
 
 def fit_silence(data, prior_mean, prior_variance):
@@ -400,29 +370,26 @@ def show(name, data, views, scores):
 def report(data, views):
     """AUC all/hot at days 10, 15, 20, 25, 30; fitted on four fifths of the courses, judged on the rest."""
     health = {t: np.zeros(data.size) for t in EVALUATED}
-    risk = {t: np.zeros(data.size) for t in EVALUATED}
     courses = np.random.default_rng(1).permutation(np.unique(data.course))
     for fold in np.array_split(courses, 5):
         out = np.isin(data.course, fold)
         bgbb = fit_all(data, views, ~out)
         rows = cohort_rows(Subset(data, ~out), views)
-        intercept, weight, _, _ = fit_risk(data, views, bgbb, ~out)
         for t in EVALUATED:
             parts = sub_scores(views[t], bgbb, rows)
             health[t][out] = -sum(WEIGHTS[part] * parts[part] for part in WEIGHTS)[out]
-            risk[t][out] = (intercept + views[t].risk_values(bgbb, 30) @ weight)[out]
     show("health, leave courses out", data, views, health)
-    show("risk 30 d, leave courses out", data, views, risk)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--version", default="courses-1")
+    parser.add_argument("events", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("--version", default="courses-2")
     parser.add_argument("--no-report", action="store_true")
     options = parser.parse_args()
-    data = Data(options.directory)
-    views = {t: View(data, t) for t in sorted(set(TRAINED + EVALUATED))}
+    data = Data(options.events, options.labels)
+    views = {t: View(data, t) for t in EVALUATED}
     gap_mean, gap_variance = gap_prior(data)
     add_gaps(data, views, gap_mean, gap_variance)
     if not options.no_report:
@@ -430,9 +397,6 @@ def main():
     everyone = np.ones(data.size, bool)
     bgbb = fit_all(data, views, everyone)
     rows = cohort_rows(data, views)
-    intercept, weight, x, y = fit_risk(data, views, bgbb, everyone)
-    base = float(y.mean())
-    intercept += math.log(ASSUMED_BASE / (1 - ASSUMED_BASE)) - math.log(base / (1 - base))
     silence = fit_silence(data, gap_mean, gap_variance)
     means = {part: [] for part in WEIGHTS}
     for t in EVALUATED:
@@ -440,19 +404,18 @@ def main():
         for part, value in sub_scores(views[t], bgbb, rows).items():
             means[part].append(value[keep])
     write(options.version, data, bgbb, rows, {k: float(np.concatenate(v).mean()) for k, v in means.items()},
-          (intercept, weight, x.mean(0), base), silence, (gap_mean, gap_variance))
+          silence, (gap_mean, gap_variance))
 
 
-def write(version, data, bgbb, rows, means, risk, silence, gaps):
-    intercept, weight, centre, base = risk
+def write(version, data, bgbb, rows, means, silence, gaps):
     out = print
     out("uptake-model 1")
     out(f"version {version}")
     out(f"""
-# The shipped model. Written by tests/bench/fit_default_model.py; the formulas are in README.md beside this file.
+# The shipped model. Written by tests/bench/fit_default_model.py and `uptake fit`; formulas: README.md beside this file.
 # Fitted on public data: {data.size} enrollments in {len(set(data.course))} online courses, 30 days each, churned = nothing in the
 # 10 days after ({data.churned.mean():.1%}). That is no business product: take scores and the order of risks from it, and fit
-# probabilities to your own accounts.
+# probabilities to your own accounts with `uptake fit`.
 
 # BG/BB by the account's own period: activity ~ Beta(alpha, beta), leaving ~ Beta(gamma, delta).
 # daily, weekly: maximum likelihood over all enrollments (weekly with daily's gamma: 4 weeks do not show two numbers).
@@ -494,16 +457,14 @@ days           3
 # share frequency_10d frequency_21d volume_21d breadth features_ever""")
     for share, row in zip(*rows):
         out(f"{share:.3f} " + " ".join(f"{v:.6f}".rstrip("0").rstrip(".") for v in row))
-    out(f"""
-# Logistic regression over days 5, 10, …, 30, signs given, label: churned. The weight of gone_odds is given: 30 days of
-# history do not show what it is worth after a year. Enrollments churn at a base rate of {base:.3f}; the intercept is moved
-# to one of {ASSUMED_BASE} (both outcomes as likely), which keeps the order. Horizons differ by gone_odds.
+    out("""
+# Not fitted yet: `uptake fit` does that.
 [risk]""")
     for days in (30, 60, 90):
-        out(f"intercept_{days}d {intercept:.6f}")
-    out("#             weight mean least most")
-    for i, name in enumerate(RISK):
-        out(f"{name:13s} {weight[i]:.6f} {centre[i]:.6f} {RISK[name][1]:g} {RISK[name][2]:g}")
+        out(f"intercept_{days}d 0")
+    out("segment_sd 0.3")
+    for name, (least, most, *given) in RISK.items():
+        out(f"{name:13s} {given[0] if given else 0:g} {(least + most) / 2:g} {least:g} {most:g}")
     out(f"""
 # P(gone for good | silent so long): logistic regression over the days of enrollments with at least 5 active days.
 # own_silence: log(1 + (days / typical gap)^(1/s)); days_silent: log(1 + days), its weight given; count: log of active

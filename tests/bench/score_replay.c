@@ -20,8 +20,10 @@
 
 #define FEATURES_MAX 16
 #define EVALUATIONS 5
-#define RULES 4
+#define RULES 6
+#define RULES_FIRED 4 /* those before are the product's, the others are policies over the risk */
 #define EARLY 8
+#define COOL_DOWN 7
 #define FIRST_DAY 16000 /* 2013-10-22 */
 static const int evaluated_day[EVALUATIONS] = {10, 15, 20, 25, 30};
 
@@ -45,6 +47,7 @@ struct account {
     int early_days;                      /* active days up to day 8 */
     int opens[RULES], first_open[RULES]; /* from day 8 to 30 of the course */
     bool open[RULES];                    /* at day 30 */
+    int run[RULES], ended[RULES];        /* of policies */
     struct result at[EVALUATIONS];
 };
 
@@ -60,7 +63,10 @@ static int courses_n;
 static char feature_name[FEATURES_MAX][64];
 static int features_n;
 static uint64_t transitions, health_records, events_n;
-static const char *const rule_names[RULES] = {"HEALTH_BAND", "SILENCE", "USAGE_DROP", "CHURN_RISK"};
+static const char *const rule_names[RULES] = {"HEALTH_BAND", "SILENCE",      "USAGE_DROP",
+                                              "CHURN_RISK",  "risk .75/.50", "risk .85/.70"};
+/* A policy opens at on and closes below off, each on two days in a row, and not within a week of its end. */
+static const double policy[RULES - RULES_FIRED][2] = {{0.75, 0.50}, {0.85, 0.70}};
 
 static int
 by_day(const void *a, const void *b)
@@ -182,7 +188,7 @@ take_alert(void *ctx, const struct upt_alert *alert)
         return;
     }
     int day = (int)(upt_floor_div(alert->changed_at, UPT_DAY_MS) - courses[a->course].start);
-    for (int i = 0; i < RULES; i++) {
+    for (int i = 0; i < RULES_FIRED; i++) {
         if (day >= EARLY && day <= 30 && upt_str_eq(alert->rule, upt_str_of(rule_names[i]))) {
             a->opens[i] += alert->action == UPT_OPEN ? 1 : 0;
             a->first_open[i] = alert->action == UPT_OPEN && a->first_open[i] == 0 ? day : a->first_open[i];
@@ -200,11 +206,35 @@ take_health(void *ctx, const struct upt_health *health)
 }
 
 static void
+step_policies(struct account *a, int day, double risk)
+{
+    for (int i = RULES_FIRED; i < RULES; i++) {
+        const double *level = policy[i - RULES_FIRED];
+        a->run[i] = (a->open[i] ? risk < level[1] : risk >= level[0]) ? a->run[i] + 1 : 0;
+        if (a->run[i] < 2 || (!a->open[i] && a->ended[i] > 0 && day - a->ended[i] < COOL_DOWN)) {
+            continue;
+        }
+        a->run[i] = 0;
+        a->open[i] = !a->open[i];
+        a->ended[i] = day;
+        a->opens[i] += a->open[i] ? 1 : 0;
+        a->first_open[i] = a->first_open[i] == 0 ? day : a->first_open[i];
+    }
+}
+
+static void
 evaluate(const struct upt_model *model, struct upt_state *st, int64_t day)
 {
     for (size_t i = 0; i < accounts_n; i++) {
         struct account *a = &accounts[i];
         int64_t of_course = day - courses[a->course].start; /* complete days */
+        if (of_course >= EARLY && of_course <= 30 && a->early_days >= 2) {
+            struct upt_account *acct = upt_state_find(st, upt_str_of(a->id));
+            struct upt_eval eval;
+            upt_assert(acct != NULL);
+            upt_evaluate(model, st, acct, upt_account_ext(acct), &eval);
+            step_policies(a, (int)of_course, eval.risk_micro[0] / 1e6);
+        }
         for (int k = 0; k < EVALUATIONS; k++) {
             struct upt_account *acct = NULL;
             if (of_course == evaluated_day[k]) {

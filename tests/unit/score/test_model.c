@@ -79,8 +79,8 @@ refusals(void **state)
 {
     (void)state;
     refused("uptake-model 1", "uptake-model 2", ":1: ", "allowed: uptake-model 1");
-    refused("version courses-1\n", "\n", ": ", "version: missing");
-    refused("version courses-1\n", "version courses-1\nversion b\n", ":3: ", "once");
+    refused("version courses-2\n", "\n", ": ", "version: missing");
+    refused("version courses-2\n", "version courses-2\nversion b\n", ":3: ", "once");
     refused("[bands]", "[bonds]", ": ", "[bonds]: unknown section; allowed: [bgbb]");
     refused("critical_below 30", "critical_belo 30", ": ",
             "critical_belo: unknown in [bands]; allowed: critical_below");
@@ -98,6 +98,13 @@ refusals(void **state)
     refused("0.025 ", "0.000 ", ": ", "share 0.000");
     refused("1.000 ", "0.999 ", ": ", "the last with share 1");
     refused("breadth       -0.", "breadth       0.", ": ", "allowed: -10 to 0");
+    refused("days_silent   0.", "days_silent   -0.", ": ", "allowed: 0 to 10");
+    refused("segment_sd 0.", "segment_sd -0.", ": ", "allowed: 0 to 10");
+    refused("[silence]", "[segments]\na 0.1\n[silence]", ": ", "2 values; allowed: name shift sd");
+    refused("[silence]", "[segments]\na 0.1 x\n[silence]", ": ", "x: not a decimal number");
+    refused("[silence]", "[segments]\na 11 0.1\n[silence]", ": ", "a shift of -10 to 10");
+    refused("[silence]", "[segments]\nb 1 0.1\na 1 0.1\n[silence]", ": ", "ascending order, each once");
+    refused("[silence]", "[segments]\na%0 1 0.1\n[silence]", ": ", "others than letters as %XX");
 }
 
 static void

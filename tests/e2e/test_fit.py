@@ -1,0 +1,193 @@
+"""`uptake fit`: from the log and from a file the same model, the same every time; labels from silence, from events, from a
+file; errors for people."""
+
+from __future__ import annotations
+
+import datetime
+import random
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from support.kafka_util import Codec, Message, produce
+from support.services import Services
+from support.uptake_proc import binary, config_for, to_yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+DAY_MS = 86_400_000
+FIRST = datetime.date(2025, 1, 6)
+DAYS = 400
+ACCOUNTS = 400
+TOPIC = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(10**15), "retention.ms": "-1"}
+
+
+def life(chance: random.Random, number: int) -> list[tuple[int, int]]:
+    """(day, uses) of an account: the lively stay longer. Those of segment `loose` leave three times as often."""
+    start, lively = chance.randrange(0, 60), chance.uniform(0.08, 0.9)
+    leave = 0.02 * (1 - lively) ** 2 * (3 if number % 2 else 1)
+    days = []
+    for day in range(start, DAYS):
+        if chance.random() < lively:
+            days.append((day, 1 + int(chance.expovariate(0.5) * lively)))
+        if chance.random() < leave:
+            break
+    return days
+
+
+def name(number: int) -> str:
+    return f"account-{number}"
+
+
+def population() -> dict[int, list[tuple[int, int]]]:
+    chance = random.Random(5)
+    lives = {number: life(chance, number) for number in range(ACCOUNTS)}
+    return {number: days for number, days in lives.items() if days}
+
+
+def date_of(day: int) -> str:
+    return (FIRST + datetime.timedelta(days=day)).isoformat()
+
+
+def fit(*args: str, good: bool = True) -> subprocess.CompletedProcess:
+    run = subprocess.run([str(binary()), "fit", *args], capture_output=True, text=True, timeout=120, check=False)
+    if good and run.returncode != 0:
+        raise AssertionError(f"exit {run.returncode}\n{run.stderr}")
+    return run
+
+
+def risk_part(model: Path) -> list[str]:
+    """Rows of [risk] and [segments]."""
+    text = model.read_text()
+    return [line for line in text[text.index("[risk]"):text.index("[silence]")].splitlines() if line and line[0] != "#"]
+
+
+class Files(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.path = Path(cls.folder.name)
+        cls.lives = population()
+        rows = [(day, name(n), uses) for n, days in cls.lives.items() for day, uses in days]
+        text = "".join(f"{account},{date_of(day)},{uses}\n" for day, account, uses in sorted(rows))
+        cls.events = cls.path / "events.csv"
+        cls.events.write_text("account,day,search\n" + text)
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        cls.folder.cleanup()
+
+    def test_silence_is_the_label(self) -> None:
+        one, two = self.path / "one.model", self.path / "two.model"
+        said = fit("--events", str(self.events), "--output", str(one)).stdout
+        fit("--events", str(self.events), "--output", str(two), "--no-report")
+        self.assertEqual(one.read_bytes(), two.read_bytes())
+        found = {what: float(auc) for what, auc in re.findall(r"left out by (\w+): .*?AUC ([\d.]+)", said)}
+        self.assertEqual(set(found), {"account", "time"})  # no segments here
+        self.assertGreater(found["account"], 0.8, said)
+        self.assertGreater(found["time"], 0.75, said)
+        errors = [float(e) for e in re.findall(r"calibration error ([\d.]+)", said)]
+        self.assertLess(errors[0], 0.03, said)
+        self.assertEqual(said.count("predicted"), 2)
+        self.assertIn("lead: ", said)
+        check = subprocess.run([str(binary()), "fit", "--events", str(self.events), "--base", str(one), "--output", str(two),
+                                "--no-report", "--version", "again"], capture_output=True, text=True, check=False)
+        self.assertEqual(check.returncode, 0, check.stderr)  # what it wrote, it reads
+        self.assertIn("\nversion again\n", two.read_text())
+
+    def test_labelled_file(self) -> None:
+        labels = self.path / "labels.csv"
+        last = {n: days[-1][0] for n, days in self.lives.items()}
+        labels.write_text("account,churned,day\n" + "".join(
+            f"{name(n)},{int(day < DAYS - 60)},{date_of(day) if day < DAYS - 60 else ''}\n" for n, day in last.items()))
+        said = fit("--events", str(self.events), "--labels", str(labels), "--output", str(self.path / "l.model")).stdout
+        self.assertGreater(float(re.findall(r"AUC ([\d.]+)", said)[0]), 0.8, said)
+        # The outcomes turned round: what is a low risk becomes a high one.
+        turned = self.path / "turned.csv"
+        turned.write_text("account,churned\n" + "".join(f"{name(n)},{int(day >= DAYS - 60)}\n" for n, day in last.items()))
+        fit("--events", str(self.events), "--labels", str(turned), "--output", str(self.path / "t.model"), "--no-report")
+        self.assertIn("days_silent   0.000000", "\n".join(risk_part(self.path / "t.model")))
+
+    def test_errors(self) -> None:
+        bad = self.path / "bad.csv"
+        out = str(self.path / "x.model")
+        cases = [
+            ("account,day,search\nA,2025-01-06\n", ":2: 2 columns; allowed: 3"),
+            ("account,day,search\nA,2025-13-06,1\n", ":2: 2025-13-06: allowed: a day as 2026-01-31"),
+            ("account,day,search\nA,2025-01-06,x\n", ":2: search x: allowed: a whole number"),
+            ("name,day\n", ":1: name: allowed: columns account, or course,enrollment"),
+            ("", ":1: empty; allowed: a header line"),
+            ("account,day,_x\n", ":1: _x: allowed: names of features"),
+            ("account,day\nA,2025-01-06\n", "at least 20 of each"),
+        ]
+        for text, wanted in cases:
+            bad.write_text(text)
+            run = fit("--events", str(bad), "--output", out, good=False)
+            self.assertNotEqual(run.returncode, 0, text)
+            self.assertIn(wanted, run.stderr)
+            self.assertEqual(len(run.stderr.strip().splitlines()), 1, run.stderr)
+            self.assertFalse(Path(out).exists())
+        for args, wanted in ((["--at", "0"], "--at 0"), (["--keep", "nothing"], "--keep nothing"), ([], "-c FILE")):
+            run = fit("--output", out, *args, good=False)
+            self.assertEqual(run.returncode, 64)
+            self.assertIn(wanted, run.stderr)
+
+
+class Log(unittest.TestCase):
+    """The same events from the topic, with segments, and what RENEWED and CHURNED say."""
+
+    def messages(self, lives: dict[int, list[tuple[int, int]]], codec: Codec, more: list[tuple[int, int, str]]) -> list[Message]:
+        made = []
+        for number, days in lives.items():
+            for day, uses in days:
+                made += [(day, 1, number, "USAGE", "search", {})] * uses
+            segment = {"segment": "loose ends" if number % 2 else "steady"}
+            made.append((days[0][0], 0, number, "PROFILE", None, segment))
+        made += [(day, 2, number, kind, None, {}) for number, day, kind in more]
+        made.sort(key=lambda m: (m[0], name(m[2]), m[1]))
+        result = []
+        for day, _, number, kind, feature, properties in made:
+            at = ((FIRST - datetime.date(1970, 1, 1)).days + day) * DAY_MS + DAY_MS // 2
+            record = {"event_id": "", "occurred_at": at, "account_id": name(number), "user_id": None, "kind": kind,
+                      "feature": feature, "quantity": 1.0, "duration_ms": None, "properties": properties}
+            result.append(Message(name(number).encode(), codec.encode(record), timestamp=at))
+        return result
+
+    def test_log(self) -> None:
+        lives = population()
+        # Twenty of those that go on are said to have churned on day 100; as many of those that left early, to have renewed.
+        stay = [n for n, days in lives.items() if days[0][0] < 40 and days[-1][0] > DAYS - 10][:40]
+        gone = [n for n, days in lives.items() if days[-1][0] < 80][:20]
+        self.assertGreater(len(stay), 30)
+        self.assertGreater(len(gone), 15)
+        more = [(n, 100, "CHURNED") for n in stay] + [(n, 250, "RENEWED") for n in gone]
+        with tempfile.TemporaryDirectory() as folder, Services() as services:
+            text = (ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text()
+            models = {}
+            for topic, extra in (("plain", []), ("told", more)):
+                services.kafka.create_topic(topic, 2, TOPIC)
+                codec = Codec(text, services.registry.register(f"{topic}-value", text))
+                produce(services.kafka.bootstrap, topic, self.messages(lives, codec, extra), linger_ms=50)
+                config = Path(folder) / f"{topic}.yaml"
+                config.write_text(to_yaml(config_for(services, {"input": {"topic": topic}})))
+                models[topic] = Path(folder) / f"{topic}.model"
+                said = fit("-c", str(config), "--output", str(models[topic])).stdout
+                again = Path(folder) / "again.model"
+                fit("-c", str(config), "--output", str(again), "--no-report")
+                self.assertEqual(models[topic].read_bytes(), again.read_bytes())
+                if topic == "plain":
+                    self.assertGreater(float(re.findall(r"AUC ([\d.]+)", said)[0]), 0.8, said)
+            text = {topic: model.read_text() for topic, model in models.items()}
+        segments = dict(re.findall(r"^(loose%20ends|steady) (-?[\d.]+)", text["plain"], re.M))
+        self.assertGreater(float(segments["loose%20ends"]), float(segments["steady"]) + 0.2)
+        # CHURNED takes away all later samples of those accounts, one each week; that goes for no others.
+        samples = {topic: int(re.findall(r"(\d+) samples of", t)[0]) for topic, t in text.items()}
+        self.assertLess(samples["told"], samples["plain"] - 20 * len(stay))
+        # Both kinds of events turn outcomes.
+        left = {topic: float(re.findall(r"([\d.]+)% of those whose", t)[0]) for topic, t in text.items()}
+        self.assertNotEqual(left["plain"], left["told"])
+
+
+if __name__ == "__main__":
+    unittest.main()
