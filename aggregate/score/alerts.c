@@ -87,8 +87,8 @@ put_account(const struct upt_decision *d, struct upt_alert *alert)
     alert->health = ext->score == UPT_NULL_U32 ? (double)NAN : ext->score / 1e6;
     double before = ext->evaluated ? upt_history_ago(ext, ext->evaluated_day, 28) : (double)NAN;
     alert->health_change_28d = isnan(before) || isnan(alert->health) ? (double)NAN : upt_round6(alert->health - before);
-    alert->churn_probability = d->eval->has_score ? d->eval->risk_micro[0] / 1e6 : (double)NAN;
-    alert->horizon_days = d->eval->has_score ? upt_horizon_days[0] : -1;
+    alert->churn_probability = d->eval->has_key ? d->eval->risk_micro[0] / 1e6 : (double)NAN;
+    alert->horizon_days = d->eval->has_key ? upt_horizon_days[0] : -1;
     alert->confidence = d->eval->confidence_micro / 1e6;
     int64_t renewal = 0;
     if (upt_trait_day(d->acct, "renewal_date", &renewal)) {

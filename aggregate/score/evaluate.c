@@ -134,6 +134,7 @@ score(const struct upt_model *model, struct upt_eval *eval)
     double confidence = available / 1e3 * evidence / (evidence + model->confidence_half);
     eval->confidence_micro = (uint32_t)lround(upt_round6(confidence) * 1e6);
     eval->has_score = available > 0 && eval->confidence_micro / 1e6 >= model->confidence_floor;
+    eval->confident = eval->has_score && eval->confidence_micro / 1e6 >= model->confidence_band;
 }
 
 void

@@ -36,7 +36,8 @@ struct upt_eval {
     int64_t points_micro[UPT_PARTS];
     int64_t score_micro, mean_micro;
     uint32_t confidence_micro;
-    bool has_score; /* confidence reaches the floor: the score is published */
+    bool has_score; /* confidence reaches the model's floor: the score is published */
+    bool confident; /* and its confidence_band */
 
     /* Risk, valid if has_key: logit of horizon h = base[h] + Σ factor[h][i]; low, high: 90 % interval. */
     bool risk_known[UPT_R_COUNT];

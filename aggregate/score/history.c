@@ -29,8 +29,8 @@ void
 upt_band_step(const struct upt_model *model, struct upt_score_ext *ext, const struct upt_eval *eval)
 {
     upt_band band = (upt_band)ext->band;
-    if (!eval->has_score || band == UPT_BAND_UNKNOWN) {
-        upt_band next = eval->has_score ? band_of(model, (double)eval->score_micro / 1e6) : UPT_BAND_UNKNOWN;
+    if (!eval->confident || band == UPT_BAND_UNKNOWN) {
+        upt_band next = eval->confident ? band_of(model, (double)eval->score_micro / 1e6) : UPT_BAND_UNKNOWN;
         if (next != band) {
             ext->band = (uint8_t)next;
             ext->band_day = (int32_t)eval->today;
@@ -68,7 +68,7 @@ upt_history_put(struct upt_score_ext *ext, const struct upt_eval *eval)
             ext->history[place(d)] = UPT_NULL_U16;
         }
     }
-    ext->history[place(eval->today)] = eval->has_score ? (uint16_t)((eval->score_micro + 5000) / 10000) : UPT_NULL_U16;
+    ext->history[place(eval->today)] = eval->confident ? (uint16_t)((eval->score_micro + 5000) / 10000) : UPT_NULL_U16;
 }
 
 static int32_t

@@ -104,6 +104,7 @@ static const struct row rows[] = {
     ONE(S_HEALTH, "return_days", 1, 60),
     ONE(S_HEALTH, "confidence_half", 0.5, 1000),
     ONE(S_HEALTH, "confidence_floor", 0, 1),
+    ONE(S_HEALTH, "confidence_band", 0, 1),
     ONE(S_BANDS, "critical_below", 0, 100),
     ONE(S_BANDS, "at_risk_below", 0, 100),
     ONE(S_BANDS, "watch_below", 0, 100),
@@ -395,6 +396,7 @@ take_health(struct loader *loader)
     model->return_days = value_of(loader, S_HEALTH, "return_days", 0);
     model->confidence_half = value_of(loader, S_HEALTH, "confidence_half", 0);
     model->confidence_floor = value_of(loader, S_HEALTH, "confidence_floor", 0);
+    model->confidence_band = value_of(loader, S_HEALTH, "confidence_band", 0);
     model->band_edge[0] = value_of(loader, S_BANDS, "critical_below", 0);
     model->band_edge[1] = value_of(loader, S_BANDS, "at_risk_below", 0);
     model->band_edge[2] = value_of(loader, S_BANDS, "watch_below", 0);

@@ -72,7 +72,9 @@ struct upt_model {
     int32_t weight_milli[UPT_C_COUNT]; /* thousandths; they add up to 1000 */
     int32_t mean_e5[UPT_C_COUNT];      /* hundred-thousandths */
     double return_days;
-    double confidence_half, confidence_floor;
+    double confidence_half;
+    double confidence_floor; /* below: no score */
+    double confidence_band;  /* below: no band, no place in the history, no CHURN_RISK */
     double band_edge[3]; /* below [0] CRITICAL, [1] AT_RISK, [2] WATCH, else HEALTHY */
     double band_margin, band_evaluations, band_days;
 

@@ -63,7 +63,7 @@ upt_rule_risk(struct upt_decision *d)
     const double *p = d->score->rules->rule[UPT_RULE_CHURN_RISK].p;
     struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
     int horizon = horizon_of(p[UPT_P_RISK_DAYS]);
-    if (d->eval->has_score) {
+    if (d->eval->confident) {
         double risk = d->eval->risk_micro[horizon] / 1e6;
         bool renewal =
             d->facts->has_renewal && d->facts->to_renewal >= 0 && (double)d->facts->to_renewal <= p[UPT_P_RISK_RENEWAL];

@@ -442,7 +442,8 @@ scale_monthly {SCALE['monthly']:g}
         out(f"{part:18s} {WEIGHTS[part]:.3f} {means[part]:.5f}")
     out(f"""return_days        {RETURN_DAYS}
 confidence_half    4
-confidence_floor   0.35
+confidence_floor   0.15
+confidence_band    0.35
 
 [bands]
 critical_below 30

@@ -123,7 +123,8 @@ take_health(void *ctx, const struct upt_health *health)
         NEAR(weights, 1);
         NEAR(points, health->score - mean);
     }
-    assert_int_equal(isnan(health->score), health->band == UPT_BAND_UNKNOWN);
+    assert_int_equal(isnan(health->score) || health->confidence < w->model->confidence_band,
+                     health->band == UPT_BAND_UNKNOWN);
     for (int h = 1; h < health->risks_n; h++) {
         assert_true(health->risks[h].probability >= health->risks[h - 1].probability);
     }

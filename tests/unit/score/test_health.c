@@ -98,19 +98,22 @@ unknown(void **state)
     assert_int_equal(w->health_n, 1); /* the first evaluation tells, then nothing changes */
     assert_true(isnan(w->health.score) && w->health.risks_n == 0);
     assert_int_equal(w->alerts_n, 0);
-    /* The first two days of use are too few. */
+    /* The first two days of use are too few for a band, not for a score with little confidence. */
     world_use(w, "b", 21, "f", 5);
     world_to(w, 22, 0, 59);
-    assert_true(world_ext(w, "b")->score == UPT_NULL_U32);
-    world_to(w, 24, 0, 59);
     assert_true(world_ext(w, "b")->score != UPT_NULL_U32);
+    assert_true(world_ext(w, "b")->confidence < 350000);
+    assert_int_equal(world_ext(w, "b")->band, UPT_BAND_UNKNOWN);
+    world_to(w, 24, 0, 59);
+    assert_true(world_ext(w, "b")->confidence >= 350000);
+    assert_true(world_ext(w, "b")->band != UPT_BAND_UNKNOWN);
     world_free(w);
 }
 
 static void
 feed(const struct upt_model *model, struct upt_score_ext *ext, int day, double score)
 {
-    struct upt_eval eval = {.today = day, .has_score = score >= 0, .score_micro = (int64_t)(score * 1e6)};
+    struct upt_eval eval = {.today = day, .has_score = score >= 0, .confident = score >= 0, .score_micro = (int64_t)(score * 1e6)};
     upt_history_put(ext, &eval);
     ext->evaluated = true;
     ext->evaluated_day = day;
