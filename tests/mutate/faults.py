@@ -360,7 +360,7 @@ RULES = [
           "severity == UPT_INFO && rules->cap_n > 1 ? 1 : 0;", "severity == UPT_INFO && rules->cap_n > 9 ? 1 : 0;", "scenario:notify",
           "No pestering"),
     Fault("pesters_the_lost", "a customer who has cancelled is left alone", SCORE + "rule_engine.c",
-          "slot->state == UPT_SLOT_OPEN && (churned || ", "slot->state == UPT_SLOT_OPEN && (", "scenario:notify", "A customer who has cancelled"),
+          "slot->state == UPT_SLOT_OPEN && (churned || ", "slot->state == UPT_SLOT_OPEN && ((churned && i > 99) || ", "scenario:notify", "A customer who has cancelled"),
     Fault("value_at_stake", "a large contract is one step more severe", SCORE + "rule_engine.c",
           "    return raised && severity < UPT_HIGH ? severity + 1 : severity;", "    return raised ? severity : severity;", "scenario:onboarding",
           "A large contract"),
