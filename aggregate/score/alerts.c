@@ -13,14 +13,34 @@
 #include "uptake/time.h"
 #include "uptake/units.h"
 
+static void
+clear(struct upt_finding *finding)
+{
+    finding->observed = finding->expected = finding->expected_low = finding->p_value = (double)NAN;
+    finding->unit = UPT_STR_NULL;
+    finding->window_ms = -1;
+    finding->counterfactual[0] = '\0';
+}
+
 struct upt_finding
 upt_finding_none(void)
 {
-    return (struct upt_finding){.observed = (double)NAN,
-                                .expected = (double)NAN,
-                                .expected_low = (double)NAN,
-                                .p_value = (double)NAN,
-                                .window_ms = -1};
+    struct upt_finding finding;
+    clear(&finding);
+    return finding;
+}
+
+/* Twenty an evaluation: the room for a text is not cleared. */
+struct upt_verdict
+upt_verdict_of(enum upt_verdict_kind kind)
+{
+    struct upt_verdict v;
+    v.kind = kind;
+    v.severity = UPT_INFO;
+    v.since_ms = 0;
+    v.quick = false;
+    clear(&v.finding);
+    return v;
 }
 
 uint32_t

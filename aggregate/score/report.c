@@ -132,6 +132,20 @@ adoption_rate_28d(const struct reading *x)
     return active > 0 ? fmin(1, (double)x->f->users.adopted / (double)active) : NONE;
 }
 
+/* The calendar month of yesterday up to yesterday, of which at most 28 days are known. */
+static double
+adoption_rate_month(const struct reading *x)
+{
+    char text[16];
+    uint64_t adopted = 0;
+    uint64_t active = 0;
+    upt_format_day(x->f->today - 1, text);
+    int days = (text[8] - '0') * 10 + (text[9] - '0');
+    days = days > 27 ? 27 : days; /* and today, which does not count, makes 28 */
+    upt_account_adoption(x->d->st, x->d->acct, ((UINT32_C(1) << days) - 1) << 1, &adopted, &active);
+    return active > 0 ? (double)adopted / (double)active : NONE;
+}
+
 static double
 of_users(const struct reading *x, uint64_t n)
 {
@@ -330,6 +344,7 @@ static const struct {
     {"effective_features", "features", effective_features},
     {"adopted_users", "users", adopted_users},
     {"adoption_rate_28d", "adopted users / users active in 28 days", adoption_rate_28d},
+    {"adoption_rate_month", "adopted users / active users, this month", adoption_rate_month},
     {"users_high", "users", users_high},
     {"users_medium", "users", users_medium},
     {"users_low", "users", users_low},

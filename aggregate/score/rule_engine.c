@@ -55,12 +55,6 @@ static const struct {
     [UPT_RULE_POSITIVE] = {upt_rule_positive, CUSTOMER, false, 0},
 };
 
-struct upt_verdict
-upt_verdict_of(enum upt_verdict_kind kind)
-{
-    return (struct upt_verdict){.kind = kind, .severity = UPT_INFO, .since_ms = 0, .finding = upt_finding_none()};
-}
-
 bool
 upt_verdict_speaks(const struct upt_decision *d, int rule, uint32_t subject, const struct upt_verdict *v)
 {

@@ -259,7 +259,7 @@ static const struct {
     int rule, less, more;
     const char *less_name, *more_name;
 } pairs[] = {
-    {UPT_RULE_CHURN_RISK, UPT_P_RISK_OFF, UPT_P_RISK_ON, "off", "on"},
+    {UPT_RULE_CHURN_RISK, UPT_P_RISK_OFF, UPT_P_RISK_ON, "close_below", "open_at"},
     {UPT_RULE_RENEWAL_GAP, UPT_P_RENEWAL_ON, UPT_P_RENEWAL_OFF, "below", "back_at"},
     {UPT_RULE_SEAT_UNDERUSE, UPT_P_SEATS_ON, UPT_P_SEATS_OFF, "below", "back_at"},
     {UPT_RULE_SENTIMENT, UPT_P_SENTIMENT_LOW, UPT_P_SENTIMENT_HIGH, "csat_below", "csat_good_from"},

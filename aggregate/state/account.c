@@ -391,6 +391,22 @@ upt_state_partition_changes(struct upt_state *st)
 #define ENGAGED_HIGH 12 /* days of 28 */
 #define ENGAGED_MEDIUM 4
 
+void
+upt_account_adoption(const struct upt_state *st, const struct upt_account *acct, uint32_t mask, uint64_t *ret_adopted,
+                     uint64_t *ret_active)
+{
+    int64_t later = st->now.b[UPT_R_DAY] - acct->day;
+    *ret_adopted = *ret_active = 0;
+    for (uint32_t i = 0; i < acct->users.n; i++) {
+        const struct upt_user *user = &acct->users.v[i];
+        unsigned days = upt_count_bits(upt_user_days(user, later) & mask);
+        if ((user->bits & UPT_USER_REMOVED) == 0) {
+            *ret_active += days > 0;
+            *ret_adopted += days > 0 && days >= st->config.adopted_days;
+        }
+    }
+}
+
 struct upt_account_people
 upt_account_people(const struct upt_state *st, const struct upt_account *acct)
 {

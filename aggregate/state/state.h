@@ -145,6 +145,10 @@ struct upt_account_people {
     uint64_t high, medium, low; /* USAGE or VALUE on 12 and more, 4 to 11, 1 to 3 of the last 28 UTC days */
 };
 struct upt_account_people upt_account_people(const struct upt_state *st, const struct upt_account *acct);
+/* Of users_total, on the days of the mask (bit i: UTC day today − i, i = 0..27): with adopted_days of them or more, and
+ * with any. */
+void upt_account_adoption(const struct upt_state *st, const struct upt_account *acct, uint32_t mask,
+                          uint64_t *ret_adopted, uint64_t *ret_active);
 /* One user by the hash of the id: bit i of *ret_days = USAGE or VALUE on UTC day (today − i), i = 0..27. False:
  * unknown, or removed and gone from every window. */
 bool upt_account_user(const struct upt_state *st, const struct upt_account *acct, uint64_t hash, uint32_t *ret_days,

@@ -96,6 +96,29 @@ cap(void **state)
     world_free(w);
 }
 
+/* A HIGH alert that someone has taken in hand does not escalate by time; one that nobody has, does. */
+static void
+acknowledged(void **state)
+{
+    (void)state;
+    struct world *w = world_only("ONBOARDING_LATE", NULL);
+    static const char *const names[] = {"hers", "nobody's"};
+    for (int i = 0; i < 2; i++) {
+        world_profile(w, names[i], 0, "onboarding_steps", "x");
+        world_profile(w, names[i], 0, "tier", "gold");
+    }
+    world_to(w, 46, 0, 59);
+    struct upt_slot *slot = upt_alert_is_open(world_ext(w, "hers"), UPT_RULE_ONBOARDING_LATE, 0);
+    assert_non_null(slot);
+    assert_int_equal(slot->severity, UPT_HIGH);
+    slot->flags |= UPT_SLOT_ACKED;
+    world_restart(w);
+    world_to(w, 60, 0, 59);
+    assert_int_equal(upt_alert_is_open(world_ext(w, "hers"), UPT_RULE_ONBOARDING_LATE, 0)->severity, UPT_HIGH);
+    assert_int_equal(upt_alert_is_open(world_ext(w, "nobody's"), UPT_RULE_ONBOARDING_LATE, 0)->severity, UPT_CRITICAL);
+    world_free(w);
+}
+
 static void
 close_time(void **state)
 {
@@ -140,7 +163,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patience),   cmocka_unit_test(watched), cmocka_unit_test(cap),
-        cmocka_unit_test(close_time), cmocka_unit_test(goals),
+        cmocka_unit_test(close_time), cmocka_unit_test(goals),   cmocka_unit_test(acknowledged),
     };
     return cmocka_run_group_tests_name("score_facts", tests, NULL, NULL);
 }

@@ -46,6 +46,9 @@ shipped(void **state)
         assert_true(rules->rule[i].enabled && rules->rule[i].version == 1 && rules->rule[i].play[0] != '\0');
     }
     assert_int_equal(rules->rule[UPT_RULE_USAGE_DROP].cool_down_ms, 7 * UPT_DAY_MS);
+    assert_int_equal(rules->rule[UPT_RULE_CHURN_RISK].expire_ms, 0); /* off */
+    assert_int_equal(rules->tier[UPT_TIER_HIGH].contact_ms, 30 * UPT_DAY_MS);
+    assert_int_equal(rules->weights[0].milli[UPT_COLUMN_USAGE][0], 700);
     upt_rules_destroy(&rules);
 }
 
@@ -91,6 +94,13 @@ refusals(void **state)
     refused("rules:\n  SILENCE:\n    version: 1\n    version: 2\n", ":4: ", "a second time");
     refused("rules:\n  SILENCE: 3\n", ":2: ", "allowed: a mapping with enabled, version");
     refused("rules:\n  SILENCE:\n    version: {a: 1}\n", ":3: ", "unknown");
+    refused("rules:\n  CHURN_RISK: {open_at: 0.5, close_below: 0.7}\n", ": ", "close_below at most open_at");
+    refused("rules:\n  SEAT_UNDERUSE:\n    below: 2\n", ":3: ", "rules.SEAT_UNDERUSE.below: 2; allowed: 0 to 1");
+    refused("rules:\n  POSITIVE: {levels: {HIGH: 1}}\n", ":2: ", "unknown; allowed: enabled, version, play, cool_down");
+    refused("health:\n  all:\n    USAGE: {usage: 500}\n", ": ", "add up to 1000");
+    refused("health:\n  all:\n    USAGE: {use: 500}\n", ":3: ", "allowed: usage, people, onboarding, support");
+    refused("notify: {most: 4}\n", ":1: ", "a whole number, 1 to 3");
+    refused("tiers:\n  GOLD: {}\n", ":2: ", "tiers.GOLD: unknown; allowed: HIGH, MEDIUM, LOW");
     refused("rules: [SILENCE]\n", ":1: ", "a list");
     refused("rules: &a {}\n", ":1: ", "anchor");
     refused("rules: {\n", ":2: ", "not valid YAML");

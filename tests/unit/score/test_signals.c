@@ -95,6 +95,7 @@ people(void **state)
     event(w, 28, UPT_KIND_TRAINING, "basics", "dan", 1);
     event(w, 28, UPT_KIND_TRAINING, "advanced", "dan", 1);
     IS("training_share", 0.25);
+    IS("adoption_rate_month", 1); /* day 28 is 2025-01-29: 2 to 28 January; ann and bob adopted, nobody else there */
     /* 29 days of f in the window of 30, 7 of g */
     double p = 29.0 / 36;
     IS("effective_features", exp(-p * log(p) - (1 - p) * log(1 - p)));
