@@ -137,6 +137,15 @@ over_limit(struct upt_lane *lane)
 /* ---- the loop ---- */
 
 static void
+declare_segments(struct upt_lane *lane)
+{
+    struct upt_buf names = {0};
+    upt_rules_segment_names(lane->scoring->rules, &names);
+    upt_view_segments(lane->view, (struct upt_str){.p = names.p, .len = (uint32_t)names.len});
+    upt_buf_fini(&names);
+}
+
+static void
 take_scoring(struct upt_lane *lane)
 {
     struct upt_scoring *scoring = atomic_load(&lane->shared->scoring);
@@ -144,8 +153,10 @@ take_scoring(struct upt_lane *lane)
         return;
     }
     lane->scoring = scoring;
+    declare_segments(lane);
     for (int32_t p = 0; p < lane->parts_n; p++) {
         if (lane->parts[p] != NULL && lane->parts[p]->active) {
+            upt_score_map_segments(lane->parts[p]->score, lane->parts[p]->st, scoring->rules);
             upt_score_set(lane->parts[p]->score, scoring->model, scoring->rules, scoring->config_hash);
         }
     }
@@ -332,6 +343,7 @@ open_lane(struct upt_lane *lane, struct upt_error *reterr)
         status = open_view(lane, reterr);
     }
     if (status == UPT_OK) {
+        declare_segments(lane);
         status = open_publishers(lane, reterr);
     }
     if (status == UPT_OK) {

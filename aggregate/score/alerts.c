@@ -134,6 +134,50 @@ emit(struct upt_decision *d, int rule, upt_action action, int previous, const st
     }
 }
 
+void
+upt_alert_id_of(const struct upt_account *acct, const struct upt_slot *slot, int rule, char ret[33])
+{
+    alert_id(upt_account_id(acct), upt_str_of(upt_rule_names[rule]), UPT_STR_NULL, slot->opened_min, ret);
+}
+
+void
+upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subject, struct upt_str play)
+{
+    char text[UPT_FACTORS_MAX][200];
+    struct upt_finding none = upt_finding_none();
+    uint32_t minute = minute_of(d->now);
+    struct upt_alert alert = {
+        .rule = upt_str_of(rule),
+        .rule_version = 1,
+        .severity = UPT_INFO,
+        .subject = subject,
+        .opened_at = (int64_t)minute * UPT_MINUTE_MS,
+        .changed_at = d->now,
+        .condition_since = (int64_t)minute * UPT_MINUTE_MS,
+        .expected_lead_days = (double)NAN,
+        .precision_estimate = (double)NAN,
+        .observed = none.observed,
+        .expected = none.expected,
+        .expected_low = none.expected_low,
+        .window_ms = none.window_ms,
+        .p_value = none.p_value,
+        .suggested_play = play,
+        .model_version = upt_str_of(d->score->model->version),
+        .config_hash = upt_str_of(d->score->config_hash),
+        .partition = upt_state_partition(d->st),
+        .pos = upt_state_pos(d->st),
+    };
+    put_account(d, &alert);
+    alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
+    alert_id(alert.account, alert.rule, alert.subject, minute, alert.alert_id);
+    for (int i = 0; i < 2 && d->score->sink.alert != NULL; i++) {
+        alert.revision = i;
+        alert.action = i == 0 ? UPT_OPEN : UPT_RESOLVE;
+        alert.previous_severity = i == 0 ? -1 : UPT_INFO;
+        d->score->sink.alert(d->score->sink.ctx, &alert);
+    }
+}
+
 bool
 upt_alert_may_open(const struct upt_decision *d, int rule)
 {
@@ -176,6 +220,9 @@ upt_alert_moves(const struct upt_decision *d, int rule, int severity)
 {
     const struct upt_slot *slot = &d->ext->slot[rule];
     upt_assert(slot->state == UPT_SLOT_OPEN);
+    if (upt_control_snoozed(slot, d->now) || (slot->control & UPT_CONTROL_HELD) != 0) {
+        return false;
+    }
     return severity != slot->severity ||
            (moved(d, slot) && d->now - (int64_t)slot->changed_min * UPT_MINUTE_MS >= UPT_DAY_MS);
 }
@@ -198,8 +245,14 @@ upt_alert_close(struct upt_decision *d, int rule, upt_action action, const struc
 {
     struct upt_slot *slot = &d->ext->slot[rule];
     upt_assert(slot->state == UPT_SLOT_OPEN && (action == UPT_RESOLVE || action == UPT_EXPIRE));
+    if (action == UPT_RESOLVE && upt_control_snoozed(slot, d->now)) {
+        slot->control |= UPT_CONTROL_HELD; /* no record of it before the snooze ends */
+        return;
+    }
     emit(d, rule, action, slot->severity, finding);
     slot->state = UPT_SLOT_CLOSED;
+    slot->control = 0;
+    slot->snooze_min = 0;
     slot->on_n = slot->off_n = 0;
     upt_account_touch(d->st, d->acct, -1);
 }

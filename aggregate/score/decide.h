@@ -7,6 +7,7 @@
 #include "rules.h"
 
 #define UPT_SCORE_MAGIC 0x5C07E001u
+#define UPT_CONTROLLED_MAX ((size_t)UPT_RULES * 64) /* bytes of the row's controlled_alerts */
 
 struct upt_score {
     uint32_t magic;
@@ -14,6 +15,7 @@ struct upt_score {
     const struct upt_rules *rules;
     struct upt_sink sink;
     char config_hash[17];
+    char segments[UPT_SEGMENT_LIST_MAX], controlled[UPT_CONTROLLED_MAX]; /* texts of the row filled last */
 };
 
 /* One account at one tick or record. eval is that of this moment. */
@@ -43,8 +45,24 @@ bool upt_alert_moves(const struct upt_decision *d, int rule, int severity);
 /* That record: ESCALATE, DEESCALATE or UPDATE. */
 void upt_alert_move(struct upt_decision *d, int rule, int severity, const struct upt_finding *finding);
 void upt_alert_close(struct upt_decision *d, int rule, upt_action action, const struct upt_finding *finding);
+/* An alert that is told once and is over: OPEN and RESOLVE at the same moment, INFO. play: null for none. */
+void upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subject, struct upt_str play);
+/* The id of a rule's open alert. */
+void upt_alert_id_of(const struct upt_account *acct, const struct upt_slot *slot, int rule, char ret[33]);
 struct upt_finding upt_finding_none(void);
 uint32_t upt_open_alerts(const struct upt_score_ext *ext);
+
+/* ---- what people say of alerts (control.c) ---- */
+/* A record of kind OTHER that may be a control record. */
+void upt_control_event(struct upt_decision *d, const struct upt_event *ev);
+/* No record of the alert may leave now. */
+bool upt_control_snoozed(const struct upt_slot *slot, int64_t now);
+/* An alert of HIGH that nobody acknowledged may be escalated for its age alone; one that was may not. */
+bool upt_control_acked(const struct upt_slot *slot);
+/* Ends alerts whose condition ended while they were snoozed and whose snooze is over. d->eval is that of now. */
+void upt_control_settle(struct upt_decision *d);
+/* `alert_id:ack` and `alert_id:snooze:until_ms`, commas between them, into buf of UPT_CONTROLLED_MAX; null: none. */
+struct upt_str upt_control_list(struct upt_account *acct, const struct upt_score_ext *ext, char *buf);
 
 /* ---- rules ---- */
 void upt_rule_health_daily(struct upt_decision *d);

@@ -2,12 +2,12 @@
  *
  * One list of fields (FIELDS) drives both directions, so that a field cannot be written and not read. Fixed-width
  * little endian, version byte first; doubles and floats as their bits, since a restored account must decide exactly
- * like one that stayed. Version 1 only so far; a later version reads this one and fills its own fields. */
+ * like one that stayed. Version 2 only; others are refused. */
 #include "ext.h"
 
 #include <string.h>
 
-#define EXT_VERSION 1
+#define EXT_VERSION 2
 
 struct codec {
     struct upt_buf *out; /* NULL: reading */
@@ -67,6 +67,8 @@ slot(struct codec *codec, struct upt_slot *s)
     INT(s->severity, uint8_t, 1);
     INT(s->on_n, uint8_t, 1);
     INT(s->off_n, uint8_t, 1);
+    INT(s->control, uint8_t, 1);
+    INT(s->snooze_min, uint32_t, 4);
 }
 
 static void
@@ -148,7 +150,7 @@ upt_ext_init(struct upt_score_ext *ext)
 }
 
 void
-upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out)
+upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_buf *out)
 {
     if (!ext->born) {
         upt_buf_put(out, "\0", 1); /* no event reached it: nothing to say */
@@ -158,6 +160,7 @@ upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out)
     struct upt_score_ext copy = *ext;
     (void)word(&codec, EXT_VERSION, 1);
     fields(&codec, &copy);
+    upt_segment_mem_encode(&ext->segment, segments, out);
 }
 
 /* Values that index or are enumerations; the rest cannot harm. The record's CRC has been checked already. */
@@ -174,7 +177,7 @@ plausible(const struct upt_score_ext *ext)
 }
 
 bool
-upt_ext_decode(struct upt_score_ext *ext, struct upt_str in)
+upt_ext_decode(struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_str in)
 {
     struct codec codec = {.cur = upt_cur_of(in)};
     uint64_t version = word(&codec, 0, 1);
@@ -187,5 +190,6 @@ upt_ext_decode(struct upt_score_ext *ext, struct upt_str in)
     }
     ext->born = true;
     fields(&codec, ext);
-    return codec.cur.ok && codec.cur.p == codec.cur.end && plausible(ext);
+    return upt_segment_mem_decode(&ext->segment, segments, &codec.cur) && codec.cur.p == codec.cur.end &&
+           plausible(ext);
 }

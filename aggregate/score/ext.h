@@ -1,7 +1,7 @@
 /* What the scores keep with each account (the observer's ext), and its checkpoint codec. Private to the room.
  *
  * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
- * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 400 bytes at
+ * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 456 bytes at
  * most, of the 2 KiB that an account may take. */
 #ifndef UPT_SCORE_EXT_H
 #define UPT_SCORE_EXT_H
@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "segment.h"
 #include "uptake/output.h"
 #include "uptake/str.h"
 
@@ -24,6 +25,9 @@ enum { UPT_RULE_HEALTH_BAND, UPT_RULE_SILENCE, UPT_RULE_USAGE_DROP, UPT_RULES };
 
 enum { UPT_SLOT_NEVER, UPT_SLOT_OPEN, UPT_SLOT_CLOSED };
 
+/* What people said of an open alert, and what happened to it meanwhile. */
+enum { UPT_CONTROL_ACKED = 1, UPT_CONTROL_HELD = 2 /* its condition ended while it was snoozed */ };
+
 /* One rule's alert of the account. */
 struct upt_slot {
     uint32_t opened_min;  /* minute of OPEN: also names the episode */
@@ -34,6 +38,8 @@ struct upt_slot {
     uint16_t health_e2;
     uint8_t state, severity;
     uint8_t on_n, off_n; /* evaluations (periods) in a row for opening and closing */
+    uint8_t control;     /* UPT_CONTROL_… */
+    uint32_t snooze_min; /* no record before this minute; 0: not snoozed */
 };
 
 /* The own baseline of usage and the test for a drop. */
@@ -73,12 +79,14 @@ struct upt_score_ext {
     bool sent;
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
+    struct upt_segment_mem segment;
 };
 static_assert(offsetof(struct upt_score_ext, slot[UPT_RULE_SILENCE + 1]) <= 128, "what an event touches");
-static_assert(sizeof(struct upt_score_ext) <= 400, "an account's budget");
+static_assert(sizeof(struct upt_score_ext) <= 456, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
-void upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out);
-bool upt_ext_decode(struct upt_score_ext *ext, struct upt_str in);
+/* segments: the rules' (NULL: none), since memberships are stored by name. */
+void upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_buf *out);
+bool upt_ext_decode(struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_str in);
 
 #endif

@@ -83,6 +83,14 @@ steps_done(const struct upt_score_ext *ext, struct upt_str list, bool *ret_liste
     return done;
 }
 
+bool
+upt_steps_done(struct upt_account *acct, const struct upt_score_ext *ext)
+{
+    bool listed = false;
+    struct upt_str list = upt_account_trait(acct, UPT_STR("onboarding_steps"));
+    return list.p != NULL && steps_done(ext, list, &listed) && listed;
+}
+
 static bool
 onboarding(struct upt_account *acct, const struct upt_score_ext *ext, const struct upt_eval *eval)
 {

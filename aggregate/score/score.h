@@ -38,6 +38,12 @@ extern const struct upt_observer upt_score_observer;
 void upt_score_set(struct upt_score *score, const struct upt_model *model, const struct upt_rules *rules,
                    const char *config_hash);
 
+/* Before upt_score_set with rules that may declare other segments: memberships go with the names; an account's place in
+ * a segment that is not declared any more ends without a record. */
+void upt_score_map_segments(struct upt_score *score, struct upt_state *st, const struct upt_rules *to);
+/* Names of the segments declared, commas between them; out is cleared first. */
+void upt_rules_segment_names(const struct upt_rules *rules, struct upt_buf *out);
+
 /* The account explained as of the state's clock: the same numbers that would be published. */
 void upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret);
 

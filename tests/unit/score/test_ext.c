@@ -80,9 +80,9 @@ round_trip(void **state)
     memset(&back, 0xAA, sizeof(back));
     fill(&ext);
     ext.row_changed = true;
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     assert_true(buf.len <= 400);
-    assert_true(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len}));
+    assert_true(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len}));
     assert_false(back.row_changed); /* a hint, whose moment hangs on when rows are read */
     ext.row_changed = false;
     assert_memory_equal(&ext, &back, sizeof(ext));
@@ -96,9 +96,9 @@ unborn(void **state)
     struct upt_score_ext ext = {0};
     struct upt_score_ext back;
     struct upt_buf buf = {0};
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     assert_int_equal(buf.len, 1);
-    assert_true(upt_ext_decode(&back, (struct upt_str){buf.p, 1}));
+    assert_true(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, 1}));
     assert_memory_equal(&ext, &back, sizeof(ext));
     upt_buf_fini(&buf);
 }
@@ -111,25 +111,27 @@ damage(void **state)
     struct upt_score_ext back;
     struct upt_buf buf = {0};
     fill(&ext);
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     for (uint32_t len = 0; len < buf.len; len++) {
         char *copy = malloc(len + 1); /* exact, so that the sanitizer sees a read beyond */
         assert_non_null(copy);
         memcpy(copy, buf.p, len);
-        assert_false(upt_ext_decode(&back, (struct upt_str){copy, len}));
+        assert_false(upt_ext_decode(&back, NULL, (struct upt_str){copy, len}));
         free(copy);
     }
     upt_buf_put(&buf, "x", 1);
-    assert_false(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len}));
+    assert_false(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len}));
     buf.len--;
-    buf.p[0] = 2;
-    assert_false(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len})); /* a later version */
+    buf.p[0] = 3;
+    assert_false(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len})); /* a later version */
     buf.p[0] = 1;
-    assert_true(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len}));
+    assert_false(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len})); /* an earlier one */
+    buf.p[0] = 2;
+    assert_true(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len}));
     upt_buf_clear(&buf);
     ext.slot[2].severity = 9;
-    upt_ext_encode(&ext, &buf);
-    assert_false(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len}));
+    upt_ext_encode(&ext, NULL, &buf);
+    assert_false(upt_ext_decode(&back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len}));
     upt_buf_fini(&buf);
 }
 
