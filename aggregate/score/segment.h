@@ -96,16 +96,15 @@ typedef enum upt_seg_type { UPT_SEG_NUMBER, UPT_SEG_TEXT, UPT_SEG_BOOL, UPT_SEG_
 enum { UPT_SEG_LOW = 1, UPT_SEG_HIGH = 2, UPT_SEG_SET = 4, UPT_SEG_IS = 8, UPT_SEG_KNOWN = 16 };
 enum { UPT_SEG_AS_TEXT, UPT_SEG_AS_SINCE, UPT_SEG_AS_UNTIL };
 
-/* Kinds of records that change a field at once; USER: only those that name a user. Others wait for the daily minute. */
-#define UPT_SEG_USER (UINT32_C(1) << 31)
 #define UPT_SEG_ANY_KIND ((UINT32_C(1) << UPT_KIND_COUNT) - 1)
 
 struct upt_seg_field {
     const char *name;
     upt_seg_type type;
-    uint32_t kinds;
-    bool row;    /* needs the row */
-    bool hourly; /* a window of hours */
+    uint32_t kinds;      /* records after which it is judged at once; others wait for the daily minute */
+    uint32_t user_kinds; /* likewise, if they name a user */
+    bool row;            /* needs the row */
+    bool hourly;         /* a window of hours */
 };
 
 /* Places in the table; the windowed ones, four each, come first: events, units, logins. */

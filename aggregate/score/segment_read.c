@@ -334,8 +334,8 @@ take_field(struct reader *reader, const struct leaf *leaf, struct upt_seg_node *
     }
     const struct upt_seg_field *field = &upt_seg_fields[i];
     node->field = (uint8_t)i;
-    uint32_t *kinds = (field->kinds & UPT_SEG_USER) != 0 ? &set->user_kinds : &set->kinds;
-    *kinds |= field->kinds & ~UPT_SEG_USER;
+    set->kinds |= field->kinds;
+    set->user_kinds |= field->user_kinds;
     set->row = set->row || field->row;
     set->hourly = set->hourly || field->hourly;
     if (field->type == UPT_SEG_BOOL) {

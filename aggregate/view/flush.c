@@ -330,6 +330,8 @@ unpack_row(const struct upt_view_frame *frame, struct upt_row *row, struct upt_f
         p += row->segments.len;
         row->controlled.p = row->controlled.p != NULL ? p : NULL;
         p += row->controlled.len;
+    } else {
+        row->segments = row->controlled = UPT_STR_NULL;
     }
     for (uint32_t i = 0; i < frame->features_n; i++) {
         uint32_t head[2];
