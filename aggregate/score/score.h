@@ -46,5 +46,9 @@ void upt_rules_segment_names(const struct upt_rules *rules, struct upt_buf *out)
 
 /* The account explained as of the state's clock: the same numbers that would be published. */
 void upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret);
+/* All of it as one JSON object, appended to out: health with its parts, risk with its factors and the smallest change
+ * that would bring it below the threshold, the use of 30 days against the own baseline, open alerts. */
+void upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt_account *acct,
+                            struct upt_buf *out);
 
 #endif
