@@ -236,6 +236,29 @@ wait_for_work(struct upt_lane *lane)
     }
 }
 
+/* An account that the live page wants explained, if it is here. */
+static void
+answer_board(struct upt_lane *lane)
+{
+    struct upt_buf account = {0};
+    struct upt_buf json = {0};
+    if (upt_board_asked(lane->shared->board, &lane->question, &account)) {
+        const struct upt_str key = {.p = account.p, .len = (uint32_t)account.len};
+        for (int32_t p = 0; p < lane->parts_n; p++) {
+            struct upt_part *part = lane->parts[p];
+            struct upt_account *acct = part != NULL && part->active ? upt_state_find(part->st, key) : NULL;
+            if (acct != NULL) {
+                upt_score_explain_json(part->score, part->st, acct, &json);
+                upt_board_answer(lane->shared->board, lane->question,
+                                 (struct upt_str){.p = json.p, .len = (uint32_t)json.len});
+                break;
+            }
+        }
+    }
+    upt_buf_fini(&account);
+    upt_buf_fini(&json);
+}
+
 static void
 run(struct upt_lane *lane)
 {
@@ -246,6 +269,7 @@ run(struct upt_lane *lane)
         upt_lane_take_restored(lane);
         bool busy = serve_parts(lane, !over_limit(lane));
         upt_lane_check_publishers(lane);
+        answer_board(lane);
         int64_t now = upt_mono_ms();
         if (now - lane->board_ms >= BOARD_INTERVAL_MS) {
             post_board(lane, now);

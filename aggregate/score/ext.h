@@ -1,7 +1,7 @@
 /* What the scores keep with each account (the observer's ext), and its checkpoint codec. Private to the room.
  *
  * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
- * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 456 bytes at
+ * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 432 bytes at
  * most, of the 2 KiB that an account may take. */
 #ifndef UPT_SCORE_EXT_H
 #define UPT_SCORE_EXT_H
@@ -82,7 +82,7 @@ struct upt_score_ext {
     struct upt_segment_mem segment;
 };
 static_assert(offsetof(struct upt_score_ext, slot[UPT_RULE_SILENCE + 1]) <= 128, "what an event touches");
-static_assert(sizeof(struct upt_score_ext) <= 456, "an account's budget");
+static_assert(sizeof(struct upt_score_ext) <= 432, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
 /* segments: the rules' (NULL: none), since memberships are stored by name. */
