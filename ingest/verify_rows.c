@@ -300,6 +300,9 @@ compare_row(struct upt_verify *v, struct upt_verify_part *part, struct upt_state
     if (part->scores) {
         compare_rank(v, row, st, "rank:churn_risk", row->risk, is.has_scores ? is.risk[0] : NAN);
         compare_rank(v, row, st, "rank:health", row->health, is.has_scores ? is.health : NAN);
+        if (!upt_str_eq(row->sets, is.segments)) {
+            differs(v, row, st, "sets of segments", UPT_STR(""), row->sets, is.segments);
+        }
     }
 }
 

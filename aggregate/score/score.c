@@ -440,6 +440,18 @@ upt_score_map_segments(struct upt_score *score, struct upt_state *st, const stru
     }
 }
 
+size_t
+upt_rules_segments_n(const struct upt_rules *rules)
+{
+    return upt_segments_n(rules->segments);
+}
+
+struct upt_str
+upt_rules_segment_name(const struct upt_rules *rules, size_t i)
+{
+    return upt_segments_name(rules->segments, i);
+}
+
 void
 upt_rules_segment_names(const struct upt_rules *rules, struct upt_buf *out)
 {

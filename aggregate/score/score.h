@@ -41,7 +41,9 @@ void upt_score_set(struct upt_score *score, const struct upt_model *model, const
 /* Before upt_score_set with rules that may declare other segments: memberships go with the names; an account's place in
  * a segment that is not declared any more ends without a record. */
 void upt_score_map_segments(struct upt_score *score, struct upt_state *st, const struct upt_rules *to);
-/* Names of the segments declared, commas between them; out is cleared first. */
+/* The segments declared, by name; and their names with commas between them, where out is cleared first. */
+size_t upt_rules_segments_n(const struct upt_rules *rules);
+struct upt_str upt_rules_segment_name(const struct upt_rules *rules, size_t i);
 void upt_rules_segment_names(const struct upt_rules *rules, struct upt_buf *out);
 
 /* The account explained as of the state's clock: the same numbers that would be published. */

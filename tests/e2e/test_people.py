@@ -129,6 +129,17 @@ class People(unittest.TestCase):
         self.assertEqual(self.alerts(rule="SEGMENT_EXIT"), [])
         self.equal()
 
+    def test_03_verify_finds_wrong_sets(self) -> None:
+        gold = f"uptake:segment:{{{GOLD}}}"
+        for command, account, named in (("sadd", "loyal-0", "account loyal-0 at"), ("srem", "gone-1", "account gone-1 at"),
+                                        ("sadd", "nobody", f"account nobody: it is in the set of segment {GOLD}")):
+            getattr(self.redis, command)(gold, account)
+            found = [line for line in self.uptake("verify", code=1).out.splitlines() if line.startswith("DIFF")]
+            self.assertEqual(len(found), 1, found)
+            self.assertIn(named, found[0])
+            getattr(self.redis, "srem" if command == "sadd" else "sadd")(gold, account)
+        self.equal()
+
     def test_02_segments_come_back(self) -> None:
         """A running process finds that Redis lost everything, and that an older set has come back."""
         uptake = Uptake(config_for(self.services, {"clock": "log", **self.over()}), name="repair")
