@@ -296,6 +296,7 @@ class People(unittest.TestCase):
         self.assertEqual(self.alerts(rule="SEGMENT_EXIT", subject=EXPORT), [])
 
     def test_41_bad_rules(self) -> None:
+        self.assertRegex(self.uptake("check").out, r"(?m)^ok +scoring +rules .*rules\.yaml, segments 2, ")
         self.rules.write_text("segments:\n  a:\n    when: {field: logons_7d, from: 1}\n")
         found = self.uptake("check", code=78).out
         self.assertRegex(found, r"rules\.yaml:3: segments\.a\.field: logons_7d; allowed: events_")
