@@ -11,6 +11,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include "aggregate/score/score.h"
 #include "ingest/avro/decoder.h"
 #include "ingest/command.h"
 #include "ingest/input.h"
@@ -79,8 +80,9 @@ check_scoring(struct check *check)
         fault(check, "scoring", &err);
         return;
     }
-    finding(check, "ok", "scoring", "rules %s, model %s, configuration hash %s",
+    finding(check, "ok", "scoring", "rules %s, segments %zu, model %s, configuration hash %s",
             check->config->rules_file[0] != '\0' ? check->config->rules_file : "as shipped",
+            upt_rules_segments_n(scoring->rules),
             check->config->model_file[0] != '\0' ? check->config->model_file : "as shipped", scoring->config_hash);
     upt_scoring_destroy(&scoring);
 }

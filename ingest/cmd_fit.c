@@ -154,7 +154,7 @@ fit(struct upt_fitting *f, const struct upt_fit_options *options, const char *ba
     struct upt_model *model = calloc(1, sizeof(*model));
     upt_assert(model != NULL);
     *model = *f->base;
-    upt_status status = upt_fit(f->samples, f->samples_n, NULL, (const char(*)[UPT_SEGMENT_NAME_MAX + 1]) f->names,
+    upt_status status = upt_fit(f->samples, f->samples_n, NULL, (const char(*)[UPT_MODEL_NAME_MAX + 1]) f->names,
                                 f->names_n, options, model, reterr);
     if (status == UPT_OK) {
         qsort(model->segment, model->segments_n, sizeof(model->segment[0]), by_name);

@@ -1,4 +1,5 @@
-/* uptake show: one account explained: counters and features from Redis, score and alerts from Kafka.
+/* uptake show: one account explained: counters and features from Redis; score and alerts from Kafka; from the last
+ * checkpoint the factors of its risk, what would bring it down, and its use against what is usual for it.
  *
  * The reasons (components of the score, factors of an alert) are in no row: rows are kept small, and the topics have
  * them. So both topics are read from their beginning; records of other accounts are passed over undecoded. What could
@@ -15,6 +16,8 @@
 #include "aggregate/view/view.h"
 #include "ingest/avro/encoder.h"
 #include "ingest/command.h"
+#include "ingest/explain_state.h"
+#include "ingest/explained.h"
 #include "ingest/kafka/client.h"
 #include "ingest/topic_read.h"
 #include "uptake/event.h"
@@ -23,11 +26,13 @@
 struct show {
     const struct upt_config *config;
     struct upt_str account;
-    json_t *row;      /* field → text as in Redis; NULL: there is no row */
-    json_t *features; /* feature → text */
-    json_t *health;   /* the last record; NULL: none */
-    json_t *alerts;   /* alert_id → its last revision */
-    bool no_topics;   /* no broker is configured */
+    json_t *row;       /* field → text as in Redis; NULL: there is no row */
+    json_t *features;  /* feature → text */
+    json_t *health;    /* the last record; NULL: none */
+    json_t *alerts;    /* alert_id → its last revision */
+    json_t *explained; /* of the last checkpoint; NULL: none */
+    char why[256];     /* there is none; "": no topics */
+    bool no_topics;    /* no broker is configured */
     size_t unreadable;
 };
 
@@ -155,6 +160,23 @@ read_topics(struct show *show, struct upt_error *reterr)
     return status == UPT_ENOTFOUND ? UPT_OK : status;
 }
 
+static void
+read_checkpoint(struct show *show)
+{
+    struct upt_buf text = {0};
+    struct upt_error err = {0};
+    const char *partition = json_string_value(json_object_get(show->row, "partition"));
+    if (show->no_topics || partition == NULL) {
+        return;
+    }
+    if (upt_explain_state(show->config, (int32_t)strtol(partition, NULL, 10), show->account, &text, &err) == UPT_OK) {
+        show->explained = json_loadb(text.p, text.len, 0, NULL);
+    } else {
+        snprintf(show->why, sizeof(show->why), "%.250s", err.msg);
+    }
+    upt_buf_fini(&text);
+}
+
 /* ---- for a person ---- */
 
 static const char *
@@ -211,6 +233,7 @@ print_head(const struct show *show)
     print_share("  60 days ", show, "churn_risk_60d");
     print_share("  90 days ", show, "churn_risk_90d");
     print_string("\nsegment ", field(show, "segment"), "");
+    print_string("\nin the segments ", field(show, "segments"), "");
     print_string("\ntier ", field(show, "tier"), "");
     print_string("\nrenewal ", field(show, "renewal_date"), "");
     print_string("\nseats ", field(show, "seats"), "");
@@ -314,7 +337,7 @@ print_components(const struct show *show)
 }
 
 static void
-print_alert(const json_t *alert)
+print_alert(const struct show *show, const char *id, const json_t *alert)
 {
     char buf[32];
     size_t i;
@@ -324,6 +347,8 @@ print_alert(const json_t *alert)
     print_string("", json_string_value(json_object_get(alert, "rule")), "");
     print_string(" of ", json_string_value(json_object_get(alert, "subject")), "");
     printf(" since %s", buf);
+    upt_explained_print_control(show->explained, id);
+    printf("\n    %s", id);
     print_number("\n    observed ", alert, "observed");
     print_number(", expected ", alert, "expected");
     print_string(" ", json_string_value(json_object_get(alert, "unit")), "");
@@ -348,10 +373,14 @@ print_person(const struct show *show)
     print_counters(show);
     print_features(show);
     print_components(show);
+    upt_explained_print(show->explained);
+    if (show->why[0] != '\0') {
+        printf("\nNothing of a checkpoint: %s\n", show->why);
+    }
     print_string("\nOpen alerts: ", field(show, "open_alerts"), "\n");
     json_object_foreach(show->alerts, id, alert)
     {
-        print_alert(alert);
+        print_alert(show, id, alert);
     }
     if (show->no_topics) {
         printf("  (their reasons are in Kafka, and no broker is configured)\n");
@@ -364,7 +393,8 @@ print_person(const struct show *show)
 static json_t *
 value_json(const char *name, json_t *text)
 {
-    static const char *const texts[] = {"segment", "tier", "renewal_date", "health_band", "phase"};
+    static const char *const texts[] = {"segment",     "tier",  "renewal_date",     "segments",
+                                        "health_band", "phase", "controlled_alerts"};
     const char *value = json_string_value(text);
     char *end = NULL;
     bool keep = strncmp(name, "units_", 6) == 0 || value[0] == '\0';
@@ -417,6 +447,7 @@ print_json(const struct show *show, bool topics_read)
     (void)json_object_set_new(all, "features", numbers(show->features, true));
     (void)json_object_set_new(all, "alerts", alerts);
     (void)json_object_set_new(all, "health", show->health != NULL ? json_incref(show->health) : json_null());
+    (void)json_object_set_new(all, "explained", show->explained != NULL ? json_incref(show->explained) : json_null());
     (void)json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
     printf("\n");
     json_decref(all);
@@ -438,6 +469,9 @@ explain(struct show *show, bool json)
         return EX_UNAVAILABLE;
     }
     upt_status status = read_topics(show, &err);
+    if (status == UPT_OK) {
+        read_checkpoint(show);
+    }
     if (json) {
         print_json(show, status == UPT_OK && !show->no_topics);
     } else {
@@ -477,6 +511,7 @@ run(int argc, char **argv)
     json_decref(show.features);
     json_decref(show.health);
     json_decref(show.alerts);
+    json_decref(show.explained);
     upt_config_destroy(&config);
     return rc;
 }
@@ -484,10 +519,12 @@ run(int argc, char **argv)
 const struct upt_command upt_cmd_show = {
     .name = "show",
     .usage = "ACCOUNT [-c FILE] [--json]",
-    .summary = "An account explained: counters, features, score, open alerts and their reasons.",
-    .help = "  -c FILE  configuration; without it Redis on this machine, and no reasons\n"
-            "  --json   one JSON object; units are text, since they are exact decimals\n"
-            "\n"
-            "Counters are Redis's, reasons are the last records in Kafka: the two can be a second apart.\n",
+    .summary = "An account explained: counters, features, score, risk and its reasons, open alerts and what to do.",
+    .help =
+        "  -c FILE  configuration; without it Redis on this machine, and no reasons\n"
+        "  --json   one JSON object; units are text, since they are exact decimals\n"
+        "\n"
+        "Counters are Redis's, score and alerts the last records in Kafka, risk and use those of the last checkpoint:\n"
+        "they can be seconds apart.\n",
     .run = run,
 };

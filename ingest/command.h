@@ -14,7 +14,7 @@ struct upt_command {
 };
 
 extern const struct upt_command upt_cmd_run, upt_cmd_demo, upt_cmd_generate, upt_cmd_check, upt_cmd_show, upt_cmd_top,
-    upt_cmd_dead_letters, upt_cmd_forget, upt_cmd_verify, upt_cmd_fit;
+    upt_cmd_alerts, upt_cmd_dead_letters, upt_cmd_forget, upt_cmd_verify, upt_cmd_fit;
 
 /* Options of a command: --name VALUE, --name=VALUE, --flag, -c FILE. One table, read once, a repeat is an error. */
 struct upt_option {

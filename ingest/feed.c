@@ -19,9 +19,8 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
 }
 
 static upt_status
-register_schemas(struct upt_feed *feed, const struct upt_config *config, struct upt_error *reterr)
+open_registry(const struct upt_config *config, struct upt_registry **ret, struct upt_error *reterr)
 {
-    struct upt_registry *registry = NULL;
     const struct upt_registry_config to = {.urls = config->registry_url,
                                            .user = config->registry_user,
                                            .password = config->registry_password,
@@ -30,8 +29,33 @@ register_schemas(struct upt_feed *feed, const struct upt_config *config, struct 
                                            .timeout_ms = config->registry_timeout_ms,
                                            .negative_ttl_ms = config->registry_negative_ttl_ms,
                                            .metrics = &registry_metrics};
+    return upt_registry_create(&to, ret, reterr);
+}
+
+upt_status
+upt_feed_event_schema(const struct upt_config *config, const char *name, int32_t *ret_id, struct upt_error *reterr)
+{
+    struct upt_registry *registry = NULL;
     char subject[300];
-    upt_status status = upt_registry_create(&to, &registry, reterr);
+    *ret_id = -1;
+    if (strcmp(config->input_framing, "confluent") != 0) {
+        return UPT_OK;
+    }
+    upt_status status = open_registry(config, &registry, reterr);
+    snprintf(subject, sizeof(subject), "%s-%s-value", config->input_topic, name);
+    if (status == UPT_OK) {
+        status = upt_registry_register(registry, subject, upt_schema_usage_event, ret_id, reterr);
+    }
+    upt_registry_destroy(&registry);
+    return status;
+}
+
+static upt_status
+register_schemas(struct upt_feed *feed, const struct upt_config *config, struct upt_error *reterr)
+{
+    struct upt_registry *registry = NULL;
+    char subject[300];
+    upt_status status = open_registry(config, &registry, reterr);
     snprintf(subject, sizeof(subject), "%s-value", config->input_topic);
     if (status == UPT_OK) {
         status = upt_registry_register(registry, subject, upt_schema_usage_event, &feed->event_id, reterr);

@@ -18,6 +18,9 @@ struct upt_feed {
     uint64_t events, records, failed;
 };
 
+/* The id under which our event schema is registered as {input topic}-NAME-value; −1: framing none. */
+UPT_NODISCARD upt_status upt_feed_event_schema(const struct upt_config *config, const char *name, int32_t *ret_id,
+                                               struct upt_error *reterr);
 /* Producer, and the schemas registered when there is a registry. */
 UPT_NODISCARD upt_status upt_feed_open(struct upt_feed *feed, const struct upt_config *config, int batch,
                                        struct upt_error *reterr);

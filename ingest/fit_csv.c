@@ -36,9 +36,9 @@ struct csv {
     struct usage *v;
     size_t n, cap;
     struct {
-        char name[UPT_SEGMENT_NAME_MAX + 1];
+        char name[UPT_MODEL_NAME_MAX + 1];
         int32_t first;
-    } course[UPT_SEGMENTS_MAX];
+    } course[UPT_MODEL_SEGMENTS_MAX];
     int course_n;
     struct upt_error *err;
 };
@@ -108,9 +108,9 @@ course_of(struct csv *csv, const char *name, int32_t day, int32_t *ret)
             return UPT_OK;
         }
     }
-    if (csv->course_n == UPT_SEGMENTS_MAX || strlen(name) > UPT_SEGMENT_NAME_MAX) {
-        return FAIL(csv, "%.60s: allowed: at most %d courses, names of at most %d bytes", name, UPT_SEGMENTS_MAX,
-                    UPT_SEGMENT_NAME_MAX);
+    if (csv->course_n == UPT_MODEL_SEGMENTS_MAX || strlen(name) > UPT_MODEL_NAME_MAX) {
+        return FAIL(csv, "%.60s: allowed: at most %d courses, names of at most %d bytes", name, UPT_MODEL_SEGMENTS_MAX,
+                    UPT_MODEL_NAME_MAX);
     }
     memcpy(csv->course[csv->course_n].name, name, strlen(name) + 1);
     csv->course[csv->course_n].first = day;
@@ -203,7 +203,7 @@ static void
 profile(struct csv *csv, const struct usage *u, int64_t *offset)
 {
     const char *course = csv->course[u->course].name;
-    char raw[16 + UPT_SEGMENT_NAME_MAX];
+    char raw[16 + UPT_MODEL_NAME_MAX];
     size_t len = strlen(course);
     size_t at = 0;
     raw[at++] = 2;

@@ -27,7 +27,7 @@ predict(struct held_out *h, const uint8_t *judged, bool with_segments, struct up
     struct upt_fit_options options = *h->options;
     options.no_segments = !with_segments;
     *h->model = *f->base;
-    upt_status status = upt_fit(f->samples, f->samples_n, h->use, (const char(*)[UPT_SEGMENT_NAME_MAX + 1]) f->names,
+    upt_status status = upt_fit(f->samples, f->samples_n, h->use, (const char(*)[UPT_MODEL_NAME_MAX + 1]) f->names,
                                 f->names_n, &options, h->model, reterr);
     for (size_t i = 0; status == UPT_OK && i < f->samples_n; i++) {
         const struct upt_fit_sample *s = &f->samples[i];

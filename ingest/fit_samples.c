@@ -147,7 +147,7 @@ static uint16_t
 segment_of(struct upt_fitting *f, struct upt_account *acct)
 {
     struct upt_str name = upt_account_trait(acct, UPT_STR("segment"));
-    if (name.p == NULL || name.len == 0 || name.len > UPT_SEGMENT_NAME_MAX || memchr(name.p, '\0', name.len) != NULL) {
+    if (name.p == NULL || name.len == 0 || name.len > UPT_MODEL_NAME_MAX || memchr(name.p, '\0', name.len) != NULL) {
         return UINT16_MAX;
     }
     for (size_t i = 0; i < f->names_n; i++) {
@@ -155,7 +155,7 @@ segment_of(struct upt_fitting *f, struct upt_account *acct)
             return (uint16_t)i;
         }
     }
-    if (f->names_n == UPT_SEGMENTS_MAX) {
+    if (f->names_n == UPT_MODEL_SEGMENTS_MAX) {
         return UINT16_MAX;
     }
     memcpy(f->names[f->names_n], name.p, name.len);

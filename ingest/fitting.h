@@ -50,7 +50,7 @@ struct upt_fitting {
     struct upt_fit_sample *samples;
     size_t samples_n, samples_cap;
     bool too_many;
-    char names[UPT_SEGMENTS_MAX][UPT_SEGMENT_NAME_MAX + 1];
+    char names[UPT_MODEL_SEGMENTS_MAX][UPT_MODEL_NAME_MAX + 1];
     size_t names_n;
 };
 

@@ -137,6 +137,15 @@ over_limit(struct upt_lane *lane)
 /* ---- the loop ---- */
 
 static void
+declare_segments(struct upt_lane *lane)
+{
+    struct upt_buf names = {0};
+    upt_rules_segment_names(lane->scoring->rules, &names);
+    upt_view_segments(lane->view, (struct upt_str){.p = names.p, .len = (uint32_t)names.len});
+    upt_buf_fini(&names);
+}
+
+static void
 take_scoring(struct upt_lane *lane)
 {
     struct upt_scoring *scoring = atomic_load(&lane->shared->scoring);
@@ -144,8 +153,10 @@ take_scoring(struct upt_lane *lane)
         return;
     }
     lane->scoring = scoring;
+    declare_segments(lane);
     for (int32_t p = 0; p < lane->parts_n; p++) {
         if (lane->parts[p] != NULL && lane->parts[p]->active) {
+            upt_score_map_segments(lane->parts[p]->score, lane->parts[p]->st, scoring->rules);
             upt_score_set(lane->parts[p]->score, scoring->model, scoring->rules, scoring->config_hash);
         }
     }
@@ -225,6 +236,29 @@ wait_for_work(struct upt_lane *lane)
     }
 }
 
+/* An account that the live page wants explained, if it is here. */
+static void
+answer_board(struct upt_lane *lane)
+{
+    struct upt_buf account = {0};
+    struct upt_buf json = {0};
+    if (upt_board_asked(lane->shared->board, &lane->question, &account)) {
+        const struct upt_str key = {.p = account.p, .len = (uint32_t)account.len};
+        for (int32_t p = 0; p < lane->parts_n; p++) {
+            struct upt_part *part = lane->parts[p];
+            struct upt_account *acct = part != NULL && part->active ? upt_state_find(part->st, key) : NULL;
+            if (acct != NULL) {
+                upt_score_explain_json(part->score, part->st, acct, &json);
+                upt_board_answer(lane->shared->board, lane->question,
+                                 (struct upt_str){.p = json.p, .len = (uint32_t)json.len});
+                break;
+            }
+        }
+    }
+    upt_buf_fini(&account);
+    upt_buf_fini(&json);
+}
+
 static void
 run(struct upt_lane *lane)
 {
@@ -235,6 +269,7 @@ run(struct upt_lane *lane)
         upt_lane_take_restored(lane);
         bool busy = serve_parts(lane, !over_limit(lane));
         upt_lane_check_publishers(lane);
+        answer_board(lane);
         int64_t now = upt_mono_ms();
         if (now - lane->board_ms >= BOARD_INTERVAL_MS) {
             post_board(lane, now);
@@ -332,6 +367,7 @@ open_lane(struct upt_lane *lane, struct upt_error *reterr)
         status = open_view(lane, reterr);
     }
     if (status == UPT_OK) {
+        declare_segments(lane);
         status = open_publishers(lane, reterr);
     }
     if (status == UPT_OK) {

@@ -121,6 +121,7 @@ struct upt_lane {
     struct upt_decoder *decoder;
     struct upt_metrics *metrics, *restore_metrics, *output_metrics, *checkpoint_metrics, *view_metrics;
     struct upt_scoring *scoring;
+    uint64_t question; /* of the board, seen last */
     struct upt_sink sink;
 
     struct upt_assignment *assignment, *assignments;

@@ -10,8 +10,8 @@
 #include "uptake/metrics.h"
 
 static const struct upt_command *const commands[] = {
-    &upt_cmd_run, &upt_cmd_demo,         &upt_cmd_generate, &upt_cmd_check,  &upt_cmd_show,
-    &upt_cmd_top, &upt_cmd_dead_letters, &upt_cmd_forget,   &upt_cmd_verify, &upt_cmd_fit,
+    &upt_cmd_run,    &upt_cmd_demo,         &upt_cmd_generate, &upt_cmd_check,  &upt_cmd_show, &upt_cmd_top,
+    &upt_cmd_alerts, &upt_cmd_dead_letters, &upt_cmd_forget,   &upt_cmd_verify, &upt_cmd_fit,
 };
 static const size_t commands_n = sizeof(commands) / sizeof(commands[0]);
 

@@ -38,6 +38,7 @@ struct upt_verify_row {
     struct upt_str account; /* owned */
     struct upt_verify_hash row, features;
     struct upt_str risk, health; /* scores in the ranks, owned; null: not there */
+    struct upt_str sets;         /* declared segments whose set has it, commas between them, owned; null: none */
     int32_t partition;           /* −1: the row names none */
     int64_t offset, as_of;
 };

@@ -17,6 +17,7 @@
 #include "uptake/time.h"
 
 #define SCAN_COUNT "500"
+#define ROW_REPLIES 4 /* of an account before those of its segments */
 #define ENTRY_PATIENCE_MS 2000
 
 struct asked {
@@ -266,6 +267,19 @@ plain_key(struct asked *asked, struct upt_buf *key, const char *name)
     upt_buf_printf(key, "%s%s", asked->v->config->redis_prefix, name);
 }
 
+static const struct upt_rules *
+rules_of(const struct asked *asked)
+{
+    return asked->v->scoring->rules;
+}
+
+static void
+set_key(struct asked *asked, struct upt_buf *key, size_t segment)
+{
+    upt_buf_clear(key);
+    upt_view_key(key, asked->v->config->redis_prefix, "segment:", upt_rules_segment_name(rules_of(asked), segment), "");
+}
+
 static void
 ask_row(struct asked *asked, struct upt_str account)
 {
@@ -281,8 +295,29 @@ ask_row(struct asked *asked, struct upt_str account)
     (void)ask(asked, "ZSCORE", &key, account);
     plain_key(asked, &key, "rank:health");
     (void)ask(asked, "ZSCORE", &key, account);
+    for (size_t i = 0; i < upt_rules_segments_n(rules_of(asked)); i++) {
+        set_key(asked, &key, i);
+        (void)ask(asked, "SISMEMBER", &key, account);
+    }
     (void)ask(asked, "EXEC", NULL, UPT_STR_NULL);
     upt_buf_fini(&key);
+}
+
+/* The sets that have the account, after the row, its features and its ranks. */
+static struct upt_str
+sets_of(const struct upt_rules *rules, const redisReply *group)
+{
+    struct upt_buf list = {0};
+    for (size_t i = 0; i < upt_rules_segments_n(rules); i++) {
+        if (group->element[ROW_REPLIES + i]->integer != 0) {
+            struct upt_str name = upt_rules_segment_name(rules, i);
+            upt_buf_put(&list, ",", list.len > 0);
+            upt_buf_put(&list, name.p, name.len);
+        }
+    }
+    struct upt_str sets = list.len > 0 ? copy(list.p, list.len) : UPT_STR_NULL;
+    upt_buf_fini(&list);
+    return sets;
 }
 
 static void
@@ -298,6 +333,7 @@ keep_row(struct upt_verify *v, struct upt_str account, const redisReply *group)
     *to = (struct upt_verify_row){.account = copy(account.p, account.len),
                                   .row = pack(row),
                                   .features = pack(group->element[1]),
+                                  .sets = sets_of(v->scoring->rules, group),
                                   .partition = -1};
     for (size_t i = 0; i < 2; i++) {
         const redisReply *score = group->element[2 + i];
@@ -321,7 +357,7 @@ on_accounts(struct asked *asked)
         ask_row(asked, str_of(&asked->names[i]));
     }
     for (size_t i = 0; i < asked->names_n; i++) {
-        redisReply *group = answer_group(asked, 4);
+        redisReply *group = answer_group(asked, ROW_REPLIES + upt_rules_segments_n(rules_of(asked)));
         if (group == NULL) {
             return asked->reterr->code;
         }
@@ -347,6 +383,7 @@ free_row(struct upt_verify_row *row)
     free_text(row->account);
     free_text(row->risk);
     free_text(row->health);
+    free_text(row->sets);
     free(row->row.p);
     free(row->features.p);
 }
@@ -447,6 +484,61 @@ read_rank(struct asked *asked, const char *rank)
     return status;
 }
 
+/* Members of a segment's set that have no row, at one instant. */
+static upt_status
+check_member(struct asked *asked, size_t segment, struct upt_str account)
+{
+    struct upt_buf key = {0};
+    if (upt_verify_find_row(asked->v, account) != NULL) {
+        return UPT_OK;
+    }
+    (void)ask(asked, "MULTI", NULL, UPT_STR_NULL);
+    upt_view_key(&key, asked->v->config->redis_prefix, "account:", account, "");
+    (void)ask(asked, "EXISTS", &key, UPT_STR_NULL);
+    set_key(asked, &key, segment);
+    (void)ask(asked, "SISMEMBER", &key, account);
+    (void)ask(asked, "EXEC", NULL, UPT_STR_NULL);
+    upt_buf_fini(&key);
+    redisReply *group = answer_group(asked, 2);
+    if (group == NULL) {
+        return asked->reterr->code;
+    }
+    if (group->element[0]->integer == 0 && group->element[1]->integer != 0) {
+        struct upt_str name = upt_rules_segment_name(rules_of(asked), segment);
+        upt_verify_differs(asked->v, "account %.*s: it is in the set of segment %.*s, but has no row", (int)account.len,
+                           account.p, (int)name.len, name.p);
+    }
+    freeReplyObject(group);
+    return UPT_OK;
+}
+
+static upt_status
+read_set(struct asked *asked, size_t segment)
+{
+    char cursor[32] = "0";
+    upt_status status = UPT_OK;
+    do {
+        struct upt_buf key = {0};
+        set_key(asked, &key, segment);
+        const char *argv[] = {"SSCAN", key.p, cursor, "COUNT", SCAN_COUNT};
+        const size_t lens[] = {5, key.len, strlen(cursor), 5, sizeof(SCAN_COUNT) - 1};
+        (void)redisAppendCommandArgv(asked->redis, 5, argv, lens);
+        upt_buf_fini(&key);
+        redisReply *reply = answer(asked, REDIS_REPLY_ARRAY);
+        if (reply == NULL) {
+            return asked->reterr->code;
+        }
+        snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
+        const redisReply *members = reply->element[1];
+        for (size_t i = 0; i < members->elements && status == UPT_OK; i++) {
+            const redisReply *member = members->element[i];
+            status = check_member(asked, segment, (struct upt_str){.p = member->str, .len = (uint32_t)member->len});
+        }
+        freeReplyObject(reply);
+    } while (status == UPT_OK && strcmp(cursor, "0") != 0);
+    return status;
+}
+
 /* ---- feature rows and totals ---- */
 
 /* "epoch offset tick as_of values…" of a partition. */
@@ -541,6 +633,9 @@ upt_verify_read_redis(struct upt_verify *v, struct upt_error *reterr)
     }
     if (status == UPT_OK) {
         status = read_rank(&asked, "rank:health");
+    }
+    for (size_t i = 0; status == UPT_OK && i < upt_rules_segments_n(rules_of(&asked)); i++) {
+        status = read_set(&asked, i);
     }
     if (status == UPT_OK) {
         status = walk(&asked, "feature:", "", on_features);

@@ -155,6 +155,8 @@ expect_row(struct upt_verify *v, const struct upt_row *row)
                                                       {"events_7d", "units_7d", "logins_7d"},
                                                       {"events_30d", "units_30d", "logins_30d"}};
     expect_begin(v);
+    expect_text(v, "segments", row->segments);
+    expect_text(v, "controlled_alerts", row->controlled);
     for (size_t i = 0; i < UPT_WINDOWS; i++) {
         expect_number(v, names[i][0], (int64_t)row->usage[i].events);
         expect_micro(v, names[i][1], row->usage[i].micro_units);
@@ -211,8 +213,9 @@ left_out(const struct upt_verify_part *part, struct upt_str name, bool own)
 {
     static const char *const position[] = {"offset", "as_of", "next_change"};
     static const char *const scores[] = {"health",         "health_confidence", "health_band",    "phase",
-                                         "churn_risk_30d", "churn_risk_60d",    "churn_risk_90d", "open_alerts"};
-    return (!own && is_one_of(name, position, 3)) || (!part->scores && is_one_of(name, scores, 8));
+                                         "churn_risk_30d", "churn_risk_60d",    "churn_risk_90d", "open_alerts",
+                                         "segments",       "controlled_alerts"};
+    return (!own && is_one_of(name, position, 3)) || (!part->scores && is_one_of(name, scores, 10));
 }
 
 static void
@@ -297,6 +300,9 @@ compare_row(struct upt_verify *v, struct upt_verify_part *part, struct upt_state
     if (part->scores) {
         compare_rank(v, row, st, "rank:churn_risk", row->risk, is.has_scores ? is.risk[0] : NAN);
         compare_rank(v, row, st, "rank:health", row->health, is.has_scores ? is.health : NAN);
+        if (!upt_str_eq(row->sets, is.segments)) {
+            differs(v, row, st, "sets of segments", UPT_STR(""), row->sets, is.segments);
+        }
     }
 }
 

@@ -194,6 +194,52 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
     }
 }
 
+void
+upt_alert_id_of(const struct upt_decision *d, const struct upt_slot *slot, char ret[33])
+{
+    char subject[32];
+    upt_alert_id(upt_account_id(d->acct), upt_str_of(upt_rule_names[slot->rule]), subject_of(d, slot, subject),
+                 slot->opened_min, ret);
+}
+
+void
+upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subject, struct upt_str play)
+{
+    char text[UPT_FACTORS_MAX][200];
+    struct upt_finding none = upt_finding_none();
+    uint32_t minute = minute_of(d->now);
+    struct upt_alert alert = {
+        .rule = upt_str_of(rule),
+        .rule_version = 1,
+        .severity = UPT_INFO,
+        .subject = subject,
+        .opened_at = (int64_t)minute * UPT_MINUTE_MS,
+        .changed_at = d->now,
+        .condition_since = (int64_t)minute * UPT_MINUTE_MS,
+        .expected_lead_days = (double)NAN,
+        .precision_estimate = (double)NAN,
+        .observed = none.observed,
+        .expected = none.expected,
+        .expected_low = none.expected_low,
+        .window_ms = none.window_ms,
+        .p_value = none.p_value,
+        .suggested_play = play,
+        .model_version = upt_str_of(d->score->model->version),
+        .config_hash = upt_str_of(d->score->config_hash),
+        .partition = upt_state_partition(d->st),
+        .pos = upt_state_pos(d->st),
+    };
+    put_account(d, &alert);
+    alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
+    upt_alert_id(alert.account, alert.rule, alert.subject, minute, alert.alert_id);
+    for (int i = 0; i < 2 && d->score->sink.alert != NULL; i++) {
+        alert.revision = i;
+        alert.action = i == 0 ? UPT_OPEN : UPT_RESOLVE;
+        alert.previous_severity = i == 0 ? -1 : UPT_INFO;
+        d->score->sink.alert(d->score->sink.ctx, &alert);
+    }
+}
+
 bool
 upt_alert_may_open(const struct upt_decision *d, int rule, uint32_t subject)
 {
@@ -265,6 +311,9 @@ bool
 upt_alert_moves(const struct upt_decision *d, const struct upt_slot *slot, int severity)
 {
     upt_assert(slot->state == UPT_SLOT_OPEN);
+    if (upt_control_snoozed(slot, d->now) || (slot->flags & UPT_SLOT_HELD) != 0) {
+        return false;
+    }
     severity = (slot->flags & UPT_SLOT_OVERDUE) != 0 ? UPT_CRITICAL : severity;
     return severity != slot->severity ||
            (updates(slot->rule) && moved(d, slot) && d->now - (int64_t)slot->changed_min * UPT_MINUTE_MS >= UPT_DAY_MS);
@@ -290,8 +339,13 @@ void
 upt_alert_close(struct upt_decision *d, struct upt_slot *slot, upt_action action, const struct upt_finding *finding)
 {
     upt_assert(slot->state == UPT_SLOT_OPEN && (action == UPT_RESOLVE || action == UPT_EXPIRE));
+    if (action == UPT_RESOLVE && upt_control_snoozed(slot, d->now)) {
+        slot->flags |= UPT_SLOT_HELD; /* no record of it before the snooze ends */
+        return;
+    }
     emit(d, slot, action, slot->severity, finding);
     slot->state = UPT_SLOT_CLOSED;
+    slot->snooze_min = 0;
     slot->on_n = slot->off_n = 0;
     slot->flags = action == UPT_RESOLVE && slot->severity >= UPT_HIGH ? 0 : UPT_SLOT_FOLLOWED;
     if (slot->rule == UPT_RULE_SILENCE) {

@@ -8,6 +8,7 @@
 #include "rules.h"
 
 #define UPT_SCORE_MAGIC 0x5C07E001u
+#define UPT_CONTROLLED_MAX ((size_t)UPT_SLOTS_MAX * 80) /* bytes of the row's controlled_alerts */
 
 struct upt_decision;
 
@@ -17,7 +18,8 @@ struct upt_score {
     const struct upt_rules *rules;
     struct upt_sink sink;
     char config_hash[17];
-    struct upt_fleet fleet; /* of the partition; in the checkpoint */
+    struct upt_fleet fleet;                                              /* of the partition; in the checkpoint */
+    char segments[UPT_SEGMENT_LIST_MAX], controlled[UPT_CONTROLLED_MAX]; /* texts of the row filled last */
 };
 
 /* What several rules ask of an account, read once for a daily evaluation. NaN: not known. */
@@ -90,18 +92,33 @@ bool upt_alert_open(struct upt_decision *d, int rule, uint32_t subject, int seve
 bool upt_alert_moves(const struct upt_decision *d, const struct upt_slot *slot, int severity);
 /* That record: ESCALATE, DEESCALATE or UPDATE. */
 void upt_alert_move(struct upt_decision *d, struct upt_slot *slot, int severity, const struct upt_finding *finding);
+/* RESOLVE waits for the end of a snooze. */
 void upt_alert_close(struct upt_decision *d, struct upt_slot *slot, upt_action action,
                      const struct upt_finding *finding);
 /* Every open alert ends with EXPIRE. */
 void upt_alert_expire_all(struct upt_decision *d);
 /* Once a day: what is out of its cool-down is forgotten. */
 void upt_alert_sweep(struct upt_decision *d);
+/* An alert that is told once and is over: OPEN and RESOLVE at the same moment, INFO. play: null for none. */
+void upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subject, struct upt_str play);
+/* The id of an open alert. */
+void upt_alert_id_of(const struct upt_decision *d, const struct upt_slot *slot, char ret[33]);
 struct upt_finding upt_finding_none(void);
 uint32_t upt_open_alerts(const struct upt_score_ext *ext);
 /* The open one, or NULL. */
 struct upt_slot *upt_alert_is_open(const struct upt_score_ext *ext, int rule, uint32_t subject);
 void upt_alert_id(struct upt_str account, struct upt_str rule, struct upt_str subject, uint32_t opened_min,
                   char ret[33]);
+
+/* ---- what people say of alerts (control.c) ---- */
+/* A record of kind OTHER that may be a control record. */
+void upt_control_event(struct upt_decision *d, const struct upt_event *ev);
+/* No record of the alert may leave now. */
+bool upt_control_snoozed(const struct upt_slot *slot, int64_t now);
+/* Ends alerts whose condition ended while they were snoozed and whose snooze is over. d->eval is that of now. */
+void upt_control_settle(struct upt_decision *d);
+/* `alert_id:ack` and `alert_id:snooze:until_ms`, commas between them, into buf of UPT_CONTROLLED_MAX; null: none. */
+struct upt_str upt_control_list(const struct upt_decision *d, char *buf);
 
 /* ---- rules judged once a day (rule_engine.c) ---- */
 enum upt_verdict_kind {

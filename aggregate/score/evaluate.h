@@ -54,6 +54,8 @@ void upt_evaluate(const struct upt_model *model, struct upt_state *st, struct up
                   const struct upt_score_ext *ext, struct upt_eval *ret);
 upt_phase upt_phase_of(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
                        const struct upt_score_ext *ext, const struct upt_eval *eval);
+/* The profile names onboarding_steps, and all of them are done. */
+bool upt_steps_done(struct upt_account *acct, const struct upt_score_ext *ext);
 /* Share of the cohort below v, ties by half, between rows in proportion. */
 double upt_percentile(const struct upt_model *model, int part, double v);
 /* A UTC day in a trait; false: absent or no date. */

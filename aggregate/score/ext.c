@@ -87,7 +87,7 @@ upt_ext_init(struct upt_score_ext *ext)
 }
 
 void
-upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out)
+upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_buf *out)
 {
     if (!ext->born) {
         upt_buf_put(out, "\0", 1); /* no event reached it: nothing to say */
@@ -98,6 +98,7 @@ upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out)
     (void)upt_codec_word(&codec, EXT_VERSION, 1);
     fields(&codec, &copy);
     upt_signals_encode(&ext->signals, &codec);
+    upt_segment_mem_encode(&ext->segment, segments, out);
 }
 
 /* Values that index or are enumerations; the rest cannot harm. The record's CRC has been checked already. */
@@ -110,7 +111,7 @@ plausible(const struct upt_score_ext *ext)
 }
 
 bool
-upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, struct upt_str in)
+upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_str in)
 {
     struct upt_codec codec = {.cur = upt_cur_of(in)};
     uint64_t version = upt_codec_word(&codec, 0, 1);
@@ -123,5 +124,5 @@ upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, struct upt_str i
     ext->born = true;
     fields(&codec, ext);
     return codec.cur.ok && plausible(ext) && upt_signals_decode(st, &ext->signals, &codec) && codec.cur.ok &&
-           codec.cur.p == codec.cur.end;
+           upt_segment_mem_decode(&ext->segment, segments, &codec.cur) && codec.cur.p == codec.cur.end;
 }

@@ -1,7 +1,7 @@
 /* What the scores keep with each account (the observer's ext), and its checkpoint codec. Private to the room.
  *
  * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
- * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 400 bytes at
+ * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 432 bytes at
  * most, of the 2 KiB that an account may take; what not every account has is behind pointers (signals.h). */
 #ifndef UPT_SCORE_EXT_H
 #define UPT_SCORE_EXT_H
@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "segment.h"
 #include "signals.h"
 #include "uptake/output.h"
 #include "uptake/str.h"
@@ -58,13 +59,16 @@ struct upt_score_ext {
     bool sent;
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
+    struct upt_segment_mem segment;
 };
 static_assert(offsetof(struct upt_score_ext, signals) + sizeof(struct upt_signals) <= 128, "what an event touches");
-static_assert(sizeof(struct upt_score_ext) <= 400, "an account's budget");
+static_assert(sizeof(struct upt_score_ext) <= 432, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
-void upt_ext_encode(const struct upt_score_ext *ext, struct upt_buf *out);
+/* segments: the rules' (NULL: none), since memberships are stored by name. */
+void upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_buf *out);
 /* ext is zeroed. What it points to is the state's memory; upt_signals_fini frees it, also after a failure. */
-bool upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, struct upt_str in);
+bool upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, const struct upt_segments *segments,
+                    struct upt_str in);
 
 #endif

@@ -279,14 +279,14 @@ fit_horizons(const struct fit *fit)
 }
 
 static void
-fit_segments(const struct fit *fit, const char (*names)[UPT_SEGMENT_NAME_MAX + 1], size_t names_n,
+fit_segments(const struct fit *fit, const char (*names)[UPT_MODEL_NAME_MAX + 1], size_t names_n,
              const struct upt_fit_options *options, const size_t *accounts, double share)
 {
     double variance = 0.1;
-    double shift[UPT_SEGMENTS_MAX] = {0};
-    double sd[UPT_SEGMENTS_MAX] = {0};
-    size_t n = names_n < UPT_SEGMENTS_MAX ? names_n : UPT_SEGMENTS_MAX;
-    double curve[UPT_SEGMENTS_MAX] = {0};
+    double shift[UPT_MODEL_SEGMENTS_MAX] = {0};
+    double sd[UPT_MODEL_SEGMENTS_MAX] = {0};
+    size_t n = names_n < UPT_MODEL_SEGMENTS_MAX ? names_n : UPT_MODEL_SEGMENTS_MAX;
+    double curve[UPT_MODEL_SEGMENTS_MAX] = {0};
     size_t known = 0;
     for (int round = 0; round < EM_ROUNDS; round++) {
         double squares = 0;
@@ -344,7 +344,7 @@ count_accounts(const struct fit *fit, size_t *accounts, double *ret_share, struc
             if (seen[fit->v[k].account] == 0) {
                 seen[fit->v[k].account] = 1;
                 distinct++;
-                if (fit->v[k].segment < UPT_SEGMENTS_MAX) {
+                if (fit->v[k].segment < UPT_MODEL_SEGMENTS_MAX) {
                     accounts[fit->v[k].segment]++;
                 }
             }
@@ -356,11 +356,11 @@ count_accounts(const struct fit *fit, size_t *accounts, double *ret_share, struc
 }
 
 upt_status
-upt_fit(const struct upt_fit_sample *v, size_t n, const uint8_t *use, const char (*names)[UPT_SEGMENT_NAME_MAX + 1],
+upt_fit(const struct upt_fit_sample *v, size_t n, const uint8_t *use, const char (*names)[UPT_MODEL_NAME_MAX + 1],
         size_t names_n, const struct upt_fit_options *options, struct upt_model *model, struct upt_error *reterr)
 {
     struct fit fit = {.v = v, .n = n, .use = use, .model = model};
-    size_t accounts[UPT_SEGMENTS_MAX] = {0};
+    size_t accounts[UPT_MODEL_SEGMENTS_MAX] = {0};
     size_t outcomes[2] = {0};
     double share = 1;
     for (size_t k = 0; k < n; k++) {

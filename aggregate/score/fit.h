@@ -34,7 +34,7 @@ struct upt_fit_options {
 /* use[i]: whether sample i is learned from; NULL: all. names: of segments. model: the base; its risk part is replaced.
  * UPT_EDATA: too few of one outcome, said in reterr. */
 UPT_NODISCARD upt_status upt_fit(const struct upt_fit_sample *v, size_t n, const uint8_t *use,
-                                 const char (*names)[UPT_SEGMENT_NAME_MAX + 1], size_t names_n,
+                                 const char (*names)[UPT_MODEL_NAME_MAX + 1], size_t names_n,
                                  const struct upt_fit_options *options, struct upt_model *model,
                                  struct upt_error *reterr);
 /* Log-odds of a sample for a horizon by a model. */

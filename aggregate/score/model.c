@@ -228,13 +228,13 @@ parse_segment(struct loader *loader, char **word, size_t n)
     if (n != 3) {
         return FAIL(loader, "segments: %zu values; allowed: name shift sd", n);
     }
-    if (model->segments_n == UPT_SEGMENTS_MAX) {
-        return FAIL(loader, "segments: more than %d", UPT_SEGMENTS_MAX);
+    if (model->segments_n == UPT_MODEL_SEGMENTS_MAX) {
+        return FAIL(loader, "segments: more than %d", UPT_MODEL_SEGMENTS_MAX);
     }
     struct upt_segment_shift *segment = &model->segment[model->segments_n];
     if (!upt_model_unescape(word[0], segment->name)) {
         return FAIL(loader, "segments: %.80s: allowed: at most %d bytes, others than letters as %%XX", word[0],
-                    UPT_SEGMENT_NAME_MAX);
+                    UPT_MODEL_NAME_MAX);
     }
     upt_status status = parse_number(loader, word[1], &segment->shift);
     if (status == UPT_OK) {

@@ -47,8 +47,8 @@ enum {
     UPT_R_COUNT,
 };
 #define UPT_R_FITTED UPT_R_SEGMENT /* those before it are rows of [risk] */
-#define UPT_SEGMENTS_MAX 256
-#define UPT_SEGMENT_NAME_MAX 64
+#define UPT_MODEL_SEGMENTS_MAX 256
+#define UPT_MODEL_NAME_MAX 64
 
 #define UPT_QUANTILES_MAX 101
 #define UPT_VERSION_MAX 63
@@ -59,7 +59,7 @@ struct upt_bgbb {
 
 /* What a segment adds to the log-odds of every horizon, and how well that is known. */
 struct upt_segment_shift {
-    char name[UPT_SEGMENT_NAME_MAX + 1];
+    char name[UPT_MODEL_NAME_MAX + 1];
     double shift, sd;
 };
 
@@ -75,7 +75,7 @@ struct upt_model {
     double confidence_half;
     double confidence_floor; /* below: no score */
     double confidence_band;  /* below: no band, no place in the history, no CHURN_RISK */
-    double band_edge[3]; /* below [0] CRITICAL, [1] AT_RISK, [2] WATCH, else HEALTHY */
+    double band_edge[3];     /* below [0] CRITICAL, [1] AT_RISK, [2] WATCH, else HEALTHY */
     double band_margin, band_evaluations, band_days;
 
     size_t quantiles_n;
@@ -88,7 +88,7 @@ struct upt_model {
         double weight, mean, least, most;
     } risk[UPT_R_COUNT];
     size_t segments_n;
-    struct upt_segment_shift segment[UPT_SEGMENTS_MAX]; /* by name, ascending */
+    struct upt_segment_shift segment[UPT_MODEL_SEGMENTS_MAX]; /* by name, ascending */
 
     struct {
         double intercept, own_silence, days_silent, count, spread; /* log-odds */
@@ -106,7 +106,7 @@ int upt_model_sign(int feature);
 /* Names of segments as words of the file: what is no letter, digit, '-', '_' or '.' becomes %XX. out: 3 times the
  * length, and 1. False: not so, or too long. */
 void upt_model_escape(const char *name, char *out);
-bool upt_model_unescape(const char *word, char name[UPT_SEGMENT_NAME_MAX + 1]);
+bool upt_model_unescape(const char *word, char name[UPT_MODEL_NAME_MAX + 1]);
 
 extern const char *const upt_part_names[UPT_C_COUNT];
 extern const char *const upt_risk_names[UPT_R_COUNT];

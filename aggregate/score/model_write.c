@@ -30,12 +30,12 @@ upt_model_escape(const char *name, char *out)
 }
 
 bool
-upt_model_unescape(const char *word, char name[UPT_SEGMENT_NAME_MAX + 1])
+upt_model_unescape(const char *word, char name[UPT_MODEL_NAME_MAX + 1])
 {
     size_t n = 0;
     for (const char *p = word; *p != '\0'; p++, n++) {
         unsigned byte = (unsigned char)*p;
-        if (n == UPT_SEGMENT_NAME_MAX) {
+        if (n == UPT_MODEL_NAME_MAX) {
             return false;
         }
         if (*p == '%') {
@@ -69,7 +69,7 @@ put_risk(const struct upt_model *model, const char *notes, struct upt_buf *out)
                           "[segments]\n# name shift sd\n");
     }
     for (size_t i = 0; i < model->segments_n; i++) {
-        char word[3 * UPT_SEGMENT_NAME_MAX + 1];
+        char word[3 * UPT_MODEL_NAME_MAX + 1];
         upt_model_escape(model->segment[i].name, word);
         upt_buf_printf(out, "%s %.6f %.6f\n", word, model->segment[i].shift, model->segment[i].sd);
     }

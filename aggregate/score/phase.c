@@ -58,6 +58,14 @@ on_trial(struct upt_account *acct, int64_t today)
            (upt_trait_day(acct, "contract_start", &start) && start > today);
 }
 
+bool
+upt_steps_done(struct upt_account *acct, const struct upt_score_ext *ext)
+{
+    int done = 0;
+    int listed = upt_steps_listed(ext, upt_account_trait(acct, UPT_STR("onboarding_steps")), &done);
+    return listed > 0 && done == listed;
+}
+
 static bool
 onboarding(struct upt_account *acct, const struct upt_score_ext *ext, const struct upt_eval *eval)
 {

@@ -144,8 +144,8 @@ escalate_overdue(struct upt_decision *d)
     for (unsigned i = 0; answer > 0 && i < d->ext->signals.slots.n; i++) {
         struct upt_slot *slot = &d->ext->signals.slots.v[i];
         if (slot->state == UPT_SLOT_OPEN && slot->severity == UPT_HIGH &&
-            (slot->flags & (UPT_SLOT_ACKED | UPT_SLOT_OVERDUE)) == 0 && slot->high_min != 0 &&
-            d->now >= (int64_t)slot->high_min * UPT_MINUTE_MS + answer) {
+            (slot->flags & (UPT_SLOT_ACKED | UPT_SLOT_OVERDUE | UPT_SLOT_HELD)) == 0 && slot->high_min != 0 &&
+            !upt_control_snoozed(slot, d->now) && d->now >= (int64_t)slot->high_min * UPT_MINUTE_MS + answer) {
             struct upt_finding finding = upt_finding_none();
             slot->flags |= UPT_SLOT_OVERDUE;
             (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),

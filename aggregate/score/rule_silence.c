@@ -91,9 +91,14 @@ upt_rule_silence_arm(struct upt_decision *d)
             cool = -upt_floor_div(-cool, UPT_MINUTE_MS) * UPT_MINUTE_MS;
             due = due > cool ? due : cool;
         }
+        if (due != UPT_NO_CLOCK && open && due < (int64_t)slot->snooze_min * UPT_MINUTE_MS) {
+            due = (int64_t)slot->snooze_min * UPT_MINUTE_MS;
+        }
         int64_t next = (upt_floor_div(d->now, UPT_MINUTE_MS) + 1) * UPT_MINUTE_MS;
         due = due == UPT_NO_CLOCK || due > next ? due : next;
     }
+    int64_t wake = upt_wake_due(d->ext, d->now);
+    due = wake != UPT_NO_CLOCK && (due == UPT_NO_CLOCK || wake < due) ? wake : due;
     if (upt_account_timer(d->acct) != due) {
         upt_account_set_timer(d->st, d->acct, due);
     }

@@ -27,7 +27,7 @@ struct reader {
     yaml_event_t event;
     const char *file;
     struct upt_rules *rules;
-    bool seen[UPT_RULES_KEYS_MAX];
+    bool seen[UPT_RULES_KEYS_MAX], segments_seen;
     char path[PATH_MAX_BYTES + 1];
     struct upt_error *reterr;
 };
@@ -76,6 +76,9 @@ allowed_below(const char *path, char *buf, size_t cap)
     }
     if (len > 0) {
         buf[len - 1] = '\0';
+    }
+    if (prefix == 0 && len + strlen(", segments") < cap) {
+        memcpy(buf + len - 1, ", segments", sizeof(", segments"));
     }
 }
 
@@ -226,6 +229,16 @@ enter(struct reader *reader, size_t depth)
     return UPT_OK;
 }
 
+static upt_status
+read_segments(struct reader *reader)
+{
+    if (reader->segments_seen) {
+        return FAIL(reader, "segments: a second time");
+    }
+    reader->segments_seen = true;
+    return upt_segments_read(&reader->parser, reader->file, &reader->rules->segments, reader->reterr);
+}
+
 /* The current event opened a mapping; reads up to its end. Recursion is bounded by DEPTH_MAX. */
 static upt_status
 read_mapping(struct reader *reader, size_t depth)
@@ -238,6 +251,13 @@ read_mapping(struct reader *reader, size_t depth)
         }
         if (reader->event.type != YAML_SCALAR_EVENT) {
             return FAIL(reader, "%s: allowed: plain keys", reader->path);
+        }
+        if (depth == 0 && strcmp((const char *)reader->event.data.scalar.value, "segments") == 0) {
+            status = read_segments(reader);
+            if (status != UPT_OK) {
+                return status;
+            }
+            continue;
         }
         status = enter(reader, depth);
         if (status == UPT_OK) {
@@ -328,7 +348,7 @@ read_text(struct upt_rules *rules, const char *file, struct upt_str text, struct
         if (reader.event.type == YAML_MAPPING_START_EVENT) {
             status = read_mapping(&reader, 0);
         } else if (reader.event.type == YAML_SCALAR_EVENT && reader.event.data.scalar.length > 0) {
-            status = FAIL(&reader, "allowed: publish, update, notify, health, tiers, rules");
+            status = FAIL(&reader, "allowed: publish, update, notify, health, tiers, rules, segments");
         }
     } while (status == UPT_OK && reader.event.type != YAML_STREAM_END_EVENT);
     if (status == UPT_OK) {
@@ -379,6 +399,9 @@ fail:
 void
 upt_rules_destroy(struct upt_rules **rules_p)
 {
+    if (*rules_p != NULL) {
+        upt_segments_destroy(&(*rules_p)->segments);
+    }
     free(*rules_p);
     *rules_p = NULL;
 }
@@ -412,6 +435,7 @@ upt_rules_hash(const struct upt_rules *rules)
             break;
         }
     }
+    upt_segments_meaning(rules->segments, &text);
     uint64_t hash = upt_hash(text.p, text.len);
     upt_buf_fini(&text);
     return hash;

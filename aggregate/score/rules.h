@@ -87,6 +87,7 @@ struct upt_rules {
     double drop_level[4]; /* USAGE_DROP: by severity; infinity: off */
     double drop_to, drop_recovered_share;
     int32_t drop_min_periods;
+    struct upt_segments *segments; /* NULL: none declared */
 };
 
 /* ---- one key of the file (rules_keys.c); its path is joined with dots ---- */

@@ -158,9 +158,13 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
         d.ext->churned_min = later(d.ext->churned_min, minute_of(at));
         upt_rule_silence_arm(&d);
         break;
+    case UPT_KIND_OTHER:
+        upt_control_event(&d, ev);
+        break;
     default:
         break;
     }
+    upt_segments_event(&d, ev, at);
 }
 
 /* ---- health records ---- */
@@ -299,7 +303,10 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     upt_signals_daily(st, acct, &d.ext->signals, eval.today);
     upt_phase_daily(&d);
     d.facts = &facts;
+    upt_control_settle(&d);
     upt_rules_daily(&d);
+    upt_segments_decide(&d);
+    upt_wake_arm(&d);
     publish(&d);
 }
 
@@ -312,7 +319,10 @@ on_timer(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     upt_fleet_daily(&d);
     evaluate(&d, &eval, &facts);
     d.eval = &eval;
+    upt_control_settle(&d);
     upt_rule_silence_timer(&d);
+    upt_segments_decide(&d);
+    upt_wake_arm(&d);
 }
 
 static void
@@ -322,11 +332,12 @@ on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
         .score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = upt_state_clock(st)};
     struct upt_eval eval;
     struct upt_facts facts;
-    if (upt_open_alerts(d.ext) > 0) {
+    if (upt_open_alerts(d.ext) > 0 || d.ext->segment.member != 0) {
         evaluate(&d, &eval, &facts);
         d.eval = &eval;
     }
     upt_alert_expire_all(&d);
+    upt_segments_forget(&d);
     if (d.score->sink.health_null != NULL) {
         d.score->sink.health_null(d.score->sink.ctx, upt_account_id(acct));
     }
@@ -337,9 +348,11 @@ on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
 static void
 fill_row(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_row *row)
 {
-    (void)score_of(ctx);
-    (void)st;
+    struct upt_score *score = score_of(ctx);
     struct upt_score_ext *ext = upt_account_ext(acct);
+    const struct upt_decision d = {.score = score, .st = st, .acct = acct, .ext = ext};
+    row->segments = upt_segments_list(score->rules->segments, ext->segment.member, score->segments);
+    row->controlled = upt_control_list(&d, score->controlled);
     row->has_scores = ext->born && ext->evaluated;
     if (!row->has_scores) {
         return;
@@ -359,15 +372,13 @@ fill_row(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_r
 static void
 encode(void *ctx, const void *ext, struct upt_buf *out)
 {
-    (void)score_of(ctx);
-    upt_ext_encode(ext, out);
+    upt_ext_encode(ext, score_of(ctx)->rules->segments, out);
 }
 
 static bool
 decode(void *ctx, struct upt_state *st, void *ext, struct upt_str in)
 {
-    (void)score_of(ctx);
-    return upt_ext_decode(st, ext, in);
+    return upt_ext_decode(st, ext, score_of(ctx)->rules->segments, in);
 }
 
 static void
@@ -438,6 +449,44 @@ upt_score_set(struct upt_score *score, const struct upt_model *model, const stru
     score->model = model;
     score->rules = rules;
     memcpy(score->config_hash, config_hash, strlen(config_hash) + 1);
+}
+
+void
+upt_score_map_segments(struct upt_score *score, struct upt_state *st, const struct upt_rules *to)
+{
+    const struct upt_segments *from = score->rules->segments;
+    struct upt_account *acct;
+    for (size_t cursor = 0; from != NULL && (acct = upt_state_next(st, &cursor)) != NULL;) {
+        struct upt_score_ext *ext = upt_account_ext(acct);
+        uint64_t member = ext->segment.member;
+        if (member != 0) {
+            ext->segment.member = upt_segments_map(from, to->segments, member);
+            upt_state_mark_dirty(st, acct);
+        }
+    }
+}
+
+size_t
+upt_rules_segments_n(const struct upt_rules *rules)
+{
+    return upt_segments_n(rules->segments);
+}
+
+struct upt_str
+upt_rules_segment_name(const struct upt_rules *rules, size_t i)
+{
+    return upt_segments_name(rules->segments, i);
+}
+
+void
+upt_rules_segment_names(const struct upt_rules *rules, struct upt_buf *out)
+{
+    upt_buf_clear(out);
+    for (size_t i = 0; i < upt_segments_n(rules->segments); i++) {
+        struct upt_str name = upt_segments_name(rules->segments, i);
+        upt_buf_puts(out, i > 0 ? "," : "");
+        upt_buf_put(out, name.p, name.len);
+    }
 }
 
 void

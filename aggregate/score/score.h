@@ -38,7 +38,19 @@ extern const struct upt_observer upt_score_observer;
 void upt_score_set(struct upt_score *score, const struct upt_model *model, const struct upt_rules *rules,
                    const char *config_hash);
 
+/* Before upt_score_set with rules that may declare other segments: memberships go with the names; an account's place in
+ * a segment that is not declared any more ends without a record. */
+void upt_score_map_segments(struct upt_score *score, struct upt_state *st, const struct upt_rules *to);
+/* The segments declared, by name; and their names with commas between them, where out is cleared first. */
+size_t upt_rules_segments_n(const struct upt_rules *rules);
+struct upt_str upt_rules_segment_name(const struct upt_rules *rules, size_t i);
+void upt_rules_segment_names(const struct upt_rules *rules, struct upt_buf *out);
+
 /* The account explained as of the state's clock: the same numbers that would be published. */
 void upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_health *ret);
+/* All of it as one JSON object, appended to out: health with its parts, risk with its factors and the smallest change
+ * that would bring it below the threshold, the use of 30 days against the own baseline, open alerts. */
+void upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt_account *acct,
+                            struct upt_buf *out);
 
 #endif

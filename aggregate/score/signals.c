@@ -515,6 +515,7 @@ slot(struct upt_codec *codec, struct upt_slot *s)
     UPT_INT(s->since_min, uint32_t, 4);
     UPT_INT(s->changed_min, uint32_t, 4);
     UPT_INT(s->high_min, uint32_t, 4);
+    UPT_INT(s->snooze_min, uint32_t, 4);
     UPT_INT(s->subject, uint32_t, 4);
     UPT_INT(s->revision, uint16_t, 2);
     UPT_INT(s->risk_e4, uint16_t, 2);

@@ -65,6 +65,7 @@ enum {
     UPT_SLOT_ACKED = 1,    /* someone has it in hand: it does not escalate by time */
     UPT_SLOT_OVERDUE = 2,  /* escalated by time: stays CRITICAL until it ends */
     UPT_SLOT_FOLLOWED = 4, /* its follow-up has been asked for */
+    UPT_SLOT_HELD = 8,     /* its condition ended while it was snoozed */
 };
 
 struct upt_slot {
@@ -72,6 +73,7 @@ struct upt_slot {
     uint32_t since_min;   /* minute since which the condition has held */
     uint32_t changed_min; /* minute of the last transition; closed: of its end, from which the cool-down counts */
     uint32_t high_min;    /* minute since which it has been HIGH or worse; 0: it is not */
+    uint32_t snooze_min;  /* no record before this minute; 0: not snoozed */
     uint32_t subject;  /* what it is about, by rule: a feature's id, a name's hash, a number; 0 where there is none */
     uint16_t revision; /* of the next record */
     uint16_t risk_e4;  /* of the last record, for UPDATE; UPT_NULL_U16: none */

@@ -224,7 +224,9 @@ hash_rest(const struct upt_row *row)
                           bits_of(row->risk[1]),
                           bits_of(row->risk[2]),
                           row->band,
-                          row->phase};
+                          row->phase,
+                          hash_of(row->segments),
+                          hash_of(row->controlled)};
     _Static_assert(UPT_HORIZONS == 3, "all of them are above");
     return upt_hash(v, sizeof(v));
 }

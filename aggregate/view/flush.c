@@ -257,7 +257,7 @@ take(struct upt_view *view, struct upt_view_part *part)
         part->floor = stored;
         part->floor_known = true;
         part->take = false;
-        view->scan_wanted = true;
+        view->scan_wanted = view->sets_wanted = true;
         return true;
     }
     return true;
@@ -325,6 +325,14 @@ unpack_row(const struct upt_view_frame *frame, struct upt_row *row, struct upt_f
         row->renewal_date.p = p;
         p += row->renewal_date.len;
     }
+    if ((row->changed & UPT_ROW_REST) != 0) {
+        row->segments.p = row->segments.p != NULL ? p : NULL;
+        p += row->segments.len;
+        row->controlled.p = row->controlled.p != NULL ? p : NULL;
+        p += row->controlled.len;
+    } else {
+        row->segments = row->controlled = UPT_STR_NULL;
+    }
     for (uint32_t i = 0; i < frame->features_n; i++) {
         uint32_t head[2];
         memcpy(head, p, sizeof(head));
@@ -362,7 +370,10 @@ format_row_frame(struct upt_view *view, const struct upt_view_frame *frame)
     upt_format_row(view, &row, view->days, n);
     upt_format_hint(view, &row);
     if ((row.changed & UPT_ROW_REST) != 0) {
-        upt_note_rank(view, row.account, row.has_scores ? row.risk[0] : NAN, row.has_scores ? row.health : NAN);
+        const struct upt_rank rank = {.account = row.account,
+                                      .v = {row.has_scores ? row.risk[0] : NAN, row.has_scores ? row.health : NAN},
+                                      .segments = row.segments};
+        upt_note_rank(view, &rank);
     }
 }
 
@@ -386,7 +397,7 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
             break;
         case UPT_FRAME_FORGOTTEN:
             upt_format_forgotten(view, forgotten_of(frame));
-            upt_note_rank(view, forgotten_of(frame), NAN, NAN);
+            upt_note_rank(view, &(const struct upt_rank){.account = forgotten_of(frame), .v = {NAN, NAN}});
             rows++;
             break;
         case UPT_FRAME_FLUSH:
@@ -398,6 +409,7 @@ format_guarded(struct upt_view *view, const struct upt_view_part *part, struct u
         }
         *ret_highest = upt_pos_cmp(frame->pos, *ret_highest) > 0 ? frame->pos : *ret_highest;
     }
+    upt_format_segments(view);
     upt_format_ranks(view);
     return rows;
 }

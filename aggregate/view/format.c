@@ -35,7 +35,9 @@ static const struct upt_name name_as_of = UPT_NAME(5, "as_of"), name_offset = UP
                              name_tier = UPT_NAME(4, "tier"), name_seats = UPT_NAME(5, "seats"),
                              name_renewal_date = UPT_NAME(12, "renewal_date"), name_health = UPT_NAME(6, "health"),
                              name_confidence = UPT_NAME(17, "health_confidence"),
-                             name_band = UPT_NAME(11, "health_band"), name_phase = UPT_NAME(5, "phase");
+                             name_band = UPT_NAME(11, "health_band"), name_phase = UPT_NAME(5, "phase"),
+                             name_segments = UPT_NAME(8, "segments"),
+                             name_controlled = UPT_NAME(17, "controlled_alerts");
 
 static void
 field_u64(struct upt_view *view, const struct upt_name *name, uint64_t v)
@@ -77,7 +79,7 @@ struct optional {
 };
 
 struct optionals {
-    struct optional v[16];
+    struct optional v[20];
     unsigned n;
 };
 
@@ -116,6 +118,8 @@ optional_rest(struct optionals *all, const struct upt_row *row)
     optional_text(all, &name_tier, row->tier);
     optional_micro(all, &name_seats, row->has_seats, row->micro_seats);
     optional_text(all, &name_renewal_date, row->renewal_date);
+    optional_text(all, &name_segments, row->segments);
+    optional_text(all, &name_controlled, row->controlled);
     optional_micro(all, &name_health, row->has_scores && !isnan(row->health), micro_of(row->health));
     optional_micro(all, &name_confidence, row->has_scores, micro_of(row->confidence));
     optional_text(all, &name_band, row->has_scores ? upt_str_of(upt_band_names[row->band]) : UPT_STR_NULL);
@@ -130,7 +134,7 @@ static void
 delete_absent(struct upt_view *view, const struct upt_row *row, const struct optionals *all)
 {
     struct {
-        const struct upt_name *v[17];
+        const struct upt_name *v[21];
         unsigned n;
     } gone = {.n = 0};
     if (row->next_change == UPT_NO_CLOCK) {
@@ -287,7 +291,7 @@ upt_format_ranks(struct upt_view *view)
 }
 
 void
-upt_note_rank(struct upt_view *view, struct upt_str account, double risk, double health)
+upt_note_rank(struct upt_view *view, const struct upt_rank *rank)
 {
     if (view->ranks_n == view->ranks_cap) {
         view->ranks_cap = view->ranks_cap == 0 ? 256 : view->ranks_cap * 2;
@@ -295,7 +299,7 @@ upt_note_rank(struct upt_view *view, struct upt_str account, double risk, double
         upt_assert(grown != NULL);
         view->ranks = grown;
     }
-    view->ranks[view->ranks_n++] = (struct upt_rank){.account = account, .v = {risk, health}};
+    view->ranks[view->ranks_n++] = *rank;
 }
 
 void

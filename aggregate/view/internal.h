@@ -49,8 +49,9 @@ struct upt_view_part {
 };
 
 struct upt_rank {
-    struct upt_str account; /* in the batch */
-    double v[2];            /* churn risk, health */
+    struct upt_str account;  /* in the batch */
+    double v[2];             /* churn risk, health */
+    struct upt_str segments; /* names, commas between them; in the batch */
 };
 
 struct upt_stray {
@@ -72,6 +73,8 @@ struct upt_view {
     size_t parts_n, parts_cap;
     struct upt_stray strays[UPT_STRAYS_MAX];
     size_t strays_n;
+    struct upt_buf segments; /* names declared, commas between them */
+    bool segments_known, segments_changed;
 
     /* @locality view thread */
     redisContext *redis;
@@ -94,6 +97,9 @@ struct upt_view {
     char shares_of[160];     /* the totals that the shares were made of */
     bool scan_wanted;
     unsigned long long scan_cursor;
+    struct upt_buf declared;          /* copy of segments, NUL at the end */
+    bool sets_wanted, sets_under_way; /* the walk over sets of segments */
+    unsigned long long sets_cursor;
 };
 
 /* An argument that is known when this is compiled, as its bytes: "$9\r\nevents_1h\r\n". Always all of text is copied,
@@ -135,10 +141,16 @@ bool upt_view_connect(struct upt_view *view);
 void upt_format_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features,
                     size_t n);
 void upt_format_hint(struct upt_view *view, const struct upt_row *row);
-/* Entries of the ranks, NaN: to be removed. account must stay until upt_format_ranks, which writes all that were noted
- * since the last. */
-void upt_note_rank(struct upt_view *view, struct upt_str account, double risk, double health);
+/* Entries of the ranks, NaN: to be removed, and of segments. Its texts must stay until upt_format_ranks, which writes
+ * all that were noted since the last. */
+void upt_note_rank(struct upt_view *view, const struct upt_rank *rank);
 void upt_format_ranks(struct upt_view *view);
+/* segments.c: sets of segments, for all that was noted; before upt_format_ranks. */
+void upt_format_segments(struct upt_view *view);
+/* Copies what the lane declared last. */
+void upt_segments_take(struct upt_view *view);
+/* Deletes sets of segments that are not declared, some keys at a time. False: the connection is gone. */
+bool upt_segments_step(struct upt_view *view);
 void upt_format_forgotten(struct upt_view *view, struct upt_str account);
 void upt_format_partition(struct upt_view *view, const struct upt_view_flush *flush);
 /* Percent-encodes as in keys. */

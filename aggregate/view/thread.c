@@ -56,6 +56,7 @@ turn(struct upt_view *view)
     if (view->batch.len == 0) {
         fill_batch(view);
     }
+    upt_segments_take(view);
     bool work = view->batch.len > 0 || any_take(view);
     if (work && !upt_flush_batch(view)) {
         return false;
@@ -66,7 +67,7 @@ turn(struct upt_view *view)
             return false;
         }
     }
-    if (!upt_scan_step(view)) {
+    if (!upt_scan_step(view) || !upt_segments_step(view)) {
         return false;
     }
     view->backoff_ms = 0; /* not on connecting: a server may take connections and refuse every write */

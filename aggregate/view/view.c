@@ -58,6 +58,17 @@ upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
     return true;
 }
 
+void
+upt_view_segments(struct upt_view *view, struct upt_str names)
+{
+    pthread_mutex_lock(&view->lock);
+    upt_buf_clear(&view->segments);
+    upt_buf_put(&view->segments, names.p == NULL ? "" : names.p, names.len);
+    view->segments_known = view->segments_changed = true;
+    pthread_mutex_unlock(&view->lock);
+    ring_doorbell(view);
+}
+
 bool
 upt_view_disown(struct upt_view *view, int32_t partition)
 {
@@ -194,6 +205,8 @@ bool
 upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features, size_t n)
 {
     size_t len = sizeof(*row) + row->account.len + row->segment.len + row->tier.len + row->renewal_date.len;
+    bool rest = (row->changed & UPT_ROW_REST) != 0;
+    len += rest ? row->segments.len + row->controlled.len : 0;
     for (size_t i = 0; i < n; i++) {
         len += 2 * sizeof(uint32_t) + features[i].feature.len;
     }
@@ -206,6 +219,9 @@ upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct
     at = put(at, row->segment.p, row->segment.len);
     at = put(at, row->tier.p, row->tier.len);
     at = put(at, row->renewal_date.p, row->renewal_date.len);
+    if (rest) {
+        at = put(put(at, row->segments.p, row->segments.len), row->controlled.p, row->controlled.len);
+    }
     for (size_t i = 0; i < n; i++) {
         const uint32_t head[2] = {features[i].feature.len, features[i].days};
         at = put(put(at, head, sizeof(head)), features[i].feature.p, features[i].feature.len);
@@ -331,6 +347,8 @@ upt_view_destroy(struct upt_view **view_p)
     free(view->features);
     free(view->feature_slots);
     upt_buf_fini(&view->marker_owner);
+    upt_buf_fini(&view->segments);
+    upt_buf_fini(&view->declared);
     free(view->parts);
     upt_ring_destroy(&view->ring);
     upt_buf_fini(&view->batch);

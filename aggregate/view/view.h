@@ -39,6 +39,9 @@ void upt_view_destroy(struct upt_view **view_p);
 
 /* ---- lane side: all calls from the lane's thread; those that push return false when the ring is full ---- */
 
+/* The segments declared, commas between them; "": none. Sets of others are deleted, and every row that is written says
+ * for each of these whether the account is in it. To be called before the first row. */
+void upt_view_segments(struct upt_view *view, struct upt_str names);
 /* This lane now owns the partition, as epoch. The view takes the marker and learns the floor. */
 bool upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch);
 /* It does not any more: queued rows of it are dropped, none is written after the view has seen this. */
@@ -50,7 +53,7 @@ bool upt_view_floor(struct upt_view *view, int32_t partition, struct upt_pos *re
 bool upt_view_has_room(const struct upt_view *view);
 bool upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features,
                        size_t n);
-/* Deletes all keys of the account, its rank entries too. */
+/* Deletes all keys of the account, its entries in ranks and segments too. */
 bool upt_view_push_forgotten(struct upt_view *view, int32_t partition, struct upt_pos pos, struct upt_str account);
 bool upt_view_push_feature(struct upt_view *view, const struct upt_feature_row *row);
 bool upt_view_push_totals(struct upt_view *view, const struct upt_totals_row *row);

@@ -45,6 +45,15 @@ void upt_board_alert(struct upt_board *board,
 void upt_board_heartbeat(struct upt_board *board, size_t lane); /* the lane's loop is alive */
 void upt_board_set_ready(struct upt_board *board, size_t lane, bool ready, const char *why_not);
 
+/* One account to be explained: asked by the admin port, one question at a time, answered by the lane that has it. */
+uint64_t upt_board_ask(struct upt_board *board, struct upt_str account); /* the question's number */
+/* Lanes, in every turn, for the price of one atomic read: a question that this lane has not seen (*inout_seen: the last
+ * one that it saw, from 0). False: none. */
+bool upt_board_asked(struct upt_board *board, uint64_t *inout_seen, struct upt_buf *ret_account);
+void upt_board_answer(struct upt_board *board, uint64_t question, struct upt_str json);
+/* Waits for the answer; false: nobody had the account within the time. */
+bool upt_board_answered(struct upt_board *board, uint64_t question, int64_t timeout_ms, struct upt_buf *out);
+
 /* Admin. */
 size_t upt_board_sets(struct upt_board *board, struct upt_metrics **ret, size_t cap);
 size_t upt_board_partitions(struct upt_board *board, struct upt_board_partition *ret, size_t cap); /* sorted */

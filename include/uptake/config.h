@@ -42,7 +42,7 @@ struct upt_kv {
     C(INT, max_depth, "max_depth", "32", 0, "Deepest nesting of records, arrays and maps")                             \
     C(BOOL, trust_timestamps, "trust_timestamps", "false", 0,                                                          \
       "Accept an input topic with CreateTime and no bound on timestamps after the broker's clock")                     \
-    C(STR, rules_file, "rules_file", "", 0, "Alert rules; empty: the shipped ones")                                    \
+    C(STR, rules_file, "rules_file", "", 0, "Alert rules and segments; empty: the shipped ones")                       \
     C(STR, model_file, "model_file", "", 0, "Score model; empty: the shipped one")                                     \
     C(STR, start, "start", "earliest", 0, "Where to begin without a checkpoint: earliest, latest, or a time")          \
     C(STR, publish_from, "publish_from", "start", 0,                                                                   \

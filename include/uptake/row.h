@@ -56,7 +56,9 @@ struct upt_row {
     double risk[UPT_HORIZONS]; /* NaN: absent */
     upt_phase phase;
     uint32_t open_alerts;
-    bool scores_changed; /* band or risk changed since the row was last taken: a hint for uptake:changes */
+    struct upt_str segments;   /* names of those that it is in, commas between them; null: none */
+    struct upt_str controlled; /* open alerts acknowledged or snoozed, in the form of the row's field; null: none */
+    bool scores_changed;       /* band or risk changed since the row was last taken: a hint for uptake:changes */
 };
 
 /* One entry of uptake:account:{ID}:features; days 0: the field is to be removed. */

@@ -159,6 +159,20 @@ job_fail(struct upt_admin_job *job, unsigned code, const char *why)
     job->code = code;
 }
 
+/* What the lane that has the account says of it; null: it is another process's, or busy. */
+static void
+explain(struct upt_admin *admin, const struct upt_admin_job *job, json_t *account)
+{
+    struct upt_buf text = {0};
+    json_t *explained = NULL;
+    uint64_t question = upt_board_ask(admin->board, (struct upt_str){.p = job->id, .len = job->id_len});
+    if (upt_board_answered(admin->board, question, UPT_ADMIN_EXPLAIN_MS, &text)) {
+        explained = json_loadb(text.p, text.len, 0, NULL);
+    }
+    (void)json_object_set_new(account, "explained", explained != NULL ? explained : json_null());
+    upt_buf_fini(&text);
+}
+
 static void
 job_account(struct upt_admin *admin, struct upt_admin_job *job)
 {
@@ -167,6 +181,7 @@ job_account(struct upt_admin *admin, struct upt_admin_job *job)
         upt_admin_redis_account(&admin->redis, (struct upt_str){.p = job->id, .len = job->id_len}, &account);
     if (status == UPT_OK) {
         job->code = 200;
+        explain(admin, job, account);
         upt_admin_json_text(account, &job->body);
         json_decref(account);
     } else if (status == UPT_ENOTFOUND) {

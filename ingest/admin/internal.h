@@ -23,6 +23,7 @@ struct redisReply;
 #define UPT_ADMIN_TIMEOUT_S 15
 #define UPT_ADMIN_REDIS_TIMEOUT_MS 500
 #define UPT_ADMIN_STATUS_MS 1000
+#define UPT_ADMIN_EXPLAIN_MS 300 /* that a lane has to explain an account */
 #define UPT_ADMIN_RISKS 20
 #define UPT_ADMIN_RANKED 60 /* read, so that enough are left without those that have churned */
 #define UPT_ADMIN_FEATURES 12

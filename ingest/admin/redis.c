@@ -171,7 +171,8 @@ text_json(struct upt_str text)
 json_t *
 upt_admin_redis_value(struct upt_str field, struct upt_str value)
 {
-    static const char *const texts[] = {"segment", "tier", "renewal_date", "health_band", "phase"};
+    static const char *const texts[] = {"segment",     "tier",  "renewal_date",     "segments",
+                                        "health_band", "phase", "controlled_alerts"};
     char number[40];
     bool text = value.len == 0 || value.len >= sizeof(number) || (field.len > 6 && memcmp(field.p, "units_", 6) == 0);
     for (size_t i = 0; !text && i < sizeof(texts) / sizeof(texts[0]); i++) {

@@ -7,6 +7,7 @@
 #include "uptake/board.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,7 +30,10 @@ struct upt_board {
     struct lane *lanes; /* by number */
     size_t lanes_n;
     struct upt_buf alerts[UPT_BOARD_ALERTS];
-    size_t alerts_n; /* posted so far; the newest lies at (alerts_n − 1) mod UPT_BOARD_ALERTS */
+    struct upt_buf asked, answer; /* the last question's account; the answer to question answer_to */
+    uint64_t answer_to;
+    _Atomic uint64_t question; /* number of the last one; written under the lock, read without */
+    size_t alerts_n;           /* posted so far; the newest lies at (alerts_n − 1) mod UPT_BOARD_ALERTS */
 };
 
 /* Grows an array to n items; the board is small and made at start, so running out of memory ends the process. */
@@ -80,6 +84,8 @@ upt_board_destroy(struct upt_board **board_p)
     for (size_t i = 0; i < UPT_BOARD_ALERTS; i++) {
         upt_buf_fini(&board->alerts[i]);
     }
+    upt_buf_fini(&board->asked);
+    upt_buf_fini(&board->answer);
     free(board->sets);
     free(board->parts);
     free(board->lanes);
@@ -267,4 +273,62 @@ upt_board_ready(struct upt_board *board, char *ret_why, size_t cap)
     bool ready = known > 0 && why[0] == '\0'; /* why lies in the board */
     unlock(board);
     return ready;
+}
+
+/* ---- questions ---- */
+
+#define ANSWER_POLL_MS 2
+
+uint64_t
+upt_board_ask(struct upt_board *board, struct upt_str account)
+{
+    lock(board);
+    upt_buf_clear(&board->asked);
+    upt_buf_put(&board->asked, account.p, account.len);
+    uint64_t question = atomic_load(&board->question) + 1;
+    atomic_store(&board->question, question);
+    unlock(board);
+    return question;
+}
+
+bool
+upt_board_asked(struct upt_board *board, uint64_t *inout_seen, struct upt_buf *ret_account)
+{
+    if (atomic_load(&board->question) == *inout_seen) {
+        return false;
+    }
+    lock(board);
+    *inout_seen = atomic_load(&board->question);
+    upt_buf_clear(ret_account);
+    upt_buf_put(ret_account, board->asked.p, board->asked.len);
+    unlock(board);
+    return true;
+}
+
+void
+upt_board_answer(struct upt_board *board, uint64_t question, struct upt_str json)
+{
+    lock(board);
+    upt_buf_clear(&board->answer);
+    upt_buf_put(&board->answer, json.p, json.len);
+    board->answer_to = question;
+    unlock(board);
+}
+
+bool
+upt_board_answered(struct upt_board *board, uint64_t question, int64_t timeout_ms, struct upt_buf *out)
+{
+    bool there = false;
+    for (int64_t until = upt_mono_ms() + timeout_ms; !there && upt_mono_ms() < until;) {
+        lock(board);
+        there = board->answer_to == question;
+        if (there) {
+            upt_buf_put(out, board->answer.p, board->answer.len);
+        }
+        unlock(board);
+        if (!there) {
+            upt_sleep_ms(ANSWER_POLL_MS);
+        }
+    }
+    return there;
 }

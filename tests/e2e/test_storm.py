@@ -32,6 +32,11 @@ POINTS = (
     "checkpoint.commit.after restore.read restore.done restore.seek.after view.take.before view.take.after view.exec.before "
     "view.exec.after view.sums.before"
 ).split()
+SEGMENTS = {
+    "busy": {"when": {"field": "events_24h", "from": 3}},
+    "api": {"when": {"all": [{"feature": "api", "from": 1, "within": 1}, {"not": {"trait": "tier", "is": "2"}}]}},
+    "idle": {"when": {"any": [{"field": "users_7d", "to": 1}, {"field": "login_age_days", "known": False}]}},
+}
 CONFIG = {"clock": "log", "checkpoint_interval": "2s", "threads": 1, "flush_interval": "300ms"}
 
 
@@ -77,7 +82,10 @@ class Storm(unittest.TestCase):
             watch = Watch(services)
             watch.start()
             processes: list[Uptake] = []
-            config = config_for(services, CONFIG)
+            rules = services.redis.dir / "rules.yaml"
+            rules.write_text(json.dumps({"segments": SEGMENTS}))  # JSON is YAML
+            with_rules = {**CONFIG, "rules_file": str(rules)}
+            config = config_for(services, with_rules)
 
             def start(index: int, point: str | None) -> Uptake:
                 env = {"UPTAKE_CRASH": f"{point}:{rnd.randrange(1, 4)}"} if point else {}
@@ -112,7 +120,7 @@ class Storm(unittest.TestCase):
                 process.kill9()
                 process.close()
             feeder.join()
-            seconds = until_end(services, "storm-end", **CONFIG)
+            seconds = until_end(services, "storm-end", **with_rules)
             watch.stop.set()
             watch.join()
             print(f"\nrows looked at {watch.looks} times, {len(watch.back)} went back")
@@ -122,7 +130,12 @@ class Storm(unittest.TestCase):
             self.assertGreaterEqual(kills, KILLS)
             if KILLS >= 3 * len(POINTS):
                 self.assertEqual([p for p in POINTS if not hit[p]], [], "crash points that were never hit")
-            until_end(services, "storm-clean", **{**CONFIG, **CLEAN})
+            until_end(services, "storm-clean", **{**with_rules, **CLEAN})
+            redis = services.redis.client()
+            for name in SEGMENTS:
+                got, want = (redis.smembers(f"{prefix}segment:{{{name}}}") for prefix in ("uptake:", "clean:"))
+                self.assertEqual(got, want, f"members of {name}")
+                self.assertTrue(want, name)
             got, want = outputs(services, "account-health", "churn-alerts"), outputs(services, "clean-health", "clean-alerts")
             print(f"{sum(want.values())} health records and alert transitions without kills, {sum(got.values())} with them")
             self.assertGreater(sum(want.values()), 0)

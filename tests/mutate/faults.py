@@ -448,4 +448,39 @@ END_TO_END = [
           "e2e:test_wall.Wall.test_replay_runs_minutes_where_they_were", "test_replay_runs_minutes_where_they_were"),
 ]
 
-FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + ALERTS + RULES + CONFIG + END_TO_END
+SEGMENTS = "unit:score/test_score_segments"
+CONTROL = "unit:score/test_score_control"
+SETS = "unit:view/test_view_segments"
+PEOPLE = [
+    Fault("segment_range_open", "above and below do not hold of the number itself", SCORE + "segment_read.c",
+          "{OP_ABOVE, OP_FROM, false, 1}", "{OP_ABOVE, OP_FROM, false, 0}", SEGMENTS, "conditions"),
+    Fault("segment_unknown_holds", "what is not known fulfils no condition", SCORE + "segment.c",
+          "((tests & ~(unsigned)UPT_SEG_KNOWN) == 0 || v->known)", "true", SEGMENTS, "conditions"),
+    Fault("segment_no_timer", "a record that a segment reads is judged with the next minute", SCORE + "segment.c",
+          "        upt_wake_arm(d);", "        (void)d;", SEGMENTS, "six_criteria"),
+    Fault("segment_not_daily", "accounts age in and out of segments without any event", SCORE + "score.c",
+          "    upt_rules_daily(&d);\n    upt_segments_decide(&d);", "    upt_rules_daily(&d);", SEGMENTS, "six_criteria"),
+    Fault("segment_by_place", "memberships go with names when the rules change", SCORE + "segment.c",
+          "to->v[k].hash == from->v[i].hash", "k == i", SEGMENTS, "names_not_places"),
+    Fault("segment_forgotten_silently", "a forgotten account is told to have left", SCORE + "score.c",
+          "    upt_segments_forget(&d);", "    (void)d;", SEGMENTS, "forgotten"),
+    Fault("segment_not_in_hash", "what segments mean is part of the rules' hash", SCORE + "rules.c",
+          "    upt_segments_meaning(rules->segments, &text);", "    (void)0;", SEGMENTS, "meaning"),
+    Fault("snooze_tells", "a snoozed alert has no records", SCORE + "alerts.c",
+          "if (upt_control_snoozed(slot, d->now) ||", "if (", CONTROL, "snooze"),
+    Fault("snooze_lets_end", "an alert that ends while snoozed is told so when the snooze ends", SCORE + "alerts.c",
+          "action == UPT_RESOLVE && upt_control_snoozed", "false && upt_control_snoozed", CONTROL, "snoozed_end"),
+    Fault("snooze_holds_expire", "EXPIRE does not wait for a snooze", SCORE + "alerts.c",
+          "action == UPT_RESOLVE && upt_control_snoozed", "upt_control_snoozed", CONTROL, "snoozed_end"),
+    Fault("ack_not_stored", "an acknowledgement outlives a restart", SCORE + "signals.c",
+          "    UPT_INT(s->flags, uint8_t, 1);", "    (void)codec;", CONTROL, "acknowledge"),
+    Fault("set_keeps_forgotten", "a forgotten account leaves the sets of segments", VIEW + "flush.c",
+          "            upt_note_rank(view, &(const struct upt_rank){.account = forgotten_of(frame), .v = {NAN, NAN}});",
+          "            (void)0;", SETS, "come_and_go"),
+    Fault("set_not_left", "an account that left a segment leaves its set", VIEW + "segments.c",
+          'in ? "SADD" : "SREM"', '"SADD"', SETS, "come_and_go"),
+    Fault("sets_stay", "the set of a segment that is not declared any more is deleted", VIEW + "segments.c",
+          "scan.n == 0 ||", "true ||", SETS, "not_declared"),
+]
+
+FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END

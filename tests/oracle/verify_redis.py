@@ -32,6 +32,7 @@ import oracle
 from oracle import Config, DeadLetter, Headers, Partition
 
 UNCHECKED = {
+    *("segments", "controlled_alerts"),
     *("health", "health_band", "health_confidence", "phase", "open_alerts"),
     *("churn_risk_30d", "churn_risk_60d", "churn_risk_90d"),
 }

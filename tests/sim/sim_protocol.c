@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ingest/kafka/progress.h"
 #include "sim_protocol_check.h"
@@ -495,6 +496,27 @@ every_point_used(void)
     return all;
 }
 
+/* Segments that accounts of these logs enter and leave, by records, hours and days. */
+static const char segments[] =
+    "segments:\n"
+    "  busy: {when: {field: events_24h, from: 2}}\n"
+    "  narrow: {when: {not: {field: features_30d, from: 2}}}\n"
+    "  quiet: {when: {any: [{field: key_event_age_days, from: 1}, {field: users_7d, to: 1}]}}\n";
+
+static upt_status
+load_rules(struct upt_error *err)
+{
+    char path[] = "/tmp/upt-sim-rules-XXXXXX";
+    int fd = mkstemp(path);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
+    upt_assert(file != NULL);
+    fputs(segments, file);
+    fclose(file);
+    upt_status status = upt_rules_load(path, &scoring.rules, err);
+    (void)unlink(path);
+    return status;
+}
+
 static void
 load(void)
 {
@@ -502,7 +524,7 @@ load(void)
     if (upt_config_default(&config, &err) != UPT_OK ||
         upt_config_set(config, "kafka.session.timeout.ms", "3000", &err) != UPT_OK ||
         upt_config_set(config, "clock", "wall", &err) != UPT_OK ||
-        upt_model_load(NULL, &scoring.model, &err) != UPT_OK || upt_rules_load(NULL, &scoring.rules, &err) != UPT_OK) {
+        upt_model_load(NULL, &scoring.model, &err) != UPT_OK || load_rules(&err) != UPT_OK) {
         printf("%s\n", err.msg);
         exit(1);
     }

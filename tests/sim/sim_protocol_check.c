@@ -399,7 +399,7 @@ same_rows(const struct sim_db *got, const struct sim_db *want)
         struct upt_str key = want->v[i].name;
         const struct sim_value *value = NULL;
         if (!begins(key, "uptake:account:") && !begins(key, "uptake:feature:") && !begins(key, "uptake:totals") &&
-            !begins(key, "uptake:rank:")) {
+            !begins(key, "uptake:rank:") && !begins(key, "uptake:segment:")) {
             continue;
         }
         for (size_t k = 0; k < got->n; k++) {

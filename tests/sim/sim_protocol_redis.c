@@ -366,14 +366,16 @@ run_script(struct connection *to, const struct upt_str *args)
     return upt_str_eq(args[1], UPT_STR("sums")) ? run_sums(to, args) : run_shares(to, args);
 }
 
+/* pattern: "uptake:FAMILY{*}" */
 static redisReply *
-run_scan(struct connection *to)
+run_scan(struct connection *to, struct upt_str pattern)
 {
     redisReply *reply = reply_of(to, REDIS_REPLY_ARRAY), *keys = reply_of(to, REDIS_REPLY_ARRAY);
-    static const char head[] = "uptake:account:{";
+    upt_assert(pattern.len > 2 && pattern.p[pattern.len - 2] == '*');
+    size_t head = pattern.len - 2;
     for (size_t i = 0; i < sim_db.n; i++) {
         const struct sim_key *key = &sim_db.v[i];
-        if (key->value != NULL && key->name.len > sizeof(head) && memcmp(key->name.p, head, sizeof(head) - 1) == 0 &&
+        if (key->value != NULL && key->name.len > head + 1 && memcmp(key->name.p, pattern.p, head) == 0 &&
             key->name.p[key->name.len - 1] == '}') {
             add_element(keys, text_reply(to, REDIS_REPLY_STRING, key->name));
         }
@@ -394,9 +396,13 @@ is(struct upt_str arg, const char *name)
 static redisReply *
 run_hash(struct connection *to, const struct upt_str *args, size_t n)
 {
-    struct sim_field fields[ARGS / 2];
+    struct sim_field fields[ARGS];
     size_t fields_n = 0;
-    if (is(args[0], "ZADD")) {
+    if (is(args[0], "SADD")) {
+        for (size_t i = 2; i < n; i++) {
+            fields[fields_n++] = (struct sim_field){.name = args[i], .value = UPT_STR("")};
+        }
+    } else if (is(args[0], "ZADD")) {
         for (size_t i = 2; i + 1 < n; i += 2) {
             fields[fields_n++] = (struct sim_field){.name = args[i + 1], .value = args[i]};
         }
@@ -420,12 +426,12 @@ watch(struct server *server, struct upt_str name)
 static redisReply *
 run_command(struct connection *to, struct server *server, const struct upt_str *args, size_t n)
 {
-    if (is(args[0], "HSET") || is(args[0], "ZADD")) {
+    if (is(args[0], "HSET") || is(args[0], "ZADD") || is(args[0], "SADD")) {
         return run_hash(to, args, n);
     }
-    if (is(args[0], "HDEL") || is(args[0], "ZREM")) {
+    if (is(args[0], "HDEL") || is(args[0], "ZREM") || is(args[0], "SREM")) {
         remove_fields(args[1], args + 2, n - 2);
-    } else if (is(args[0], "DEL")) {
+    } else if (is(args[0], "DEL") || is(args[0], "UNLINK")) {
         for (size_t i = 1; i < n; i++) {
             struct sim_key *key = find(args[i], false);
             if (key != NULL) {
@@ -459,7 +465,7 @@ run_command(struct connection *to, struct server *server, const struct upt_str *
     } else if (is(args[0], "EVALSHA")) {
         return run_script(to, args);
     } else if (is(args[0], "SCAN")) {
-        return run_scan(to);
+        return run_scan(to, args[3]);
     } else if (!is(args[0], "XADD")) {
         sim_fail("Redis was asked for %.*s", (int)args[0].len, args[0].p);
     }

@@ -497,6 +497,7 @@ one_account(void **state)
     json_t *row = json_object_get(json, "row");
     assert_string_equal(json_string_value(json_object_get(row, "segment")), "007"); /* a name, not a number */
     assert_true(json_is_real(json_object_get(row, "health")));
+    assert_true(json_is_null(json_object_get(json, "explained"))); /* no lane has it */
     json_t *features = json_object_get(json, "features");
     assert_string_equal(json_string_value(json_object_get(json_array_get(features, 0), "feature")), "y");
     assert_int_equal(json_integer_value(json_object_get(json_array_get(features, 1), "days")), 3);

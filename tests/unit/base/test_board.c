@@ -136,6 +136,34 @@ lanes_and_admin_together(void **state)
     upt_board_destroy(&board);
 }
 
+/* A question reaches each lane once; an answer to an earlier one is none. */
+static void
+questions(void **state)
+{
+    (void)state;
+    struct upt_board *board = upt_board_create();
+    struct upt_buf got = {0};
+    uint64_t seen[2] = {0, 0};
+    assert_false(upt_board_asked(board, &seen[0], &got));
+    uint64_t first = upt_board_ask(board, UPT_STR("acme"));
+    assert_true(upt_board_asked(board, &seen[0], &got));
+    assert_true(got.len == 4 && memcmp(got.p, "acme", 4) == 0);
+    assert_false(upt_board_asked(board, &seen[0], &got));
+    uint64_t second = upt_board_ask(board, UPT_STR("b"));
+    assert_true(second != first);
+    assert_true(upt_board_asked(board, &seen[1], &got));
+    assert_true(got.len == 1 && got.p[0] == 'b');
+    upt_board_answer(board, first, UPT_STR("{\"late\":1}"));
+    upt_buf_clear(&got);
+    assert_false(upt_board_answered(board, second, 20, &got));
+    assert_int_equal(got.len, 0);
+    upt_board_answer(board, second, UPT_STR("{}"));
+    assert_true(upt_board_answered(board, second, 20, &got));
+    assert_true(got.len == 2 && memcmp(got.p, "{}", 2) == 0);
+    upt_buf_fini(&got);
+    upt_board_destroy(&board);
+}
+
 int
 main(void)
 {
@@ -144,6 +172,7 @@ main(void)
         cmocka_unit_test(newest_alerts_first),
         cmocka_unit_test(every_lane_counts),
         cmocka_unit_test(lanes_and_admin_together),
+        cmocka_unit_test(questions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,6 +89,8 @@ take_alert(void *ctx, const struct upt_alert *alert)
     (void)snprintf(kept->subject, sizeof(kept->subject), "%.*s", (int)alert->subject.len,
                    alert->subject.p == NULL ? "" : alert->subject.p);
     (void)snprintf(kept->rule, sizeof(kept->rule), "%.*s", (int)alert->rule.len, alert->rule.p);
+    (void)snprintf(kept->subject, sizeof(kept->subject), "%.*s", (int)alert->subject.len,
+                   alert->subject.p == NULL ? "" : alert->subject.p);
     (void)snprintf(kept->counterfactual, sizeof(kept->counterfactual), "%.*s", (int)alert->counterfactual.len,
                    alert->counterfactual.p == NULL ? "" : alert->counterfactual.p);
     for (int i = 0; i < alert->factors_n; i++) {
@@ -199,7 +201,7 @@ world_new(const char *rules)
 struct world *
 world_only(const char *names, const char *rules)
 {
-    char text[4000];
+    char text[12000];
     size_t len = (size_t)snprintf(text, sizeof(text), "%s\nrules:\n", rules == NULL ? "" : rules);
     for (int i = 0; i < UPT_RULES; i++) {
         const char *at = strstr(names, upt_rule_names[i]);
@@ -321,6 +323,34 @@ world_profile(struct world *w, const char *account, int day, const char *name, c
                            .kind = UPT_KIND_PROFILE,
                            .properties = {.raw = {raw, (uint32_t)len}}};
     upt_state_begin(w->st, w->offset++, ev.occurred_at);
+    assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+}
+
+void
+world_say(struct world *w, const char *account, int64_t at, const char *const *pairs, size_t n)
+{
+    char raw[1000];
+    size_t len = 0;
+    raw[len++] = (char)(2 * n); /* a block of n entries */
+    for (size_t i = 0; i < 2 * n; i++) {
+        size_t text = strlen(pairs[i]);
+        assert_true(len + text + 3 < sizeof(raw) && text < 8192);
+        raw[len++] = (char)(unsigned char)(text < 64 ? text * 2 : (text * 2 & 0x7f) | 0x80);
+        if (text >= 64) {
+            raw[len++] = (char)(text * 2 >> 7);
+        }
+        memcpy(raw + len, pairs[i], text);
+        len += text;
+    }
+    raw[len++] = 0;
+    int64_t clock = upt_state_clock(w->st);
+    struct upt_event ev = {.event_id = UPT_STR(""),
+                           .account_id = upt_str_of(account),
+                           .occurred_at = at,
+                           .quantity = 1,
+                           .kind = UPT_KIND_OTHER,
+                           .properties = {.raw = {raw, (uint32_t)len}}};
+    upt_state_begin(w->st, w->offset++, clock > at ? clock : at);
     assert_true(upt_state_apply(w->st, ev.account_id, &ev));
 }
 

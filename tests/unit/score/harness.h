@@ -61,6 +61,8 @@ struct upt_eval world_eval(struct world *w, const char *account);
 int world_count(const struct world *w, const char *account, const char *rule, int action);
 /* The i-th such transition; fails the test if there is none. */
 const struct kept_alert *world_alert(const struct world *w, const char *account, const char *rule, int i);
+/* A record of kind OTHER with n properties, names and values in turn. */
+void world_say(struct world *w, const char *account, int64_t at, const char *const *pairs, size_t n);
 double world_day(int64_t ms); /* days since DAY0 */
 /* Canonical hex of XXH3-128. */
 void upt_test_xxh128(const void *p, size_t len, char ret[33]);

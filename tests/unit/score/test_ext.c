@@ -176,14 +176,14 @@ round_trip(void **state)
     struct upt_score_ext back = {0};
     struct upt_buf buf = {0};
     fill(w->st, &ext);
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     size_t without = buf.len;
     upt_buf_clear(&buf);
     fill_parts(w->st, &ext.signals);
     ext.row_changed = true;
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     assert_true(without <= 400 + 32 * UPT_RULES && buf.len > without);
-    assert_true(upt_ext_decode(w->st, &back, (struct upt_str){buf.p, (uint32_t)buf.len}));
+    assert_true(upt_ext_decode(w->st, &back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len}));
     assert_false(back.row_changed); /* a hint, whose moment hangs on when rows are read */
     same_parts(&ext.signals, &back.signals);
     upt_signals_fini(w->st, &ext.signals);
@@ -201,9 +201,9 @@ unborn(void **state)
     struct upt_score_ext ext = {0};
     struct upt_score_ext back = {0};
     struct upt_buf buf = {0};
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     assert_int_equal(buf.len, 1);
-    assert_true(upt_ext_decode(NULL, &back, (struct upt_str){buf.p, 1}));
+    assert_true(upt_ext_decode(NULL, &back, NULL, (struct upt_str){buf.p, 1}));
     assert_memory_equal(&ext, &back, sizeof(ext));
     upt_buf_fini(&buf);
 }
@@ -212,7 +212,7 @@ static bool
 reads(struct upt_state *st, const char *p, size_t len)
 {
     struct upt_score_ext back = {0};
-    bool good = upt_ext_decode(st, &back, (struct upt_str){p, (uint32_t)len});
+    bool good = upt_ext_decode(st, &back, NULL, (struct upt_str){p, (uint32_t)len});
     upt_signals_fini(st, &back.signals);
     return good;
 }
@@ -226,7 +226,7 @@ damage(void **state)
     struct upt_buf buf = {0};
     fill(w->st, &ext);
     fill_parts(w->st, &ext.signals);
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     size_t before = upt_state_bytes(w->st);
     for (uint32_t len = 0; len < buf.len; len++) {
         char *copy = malloc(len + 1); /* exact, so that the sanitizer sees a read beyond */
@@ -245,7 +245,7 @@ damage(void **state)
     assert_true(reads(w->st, buf.p, buf.len));
     upt_buf_clear(&buf);
     ext.signals.slots.v[2].severity = 9;
-    upt_ext_encode(&ext, &buf);
+    upt_ext_encode(&ext, NULL, &buf);
     assert_false(reads(w->st, buf.p, buf.len));
     upt_buf_fini(&buf);
     upt_signals_fini(w->st, &ext.signals);

@@ -48,7 +48,7 @@ simulate(size_t n, double forbidden)
     return v;
 }
 
-static const char names[4][UPT_SEGMENT_NAME_MAX + 1] = {"a", "b", "c", "d"};
+static const char names[4][UPT_MODEL_NAME_MAX + 1] = {"a", "b", "c", "d"};
 
 static struct upt_model *
 base(void)
@@ -207,21 +207,21 @@ names_as_words(void **state)
     const char *const in[] = {"plain-1_2.x", "two words", "100%", "#1", "\xc3\xa9", "[risk]"};
     const char *const out[] = {"plain-1_2.x", "two%20words", "100%25", "%231", "%C3%A9", "%5Brisk%5D"};
     for (int i = 0; i < 6; i++) {
-        char word[3 * UPT_SEGMENT_NAME_MAX + 1];
-        char back[UPT_SEGMENT_NAME_MAX + 1];
+        char word[3 * UPT_MODEL_NAME_MAX + 1];
+        char back[UPT_MODEL_NAME_MAX + 1];
         upt_model_escape(in[i], word);
         assert_string_equal(word, out[i]);
         assert_true(upt_model_unescape(word, back));
         assert_string_equal(back, in[i]);
     }
-    char name[UPT_SEGMENT_NAME_MAX + 1];
-    char longest[UPT_SEGMENT_NAME_MAX + 2];
+    char name[UPT_MODEL_NAME_MAX + 1];
+    char longest[UPT_MODEL_NAME_MAX + 2];
     memset(longest, 'x', sizeof(longest));
     longest[sizeof(longest) - 1] = '\0';
     assert_false(upt_model_unescape(longest, name) || upt_model_unescape("a%", name) ||
                  upt_model_unescape("a%4", name) || upt_model_unescape("%00", name) ||
                  upt_model_unescape("%+1", name) || upt_model_unescape("", name));
-    longest[UPT_SEGMENT_NAME_MAX] = '\0';
+    longest[UPT_MODEL_NAME_MAX] = '\0';
     assert_true(upt_model_unescape(longest, name));
 }
 

@@ -113,7 +113,8 @@ unknown(void **state)
 static void
 feed(const struct upt_model *model, struct upt_score_ext *ext, int day, double score)
 {
-    struct upt_eval eval = {.today = day, .has_score = score >= 0, .confident = score >= 0, .score_micro = (int64_t)(score * 1e6)};
+    struct upt_eval eval = {
+        .today = day, .has_score = score >= 0, .confident = score >= 0, .score_micro = (int64_t)(score * 1e6)};
     upt_history_put(ext, &eval);
     ext->evaluated = true;
     ext->evaluated_day = day;

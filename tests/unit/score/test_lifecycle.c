@@ -214,8 +214,8 @@ restart_changes_nothing(void **state)
     for (int i = 0; i < 3; i++) {
         struct upt_buf x = {0};
         struct upt_buf y = {0};
-        upt_ext_encode(world_ext(a, names[i]), &x);
-        upt_ext_encode(world_ext(b, names[i]), &y);
+        upt_ext_encode(world_ext(a, names[i]), NULL, &x);
+        upt_ext_encode(world_ext(b, names[i]), NULL, &y);
         assert_int_equal(x.len, y.len);
         assert_memory_equal(x.p, y.p, x.len);
         upt_buf_fini(&x);

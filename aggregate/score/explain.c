@@ -1,0 +1,296 @@
+/* An account explained, as JSON, for people and programs: what would be published of it now, and what is in no record:
+ * factors of the risk also without an alert, what would bring it down, use against the own baseline, open alerts.
+ *
+ * Read-only: explaining decides nothing. Texts are made here so that the command and the live page say the same. */
+#include <math.h>
+#include <stdio.h>
+
+#include "decide.h"
+#include "explain.h"
+#include "uptake/time.h"
+#include "uptake/units.h"
+
+#define DAYS 30
+
+static void
+put_text(struct upt_buf *out, const char *name, struct upt_str text)
+{
+    upt_buf_printf(out, "\"%s\":", name);
+    if (text.p == NULL) {
+        upt_buf_puts(out, "null");
+    } else {
+        upt_buf_put_json(out, text.p, text.len);
+    }
+}
+
+static void
+put_real(struct upt_buf *out, const char *name, double v)
+{
+    if (isnan(v)) {
+        upt_buf_printf(out, "\"%s\":null", name);
+    } else {
+        upt_buf_printf(out, "\"%s\":%.9g", name, v);
+    }
+}
+
+static void
+put_health(struct upt_buf *out, const struct upt_health *health)
+{
+    upt_buf_puts(out, "\"health\":{");
+    put_real(out, "score", health->score);
+    upt_buf_puts(out, ",");
+    put_real(out, "confidence", health->confidence);
+    upt_buf_printf(out, ",\"band\":\"%s\",", upt_band_names[health->band]);
+    put_real(out, "score_7d_ago", health->score_7d_ago);
+    upt_buf_puts(out, ",");
+    put_real(out, "score_28d_ago", health->score_28d_ago);
+    upt_buf_puts(out, ",");
+    put_real(out, "slope_per_week", health->slope_per_week);
+    upt_buf_puts(out, ",\"components\":[");
+    for (int i = 0; i < health->components_n; i++) {
+        const struct upt_component *c = &health->components[i];
+        upt_buf_puts(out, i > 0 ? ",{" : "{");
+        put_text(out, "name", c->name);
+        upt_buf_puts(out, ",");
+        put_text(out, "unit", c->unit);
+        upt_buf_puts(out, ",");
+        put_real(out, "value", c->value);
+        upt_buf_puts(out, ",");
+        put_real(out, "own_baseline", c->own_baseline);
+        upt_buf_puts(out, ",");
+        put_real(out, "sub_score", c->sub_score);
+        upt_buf_puts(out, ",");
+        put_real(out, "weight", c->weight);
+        upt_buf_puts(out, ",");
+        put_real(out, "points", c->points);
+        upt_buf_printf(out, ",\"status\":\"%s\"}", upt_data_status_names[c->status]);
+    }
+    upt_buf_puts(out, "]}");
+}
+
+/* ---- risk ---- */
+
+/* How far a factor's value would have to move, alone, for the risk to fall to the threshold, as a share of all that it
+ * can be; NaN: it cannot. *ret_to: the value there. */
+static double
+way_to(const struct upt_model *model, const struct upt_eval *eval, int i, double threshold, double *ret_to)
+{
+    double weight = model->risk[i].weight;
+    double wanted = eval->factor[0][i] - (eval->logit[0] - log(threshold / (1 - threshold)));
+    double to = fabs(weight) > 0 ? model->risk[i].mean + wanted / weight : (double)NAN;
+    double span = model->risk[i].most - model->risk[i].least;
+    if (isnan(to) || !(span > 0) || to < model->risk[i].least || to > model->risk[i].most) {
+        return (double)NAN;
+    }
+    *ret_to = upt_round6(to);
+    return fabs(to - eval->risk_value[i]) / span;
+}
+
+int
+upt_counterfactual(const struct upt_model *model, const struct upt_eval *eval, double threshold, double *ret_to)
+{
+    int best = -1;
+    double least = INFINITY;
+    if (!eval->has_key || eval->risk_micro[0] / 1e6 <= threshold) {
+        return -1;
+    }
+    for (int i = 0; i < UPT_R_COUNT; i++) {
+        double to = 0;
+        double way = way_to(model, eval, i, threshold, &to);
+        if (!isnan(way) && way < least) {
+            least = way;
+            best = i;
+            *ret_to = to;
+        }
+    }
+    return best;
+}
+
+/* A value of a factor as one counts it. */
+static double
+counted(int i, double v)
+{
+    switch (i) {
+    case UPT_R_GONE_ODDS:
+        return 100 / (1 + exp(-v)); /* percent */
+    case UPT_R_SILENCE:
+    case UPT_R_VOLUME:
+        return expm1(v);
+    case UPT_R_FREQUENCY:
+        return exp(v) - 0.1;
+    default:
+        return v;
+    }
+}
+
+static void
+say_change(int i, double from, double to, char *buf, size_t cap)
+{
+    static const char *const words[UPT_R_COUNT] = {
+        [UPT_R_GONE_ODDS] = "a probability by its record of activity that it is gone of %.0f%% instead of %.0f%%",
+        [UPT_R_SILENCE] = "%.1f days without use instead of %.1f",
+        [UPT_R_OWN_SILENCE] = "a silence in terms of its own gaps of %.2f instead of %.2f",
+        [UPT_R_FREQUENCY] = "active days, recent ones counting more, of %.1f instead of %.1f",
+        [UPT_R_VOLUME] = "uses, recent ones counting more, of %.0f instead of %.0f",
+        [UPT_R_BREADTH] = "a breadth of %.1f features instead of %.1f",
+    };
+    char what[160];
+    (void)snprintf(what, sizeof(what), words[i], counted(i, to), counted(i, from));
+    (void)snprintf(buf, cap, "With %s, and all else as it is, the risk would be %.0f%%.", what,
+                   UPT_RISK_THRESHOLD * 100);
+}
+
+static void
+put_change(struct upt_buf *out, const struct upt_model *model, const struct upt_eval *eval)
+{
+    double to = 0;
+    char text[240];
+    int i = upt_counterfactual(model, eval, UPT_RISK_THRESHOLD, &to);
+    upt_buf_printf(out, ",\"threshold\":%.9g,\"counterfactual\":", UPT_RISK_THRESHOLD);
+    if (i < 0) {
+        bool below = !eval->has_key || eval->risk_micro[0] / 1e6 <= UPT_RISK_THRESHOLD;
+        upt_buf_printf(out, "null,\"change\":\"%s\"",
+                       below ? "The risk is below the threshold." : "No single change would bring it below.");
+        return;
+    }
+    upt_buf_printf(out, "{\"factor\":\"%s\",", upt_risk_names[i]);
+    put_real(out, "from", eval->risk_value[i]);
+    upt_buf_puts(out, ",");
+    put_real(out, "to", to);
+    say_change(i, eval->risk_value[i], to, text, sizeof(text));
+    upt_buf_puts(out, "},");
+    put_text(out, "change", upt_str_of(text));
+}
+
+static void
+put_risk(struct upt_buf *out, const struct upt_model *model, const struct upt_health *health,
+         const struct upt_eval *eval)
+{
+    struct upt_factor factors[UPT_FACTORS_MAX];
+    char text[UPT_FACTORS_MAX][200];
+    upt_buf_puts(out, "\"risk\":{\"probabilities\":[");
+    for (int h = 0; h < health->risks_n; h++) {
+        upt_buf_printf(out, "%s{\"horizon_days\":%d,", h > 0 ? "," : "", (int)health->risks[h].horizon_days);
+        put_real(out, "probability", health->risks[h].probability);
+        upt_buf_puts(out, ",");
+        put_real(out, "low", health->risks[h].low);
+        upt_buf_puts(out, ",");
+        put_real(out, "high", health->risks[h].high);
+        upt_buf_puts(out, "}");
+    }
+    upt_buf_puts(out, "],");
+    put_real(out, "base", eval->has_key ? eval->base[0] : (double)NAN);
+    upt_buf_puts(out, ",");
+    put_real(out, "logit", eval->has_key ? eval->logit[0] : (double)NAN);
+    upt_buf_puts(out, ",\"factors\":[");
+    int n = upt_factors(model, eval, factors, text);
+    for (int i = 0; i < n; i++) {
+        upt_buf_puts(out, i > 0 ? ",{" : "{");
+        put_text(out, "name", factors[i].name);
+        upt_buf_puts(out, ",");
+        put_real(out, "log_odds", factors[i].log_odds);
+        upt_buf_puts(out, ",");
+        put_real(out, "value", factors[i].value);
+        upt_buf_puts(out, ",");
+        put_real(out, "baseline", factors[i].baseline);
+        upt_buf_puts(out, ",");
+        put_text(out, "text", factors[i].text);
+        upt_buf_puts(out, "}");
+    }
+    upt_buf_puts(out, "]");
+    put_change(out, model, eval);
+    upt_buf_puts(out, "}");
+}
+
+/* ---- use ---- */
+
+/* USAGE events that the own baseline expects of a day; NaN: not known yet. */
+static double
+expected(const struct upt_drop *drop, int64_t day)
+{
+    if (drop->periods_n == 0) {
+        return (double)NAN;
+    }
+    int64_t weekday = (day + 3) - upt_floor_div(day + 3, 7) * 7; /* 1970-01-01 was a Thursday; 0 = Monday */
+    return drop->cadence == UPT_DAILY ? (double)drop->profile[weekday]
+                                      : (double)drop->profile[0] / upt_cadence_days[drop->cadence];
+}
+
+static void
+put_usage(struct upt_buf *out, const struct upt_account *acct, const struct upt_score_ext *ext, int64_t today)
+{
+    upt_buf_puts(out, "\"usage\":[");
+    for (int64_t day = today - DAYS + 1; day <= today; day++) {
+        char text[16];
+        upt_format_day(day, text);
+        upt_buf_printf(out, "%s{\"day\":\"%s\",\"events\":%llu,", day > today - DAYS + 1 ? "," : "", text,
+                       (unsigned long long)upt_account_day(acct, day).events);
+        double usual = expected(&ext->drop, day);
+        put_real(out, "expected", isnan(usual) ? usual : upt_round6(usual));
+        upt_buf_puts(out, "}");
+    }
+    upt_buf_puts(out, "]");
+}
+
+/* ---- alerts ---- */
+
+static void
+put_alerts(struct upt_buf *out, const struct upt_decision *d)
+{
+    bool any = false;
+    upt_buf_puts(out, "\"alerts\":[");
+    for (unsigned i = 0; i < d->ext->signals.slots.n; i++) {
+        const struct upt_slot *slot = &d->ext->signals.slots.v[i];
+        char id[33];
+        if (slot->state != UPT_SLOT_OPEN) {
+            continue;
+        }
+        upt_alert_id_of(d, slot, id);
+        upt_buf_printf(out, "%s{\"alert_id\":\"%s\",\"rule\":\"%s\",\"severity\":\"%s\",\"opened_at\":%lld,",
+                       any ? "," : "", id, upt_rule_names[slot->rule], upt_severity_names[slot->severity],
+                       (long long)slot->opened_min * UPT_MINUTE_MS);
+        upt_buf_printf(
+            out, "\"acknowledged\":%s,\"snoozed_until\":", (slot->flags & UPT_SLOT_ACKED) != 0 ? "true" : "false");
+        if (slot->snooze_min != 0) {
+            upt_buf_printf(out, "%lld,", (long long)slot->snooze_min * UPT_MINUTE_MS);
+        } else {
+            upt_buf_puts(out, "null,");
+        }
+        const char *play = d->score->rules->rule[slot->rule].play;
+        put_text(out, "suggested_play", play[0] == '\0' ? UPT_STR_NULL : upt_str_of(play));
+        upt_buf_puts(out, "}");
+        any = true;
+    }
+    upt_buf_puts(out, "]");
+}
+
+void
+upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_buf *out)
+{
+    const struct upt_score_ext *ext = upt_account_ext(acct);
+    struct upt_health health;
+    struct upt_eval eval;
+    char names[UPT_SEGMENT_LIST_MAX];
+    struct upt_facts facts;
+    struct upt_score_ext *own = upt_account_ext(acct);
+    const struct upt_decision d = {.score = score, .st = st, .acct = acct, .ext = own, .now = upt_state_clock(st)};
+    upt_evaluate(score->model, st, acct, ext, &eval);
+    upt_parts_add(&d, &eval, &facts);
+    upt_score_explain(score, st, acct, &health);
+    upt_buf_printf(out, "{\"as_of\":%lld,\"phase\":\"%s\",", (long long)upt_state_clock(st),
+                   upt_phase_names[eval.phase]);
+    put_text(out, "segment", health.segment);
+    upt_buf_puts(out, ",");
+    put_text(out, "segments", upt_segments_list(score->rules->segments, ext->segment.member, names));
+    upt_buf_puts(out, ",");
+    put_text(out, "model_version", health.model_version);
+    upt_buf_puts(out, ",");
+    put_health(out, &health);
+    upt_buf_puts(out, ",");
+    put_risk(out, score->model, &health, &eval);
+    upt_buf_puts(out, ",");
+    put_usage(out, acct, ext, eval.today);
+    upt_buf_puts(out, ",");
+    put_alerts(out, &d);
+    upt_buf_puts(out, "}");
+}

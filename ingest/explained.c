@@ -1,0 +1,126 @@
+/* Prints an explanation. Numbers and sentences come from aggregate/score/explain.c; only the chart is made here: one
+ * column a day, eight heights, use above what is usual for the account, so that a weekday pattern and its end are seen
+ * at one glance. No state. */
+#include "ingest/explained.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ingest/topic_read.h"
+#include "uptake/time.h"
+
+static void
+print_string(const char *before, const json_t *object, const char *name, const char *after)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    if (text != NULL) {
+        fputs(before, stdout);
+        upt_print_text(stdout, text, strlen(text));
+        fputs(after, stdout);
+    }
+}
+
+static void
+print_risk(const json_t *risk)
+{
+    size_t i;
+    const json_t *probabilities = json_object_get(risk, "probabilities");
+    const json_t *factors = json_object_get(risk, "factors");
+    const json_t *first = json_array_get(probabilities, 0);
+    if (json_array_size(factors) == 0) {
+        return;
+    }
+    printf("\nRisk");
+    if (first != NULL) {
+        printf(" of churn within %lld days: %.1f%%", json_integer_value(json_object_get(first, "horizon_days")),
+               100 * json_number_value(json_object_get(first, "probability")));
+    }
+    printf("; in log-odds, %+.2f to begin with and\n", json_number_value(json_object_get(risk, "base")));
+    json_t *factor;
+    json_array_foreach(factors, i, factor)
+    {
+        printf("  %+6.2f  ", json_number_value(json_object_get(factor, "log_odds")));
+        print_string("", factor, "text", "\n");
+    }
+    print_string("  ", risk, "change", "\n");
+}
+
+/* One row of a chart: a column a day, full height at `most`. */
+static void
+print_row(const char *name, const json_t *days, const char *field, double most)
+{
+    static const char *const heights[] = {"·", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    size_t i;
+    json_t *day;
+    printf("  %-6s  ", name);
+    json_array_foreach(days, i, day)
+    {
+        const json_t *value = json_object_get(day, field);
+        double v = json_number_value(value);
+        int height = most > 0 && v > 0 ? (int)ceil(8 * v / most) : 0;
+        fputs(!json_is_number(value) ? " " : heights[height > 8 ? 8 : height], stdout);
+    }
+    printf("\n");
+}
+
+static void
+print_usage(const json_t *days)
+{
+    size_t i;
+    json_t *day;
+    double most = 0;
+    double usual = 0;
+    bool known = false;
+    size_t n = json_array_size(days);
+    json_array_foreach(days, i, day)
+    {
+        most = fmax(most, json_number_value(json_object_get(day, "events")));
+        usual = fmax(usual, json_number_value(json_object_get(day, "expected")));
+        known = known || json_is_number(json_object_get(day, "expected"));
+    }
+    if (n == 0) {
+        return;
+    }
+    printf("\nUse, %zu days to ", n);
+    print_string("", json_array_get(days, n - 1), "day", "");
+    printf(", most %.0f events a day%s\n", most, known ? "; what is usual for them" : "");
+    print_row("use", days, "events", fmax(most, usual));
+    if (known) {
+        print_row("usual", days, "expected", fmax(most, usual));
+    }
+}
+
+void
+upt_explained_print(const json_t *explained)
+{
+    char buf[32];
+    if (explained == NULL) {
+        return;
+    }
+    print_risk(json_object_get(explained, "risk"));
+    print_usage(json_object_get(explained, "usage"));
+    upt_format_time(json_integer_value(json_object_get(explained, "as_of")), buf);
+    printf("  (as of the last checkpoint, %s)\n", buf);
+}
+
+void
+upt_explained_print_control(const json_t *explained, const char *alert_id)
+{
+    size_t i;
+    json_t *alert;
+    json_array_foreach(json_object_get(explained, "alerts"), i, alert)
+    {
+        const char *id = json_string_value(json_object_get(alert, "alert_id"));
+        const json_t *until = json_object_get(alert, "snoozed_until");
+        if (id == NULL || strcmp(id, alert_id) != 0) {
+            continue;
+        }
+        printf("%s", json_is_true(json_object_get(alert, "acknowledged")) ? ", acknowledged" : "");
+        if (json_is_integer(until)) {
+            char buf[32];
+            upt_format_time(json_integer_value(until), buf);
+            printf(", snoozed until %s", buf);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+"""What people see of an account and say of its alerts: segments, the explanation, control records, the account view.
+
+One set of services for all; the tests run in the order of their numbers. The log ends at about now, since control
+records carry the time at which somebody writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from support.browser import Browser
+from support.kafka_util import Decoder, Message, produce, read_topic
+from support.process import wait_until
+from support.services import Services
+from support.uptake_proc import Result, Uptake, config_for, run, to_yaml
+
+from e2e.test_exact import INPUT, until_end, verify
+from e2e.traffic import DAY, Traffic
+
+EX_OK, EX_USAGE, EX_DATAERR = 0, 64, 65
+GOLD, EXPORT = "silent-gold", "export.users"
+RULES = f"""
+segments:
+  {GOLD}:
+    play: Call them.
+    when:
+      all:
+        - {{field: tier, is: gold}}
+        - {{field: key_event_age_days, above: 5}}
+  {EXPORT}:
+    when: {{feature: export, used: true}}
+"""
+
+
+class People(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.services = Services()
+        cls.services.start()
+        cls.addClassCleanup(cls.services.stop)
+        folder = TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = Path(folder.name)
+        cls.rules = cls.folder / "rules.yaml"
+        cls.rules.write_text(RULES)
+        cls.services.kafka.create_topic("usage-events", 2, INPUT)
+        cls.today = int(time.time() * 1000) // DAY
+        cls.traffic = Traffic(cls.services.registry, start=(cls.today - 60) * DAY, seed=3)
+        produce(cls.services.kafka.bootstrap, "usage-events", sorted(cls.log(), key=lambda m: m.timestamp))
+        cls.count()
+
+    @classmethod
+    def event(cls, account: str, now: int, **over: Any) -> Message:
+        event = {"user_id": "user-1", "kind": "USAGE", "feature": "api", "quantity": 1.0, "event_id": "", "occurred_at": now}
+        return cls.traffic.message(account, cls.traffic.event.encode(cls.traffic.usage(account, now, **{**event, **over})), now)
+
+    @classmethod
+    def log(cls) -> Iterator[Message]:
+        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition."""
+        for account in ("gone-0", "gone-1", "gone-2", "gone-3"):
+            now = (cls.today - 60) * DAY
+            yield cls.event(account, now, kind="PROFILE", feature=None, user_id=None,
+                            properties={"tier": "gold" if account != "gone-3" else "tin"})
+        for day in range(60):
+            now = (cls.today - 60 + day) * DAY + DAY // 2
+            for n, account in enumerate(("loyal-0", "loyal-1", "loyal-2", "gone-0", "gone-1", "gone-2", "gone-3")):
+                if account.startswith("loyal") or day < 40:
+                    for k in range(4):
+                        yield cls.event(account, now + 1000 * n + k, feature="export" if account == "loyal-1" and day == 30 else "api")
+
+    @classmethod
+    def over(cls) -> dict:
+        return {"threads": 1, "rules_file": str(cls.rules)}
+
+    @classmethod
+    def count(cls) -> None:
+        until_end(cls.services, "people", **cls.over())
+
+    def uptake(self, *args: str, code: int = EX_OK) -> Result:
+        path = self.folder / "uptake.yaml"
+        path.write_text(to_yaml(config_for(self.services, {"clock": "log", **self.over()})))
+        result = run(*args, "-c", str(path), timeout=120)
+        self.assertEqual(result.code, code, f"{args}: {result.out[-2000:]}{result.err[-2000:]}")
+        return result
+
+    def alerts(self, **wanted: str) -> list[dict]:
+        decoder = Decoder(self.services.registry.schema)
+        records = [decoder.decode(m.value) for m in read_topic(self.services.kafka.bootstrap, "churn-alerts")]
+        return [r for r in records if all(r[k] == v for k, v in wanted.items())]
+
+    @property
+    def redis(self) -> Any:
+        return self.services.redis.client()
+
+    def members(self, segment: str) -> set[str]:
+        return self.redis.smembers(f"uptake:segment:{{{segment}}}")
+
+    def row(self, account: str) -> dict[str, str]:
+        return self.redis.hgetall(f"uptake:account:{{{account}}}")
+
+    def equal(self) -> None:
+        got = json.loads(self.uptake("verify", "--json").out)
+        self.assertEqual((got["equal"], got["differences"], got["notes"]), (True, 0, []), got)
+        verify(self.services)
+
+    # ---- segments
+
+    def test_01_segments(self) -> None:
+        self.assertEqual(self.members(GOLD), {"gone-0", "gone-1", "gone-2"})
+        self.assertEqual(self.members(EXPORT), {"loyal-1"})
+        self.assertEqual(self.row("gone-0")["segments"], GOLD)
+        self.assertNotIn("segments", self.row("gone-3"))
+        told = self.alerts(account="gone-0", rule="SEGMENT_ENTER")
+        self.assertEqual([(r["action"], r["revision"], r["subject"], r["severity"]) for r in told],
+                         [("OPEN", 0, GOLD, "INFO"), ("RESOLVE", 1, GOLD, "INFO")])
+        self.assertEqual(told[0]["suggested_play"], "Call them.")
+        # Last used 21 days before today: above 5 days at its own minute of the 6th day after.
+        opened = told[0]["opened_at"]
+        opened = int(opened.timestamp() * 1000) if hasattr(opened, "timestamp") else opened
+        self.assertEqual(opened // DAY, self.today - 21 + 6)
+        self.assertLess(opened % DAY, 3_600_000)
+        self.assertEqual(self.alerts(rule="SEGMENT_EXIT"), [])
+        self.equal()
+
+    def test_03_verify_finds_wrong_sets(self) -> None:
+        gold = f"uptake:segment:{{{GOLD}}}"
+        for command, account, named in (("sadd", "loyal-0", "account loyal-0 at"), ("srem", "gone-1", "account gone-1 at"),
+                                        ("sadd", "nobody", f"account nobody: it is in the set of segment {GOLD}")):
+            getattr(self.redis, command)(gold, account)
+            found = [line for line in self.uptake("verify", code=1).out.splitlines() if line.startswith("DIFF")]
+            self.assertEqual(len(found), 1, found)
+            self.assertIn(named, found[0])
+            getattr(self.redis, "srem" if command == "sadd" else "sadd")(gold, account)
+        self.equal()
+
+    def test_02_segments_come_back(self) -> None:
+        """A running process finds that Redis lost everything, and that an older set has come back."""
+        uptake = Uptake(config_for(self.services, {"clock": "log", **self.over()}), name="repair")
+        try:
+            uptake.launch()
+            uptake.wait_ready()
+            wait_until("the first rows", lambda: uptake.metric("uptake_redis_rows_total") > 0, 30, 0.1)
+            self.redis.flushall()
+            self.redis.sadd(f"uptake:segment:{{{GOLD}}}", "gone-3", "loyal-0")
+            wait_until("the sets", lambda: self.members(GOLD) == {"gone-0", "gone-1", "gone-2"}, 30, 0.1)
+            wait_until("the other set", lambda: self.members(EXPORT) == {"loyal-1"}, 30, 0.1)
+            self.assertEqual(uptake.terminate().code, 0)
+        finally:
+            uptake.close()
+        self.equal()
+
+    # ---- explained
+
+    def test_10_show(self) -> None:
+        got = json.loads(self.uptake("show", "gone-0", "--json").out)
+        explained = got["explained"]
+        risk = explained["risk"]
+        self.assertAlmostEqual(risk["base"] + sum(f["log_odds"] for f in risk["factors"]), risk["logit"], places=6)
+        self.assertAlmostEqual(1 / (1 + math.exp(-risk["logit"])), risk["probabilities"][0]["probability"], places=5)
+        self.assertTrue(all(f["text"] for f in risk["factors"]))
+        self.assertEqual(len(explained["usage"]), 30)
+        self.assertEqual(sum(day["events"] for day in explained["usage"]), int(self.row("gone-0")["events_30d"]))
+        self.assertTrue(any(day["expected"] for day in explained["usage"]))
+        self.assertEqual({a["alert_id"] for a in explained["alerts"]}, {a["alert_id"] for a in got["alerts"]})
+        self.assertTrue(got["alerts"])
+        text = self.uptake("show", "gone-0").out
+        for part in ("in the segments " + GOLD, "in log-odds", "to begin with", "\n  use     ", "\n  usual   ", "suggested: ",
+                     "SILENCE", risk["change"], got["alerts"][0]["alert_id"]):
+            self.assertIn(part, text)
+        for factor in risk["factors"]:
+            self.assertIn(factor["text"], text)
+        loyal = json.loads(self.uptake("show", "loyal-0", "--json").out)["explained"]
+        self.assertEqual((loyal["risk"]["counterfactual"], loyal["alerts"]), (None, []))
+        self.assertTrue(loyal["risk"]["factors"])  # also without an alert
+
+    # ---- control
+
+    def listed(self, account: str) -> list[dict]:
+        return json.loads(self.uptake("alerts", "list", "--account", account, "--json").out)
+
+    def silence(self, account: str) -> dict:
+        return next(a for a in self.listed(account) if a["rule"] == "SILENCE")
+
+    def test_20_alerts_list(self) -> None:
+        everything = json.loads(self.uptake("alerts", "list", "--json").out)
+        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3"})
+        self.assertNotIn("SEGMENT_ENTER", {a["rule"] for a in everything})
+        for account in ("gone-0", "loyal-0"):
+            self.assertEqual(len(self.listed(account)), int(self.row(account)["open_alerts"]))
+        text = self.uptake("alerts", "list").out
+        self.assertRegex(text, r"(?m)^(HIGH|CRITICAL) +SILENCE +gone-1 ")
+        self.assertEqual(len(text.splitlines()), 1 + len(everything))
+
+    def test_21_usage(self) -> None:
+        for args in (("alerts",), ("alerts", "hide"), ("alerts", "ack"), ("alerts", "ack", "123"), ("alerts", "list", "x1234567"),
+                     ("alerts", "close", "12345678"), ("alerts", "snooze", "12345678"),
+                     ("alerts", "snooze", "12345678", "--until", "later")):
+            self.assertTrue(self.uptake(*args, code=EX_USAGE).err.startswith("uptake alerts: "))
+        self.assertIn("there is no open alert", self.uptake("alerts", "ack", "00000000", code=EX_DATAERR).err)
+
+    def test_22_ack(self) -> None:
+        alert, before, records = self.silence("gone-0"), self.row("gone-0"), len(self.alerts())
+        self.assertEqual((alert["acknowledged"], alert["snoozed_until"]), (False, None))
+        self.assertIn("ack SILENCE of gone-0 is in usage-events", self.uptake("alerts", "ack", alert["alert_id"][:10]).out)
+        self.count()
+        self.assertTrue(self.silence("gone-0")["acknowledged"])
+        after = self.row("gone-0")
+        self.assertEqual(after["controlled_alerts"], alert["alert_id"] + ":ack")
+        for field in before:  # days may have passed: windows move on, and nothing was added
+            if field.startswith(("events_", "units_", "logins_", "users_", "features_")):
+                self.assertLessEqual(float(after[field]), float(before[field]), field)
+        self.assertEqual((after["segments"], after["users_total"]), (before["segments"], before["users_total"]))
+        self.assertGreater(int(after["last_seen"]), int(before["last_seen"]))
+        self.assertIn("acknowledged", self.uptake("show", "gone-0").out)
+        self.assertEqual([a for a in self.alerts()[records:] if a["alert_id"] == alert["alert_id"]], [])
+        self.equal()
+
+    def test_23_snooze(self) -> None:
+        alert = self.silence("gone-1")
+        self.uptake("alerts", "snooze", alert["alert_id"], "--until", "7d")
+        self.count()
+        until = self.silence("gone-1")["snoozed_until"]
+        self.assertLess(abs(until - (time.time() * 1000 + 7 * DAY)), 120_000)
+        # It comes back, and nothing is said of it.
+        now = int(time.time() * 1000)
+        later = now + 90_000  # a minute passes, in which segments are judged
+        produce(self.services.kafka.bootstrap, "usage-events",
+                [self.event(account, at) for at in (now, later) for account in ("gone-1", "gone-2")])
+        self.count()
+        self.assertEqual(self.alerts(account="gone-2", rule="SILENCE")[-1]["action"], "RESOLVE")
+        self.assertNotIn("RESOLVE", {a["action"] for a in self.alerts(account="gone-1", rule="SILENCE")})
+        self.assertIn("SILENCE", {a["rule"] for a in self.listed("gone-1")})
+        self.assertIn("snoozed until", self.uptake("show", "gone-1").out)
+        self.assertEqual([r["action"] for r in self.alerts(account="gone-2", rule="SEGMENT_EXIT")], ["OPEN", "RESOLVE"])
+        self.equal()
+
+    def test_24_close(self) -> None:
+        alert = self.silence("gone-1")
+        self.uptake("alerts", "close", alert["alert_id"], "--reason", "back from holiday", "--by", "ada")
+        self.count()
+        last = self.alerts(account="gone-1", rule="SILENCE")[-1]
+        self.assertEqual((last["action"], last["alert_id"]), ("RESOLVE", alert["alert_id"]))
+        self.assertEqual(last["counterfactual"], "Closed by hand by ada: back from holiday")
+        self.assertNotIn("SILENCE", {a["rule"] for a in self.listed("gone-1")})
+        self.assertNotIn("controlled_alerts", self.row("gone-1"))
+        self.assertIn("no open alert", self.uptake("alerts", "ack", alert["alert_id"], code=EX_DATAERR).err)
+        self.equal()
+
+    # ---- the page
+
+    def test_30_account_view(self) -> None:
+        uptake = Uptake(config_for(self.services, {"clock": "log", **self.over()}), name="page")
+        try:
+            uptake.launch()
+            uptake.wait_ready()
+            account = json.loads(uptake.get("/account.json?id=gone-0")[1])
+            self.assertEqual([a["acknowledged"] for a in account["explained"]["alerts"] if a["rule"] == "SILENCE"], [True])
+            with Browser(1200, 900) as browser:
+                browser.open(f"http://127.0.0.1:{uptake.admin_port}/")
+                browser.wait_for("[...document.querySelectorAll('#risk button')].some((b) => b.textContent === 'gone-0')")
+                browser.js("[...document.querySelectorAll('#risk button')].find((b) => b.textContent === 'gone-0').click()")
+                browser.wait_for("document.querySelectorAll('#account-body .chart rect').length === 30")
+                shown = browser.js("document.getElementById('account').innerText")
+                for part in ("Open alerts", "acknowledged", "Risk: what it is made of", "to begin with", "Health: points",
+                             GOLD, account["explained"]["risk"]["change"], account["explained"]["alerts"][0]["suggested_play"]):
+                    self.assertIn(part, shown)
+                for factor in account["explained"]["risk"]["factors"]:
+                    self.assertIn(factor["text"], shown)
+                for width, dark in ((1200, False), (375, False), (375, True)):
+                    browser.screenshot(self.folder / f"account-{width}-{dark}.png", width, 800, dark=dark)
+                    self.assertTrue(browser.js("document.getElementById('account').scrollWidth <= document.getElementById('account').clientWidth"))
+                    self.assertTrue(browser.js("document.documentElement.scrollWidth <= innerWidth"))
+                severe = [line for line in browser.console() if "SEVERE" in str(line)]
+                self.assertEqual(severe, [])
+        finally:
+            uptake.close()
+
+    # ---- other rules, forgotten
+
+    def test_40_other_rules(self) -> None:
+        self.rules.write_text(RULES.replace(EXPORT, "another"))
+        self.count()
+        deadline = time.monotonic() + 20
+        while self.redis.exists(f"uptake:segment:{{{EXPORT}}}") and time.monotonic() < deadline:
+            time.sleep(0.2)  # the last process may have left before its walk was through
+            self.count()
+        self.assertFalse(self.redis.exists(f"uptake:segment:{{{EXPORT}}}"))
+        self.assertEqual(self.members(GOLD), {"gone-0"})  # gone-1, gone-2 have come back
+        self.assertEqual(self.alerts(rule="SEGMENT_EXIT", subject=EXPORT), [])
+
+    def test_41_bad_rules(self) -> None:
+        self.assertRegex(self.uptake("check").out, r"(?m)^ok +scoring +rules .*rules\.yaml, segments 2, ")
+        self.rules.write_text("segments:\n  a:\n    when: {field: logons_7d, from: 1}\n")
+        found = self.uptake("check", code=78).out
+        self.assertRegex(found, r"rules\.yaml:3: segments\.a\.field: logons_7d; allowed: events_")
+        self.rules.write_text(RULES)
+
+    def test_42_forget(self) -> None:
+        self.uptake("forget", "gone-0")
+        self.count()
+        self.assertEqual(self.members(GOLD), set())
+        told = self.alerts(account="gone-0", rule="SEGMENT_EXIT")
+        self.assertEqual([r["action"] for r in told], ["OPEN", "RESOLVE"])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,215 @@
+/* Control records: what acknowledging, snoozing and closing an alert does, and that nothing else does anything. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+
+static int64_t
+at(int day, int hour, int minute)
+{
+    return (DAY0 + day) * UPT_DAY_MS + hour * UPT_HOUR_MS + minute * UPT_MINUTE_MS;
+}
+
+/* Daily use up to day 40, then nothing: SILENCE opens, and goes up twice. */
+static struct world *
+silent_world(void)
+{
+    struct world *w = world_only("SILENCE", NULL);
+    for (int d = 0; d <= 40; d++) {
+        world_use(w, "a", d, "f", 3);
+    }
+    for (int d = 41; world_count(w, "a", "SILENCE", UPT_OPEN) == 0; d++) {
+        assert_true(d < 80);
+        world_to(w, d, 23, 59);
+    }
+    return w;
+}
+
+static void
+say(struct world *w, const char *verb, const char *id, const char *until, const char *reason)
+{
+    const char *pairs[10] = {"uptake.control", verb, "uptake.alert", id};
+    size_t n = 2;
+    if (until != NULL) {
+        pairs[2 * n] = "uptake.until";
+        pairs[2 * n++ + 1] = until;
+    }
+    if (reason != NULL) {
+        pairs[2 * n] = "uptake.reason";
+        pairs[2 * n++ + 1] = reason;
+        pairs[2 * n] = "uptake.by";
+        pairs[2 * n++ + 1] = "ada";
+    }
+    world_say(w, "a", upt_state_clock(w->st), pairs, n);
+}
+
+static const char *
+controlled(struct world *w)
+{
+    static char text[2000];
+    struct upt_row row;
+    upt_state_row(w->st, world_account(w, "a"), &row);
+    (void)snprintf(text, sizeof(text), "%.*s", (int)row.controlled.len,
+                   row.controlled.p == NULL ? "" : row.controlled.p);
+    return text;
+}
+
+static void
+acknowledge(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    char want[100];
+    const char *id = world_alert(w, "a", "SILENCE", 0)->id;
+    int before = w->alerts_n;
+    assert_string_equal(controlled(w), "");
+    say(w, "ack", id, NULL, NULL);
+    (void)snprintf(want, sizeof(want), "%s:ack", id);
+    assert_string_equal(controlled(w), want);
+    assert_int_equal(w->alerts_n, before); /* no record of its own */
+    world_restart(w);
+    assert_string_equal(controlled(w), want);
+    world_to(w, 120, 0, 0);
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_ESCALATE), 2); /* a worse silence is news all the same */
+    world_use(w, "a", 121, "f", 1);
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 1);
+    assert_string_equal(controlled(w), "");
+    world_free(w);
+}
+
+static void
+snooze(void **state)
+{
+    (void)state;
+    for (int restart = 0; restart < 2; restart++) {
+        struct world *w = silent_world();
+        char until[40], want[120];
+        char id[33];
+        memcpy(id, world_alert(w, "a", "SILENCE", 0)->id, sizeof(id));
+        (void)snprintf(until, sizeof(until), "%lld", (long long)at(100, 7, 0) - 1);
+        say(w, "snooze", id, until, NULL);
+        (void)snprintf(want, sizeof(want), "%s:snooze:%lld", id, (long long)at(100, 7, 0));
+        assert_string_equal(controlled(w), want);
+        int before = w->alerts_n;
+        if (restart == 1) {
+            world_restart(w);
+        }
+        world_to(w, 100, 6, 59);
+        assert_int_equal(w->alerts_n, before);
+        world_to(w, 100, 7, 0);
+        assert_string_equal(controlled(w), "");
+        const struct kept_alert *next = world_alert(w, "a", "SILENCE", 1);
+        assert_int_equal(next->a.action, UPT_ESCALATE);
+        assert_int_equal(next->a.severity, UPT_CRITICAL);
+        assert_int_equal(next->a.changed_at, at(100, 7, 0));
+        assert_string_equal(next->id, id);
+        world_free(w);
+    }
+}
+
+/* Ended while snoozed: told at the end of the snooze, at its very minute; EXPIRE does not wait. */
+static void
+snoozed_end(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    const char *id = world_alert(w, "a", "SILENCE", 0)->id;
+    say(w, "snooze", id, "2025-04-11T07:30:00Z", NULL); /* day 100 */
+    world_use(w, "a", 60, "f", 1);
+    world_use(w, "a", 61, "f", 1);
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 0);
+    assert_int_equal(upt_open_alerts(world_ext(w, "a")), 1);
+    world_restart(w);
+    world_to(w, 100, 7, 29);
+    assert_int_equal(world_count(w, "a", "SILENCE", -1), 1);
+    world_to(w, 100, 7, 30);
+    const struct kept_alert *end = world_alert(w, "a", "SILENCE", 1);
+    assert_int_equal(end->a.action, UPT_RESOLVE);
+    assert_int_equal(end->a.changed_at, at(100, 7, 30));
+    assert_string_equal(end->counterfactual, "Ended while it was snoozed.");
+    world_free(w);
+
+    w = silent_world();
+    say(w, "snooze", world_alert(w, "a", "SILENCE", 0)->id, "2025-04-11", NULL);
+    upt_state_begin(w->st, w->offset++, upt_state_clock(w->st));
+    upt_state_forget(w->st, UPT_STR("a"));
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_EXPIRE), 1);
+    world_free(w);
+
+    /* Taken back: a time in the past. What was held back is told with the next minute. */
+    w = silent_world();
+    say(w, "snooze", world_alert(w, "a", "SILENCE", 0)->id, "2026-01-01", NULL);
+    world_use(w, "a", 60, "f", 1);
+    say(w, "snooze", world_alert(w, "a", "SILENCE", 0)->id, "2025-01-01", NULL);
+    world_to(w, 60, 12, 5);
+    assert_int_equal(world_alert(w, "a", "SILENCE", 1)->a.changed_at, at(60, 12, 1));
+    world_free(w);
+}
+
+static void
+close_by_hand(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    const char *id = world_alert(w, "a", "SILENCE", 0)->id;
+    say(w, "snooze", id, "2025-04-11", NULL);
+    say(w, "close", id, NULL, "they are on a company holiday until the fair");
+    const struct kept_alert *end = world_alert(w, "a", "SILENCE", 1);
+    assert_int_equal(end->a.action, UPT_RESOLVE);
+    assert_int_equal(end->a.changed_at, upt_state_clock(w->st));
+    assert_string_equal(end->counterfactual, "Closed by hand by ada: they are on a company holiday until the fair");
+    assert_int_equal(upt_open_alerts(world_ext(w, "a")), 0);
+    /* Still silent: a new one after the cool-down, not before. */
+    world_to(w, 80, 0, 0);
+    const struct kept_alert *again = world_alert(w, "a", "SILENCE", 2);
+    assert_int_equal(again->a.action, UPT_OPEN);
+    assert_true(again->a.changed_at - end->a.changed_at >= 3 * UPT_DAY_MS &&
+                again->a.changed_at - end->a.changed_at < 4 * UPT_DAY_MS);
+    assert_string_not_equal(again->id, id);
+    say(w, "close", again->id, NULL, NULL);
+    assert_string_equal(w->alert[w->alerts_n - 1].counterfactual, "Closed by hand.");
+    world_free(w);
+}
+
+/* What a control record is not: usage, or an order about what is not open. */
+static void
+nothing_else(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    const char *id = world_alert(w, "a", "SILENCE", 0)->id;
+    struct upt_row before, after;
+    upt_state_row(w->st, world_account(w, "a"), &before);
+    struct upt_score_ext ext = *world_ext(w, "a");
+    int n = w->alerts_n;
+    static const char other[] = "00000000000000000000000000000000";
+    say(w, "ack", other, NULL, NULL);
+    say(w, "close", other, NULL, "x");
+    say(w, "hide", id, NULL, NULL);
+    say(w, "snooze", id, NULL, NULL);
+    say(w, "snooze", id, "tomorrow", NULL);
+    say(w, "snooze", id, "99999999999999999999999999999999", NULL);
+    world_say(w, "a", upt_state_clock(w->st), (const char *const[]){"uptake.control", "close"}, 1);
+    world_say(w, "a", upt_state_clock(w->st), (const char *const[]){"uptake.alert", id}, 1);
+    assert_int_equal(w->alerts_n, n);
+    assert_memory_equal(&ext, world_ext(w, "a"), sizeof(ext));
+    say(w, "ack", id, NULL, NULL);
+    upt_state_row(w->st, world_account(w, "a"), &after);
+    assert_memory_equal(before.usage, after.usage, sizeof(before.usage));
+    assert_int_equal(before.users_total, after.users_total);
+    assert_int_equal(before.features_30d, after.features_30d);
+    assert_int_equal(world_ext(w, "a")->last_key_ms, ext.last_key_ms);
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 0);
+    world_free(w);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(acknowledge),   cmocka_unit_test(snooze),       cmocka_unit_test(snoozed_end),
+        cmocka_unit_test(close_by_hand), cmocka_unit_test(nothing_else),
+    };
+    return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
+}
