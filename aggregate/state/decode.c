@@ -93,8 +93,8 @@ get_users(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, 
         if (!fresh) {
             return false;
         }
-        user->bits = (uint32_t)(bits >> 2) | ((bits & 1) != 0 ? UPT_USER_REMOVED : 0) |
-                     ((bits & 2) != 0 ? UPT_USER_TRAINED : 0);
+        user->bits =
+            (uint32_t)(bits >> 2) | ((bits & 1) != 0 ? UPT_USER_REMOVED : 0) | ((bits & 2) != 0 ? UPT_USER_TRAINED : 0);
         acct->users.total += (bits & 1) == 0;
         if (hours > 0) {
             user->bits |= UPT_USER_ACTIVE;

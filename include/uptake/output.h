@@ -38,7 +38,7 @@ extern const char *const upt_action_names[6];
 extern const char *const upt_data_status_names[4];
 extern const char *const upt_phase_names[UPT_PHASE_COUNT];
 
-#define UPT_HORIZONS 3 /* 30, 60, 90 days */
+#define UPT_HORIZONS 3        /* 30, 60, 90 days */
 #define UPT_COMPONENTS_MAX 64 /* parts of the score, then signals of weight 0 */
 #define UPT_FACTORS_MAX 6
 
