@@ -391,7 +391,7 @@ RULES = [
     Fault("trained_forgotten", "who was trained is in the checkpoint", STATE + "decode.c",
           "((bits & 2) != 0 ? UPT_USER_TRAINED : 0);", "((bits & 2) != 0 ? 0 : 0);", "unit:score/test_score_signals", "people"),
     Fault("outages_forgotten", "which days were outages is in the checkpoint", SCORE + "fleet.c",
-          "    UPT_INT(fleet->outages, uint64_t, 8);\n", "", "unit:score/test_score_random", "restarts_change_nothing"),
+          "    UPT_INT(fleet->outages, uint64_t, 8);\n", "", "scenario:fleet", "A holiday of the whole fleet"),
     Fault("tickets_forgotten", "tickets are in the checkpoint", SCORE + "signals.c",
           "        UPT_INT(r->tickets[i], uint16_t, 2);\n", "", "unit:score/test_score_random", "restarts_change_nothing"),
     Fault("champion_forgotten", "the champion is in the checkpoint", SCORE + "signals.c",

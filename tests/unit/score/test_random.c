@@ -42,7 +42,7 @@ static void
 random_event(struct world *w, const char *account, int day)
 {
     static const char *const features[] = {"f0", "f1", "f2", "nps", "csat", "g0", "g1", "s0", "s1", "s2"};
-    char user[8];
+    char user[16];
     (void)snprintf(user, sizeof(user), "u%u", pick(7) * pick(2));
     unsigned kind = pick(UPT_KIND_COUNT * 3);
     int late = pick(12) == 0 ? (int)pick(20) : 0;
@@ -75,7 +75,7 @@ live(uint64_t from, int every)
     seed = from;
     for (int d = 0; d < DAYS; d++) {
         for (int a = 0; a < ACCOUNTS; a++) {
-            char account[8];
+            char account[16];
             (void)snprintf(account, sizeof(account), "a%d", a);
             bool quiet = (d > 150 && a < 3) || (d > 100 && d < 110) || (a == 4 && d % 7 != 1);
             for (unsigned n = quiet ? 0 : pick(9); n > 0; n--) {
@@ -107,7 +107,7 @@ same(struct world *x, struct world *y)
         assert_memory_equal(&p->a.health, &q->a.health, sizeof(double));
     }
     for (int a = 0; a < ACCOUNTS; a++) {
-        char account[8];
+        char account[16];
         (void)snprintf(account, sizeof(account), "a%d", a);
         struct upt_buf p = {0};
         struct upt_buf q = {0};
@@ -152,7 +152,7 @@ forgotten_is_free(void **state)
     struct world *w = live(UINT64_C(77), 0);
     upt_state_begin(w->st, w->offset++, upt_state_clock(w->st));
     for (int a = 0; a < ACCOUNTS; a++) {
-        char account[8];
+        char account[16];
         (void)snprintf(account, sizeof(account), "a%d", a);
         int open = (int)upt_open_alerts(world_ext(w, account));
         int expired = world_count(w, account, NULL, UPT_EXPIRE);
