@@ -78,7 +78,7 @@ void upt_signals_report(const struct upt_decision *d, const struct upt_facts *fa
 /* Days since the champion's last active day, today not counted; 27: none in sight. There must be one. */
 int upt_champion_silence(const struct upt_decision *d, bool *ret_removed);
 bool upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release);
-double upt_number_of(struct upt_str text); /* NaN: none, negative or too large */
+double upt_number_of(struct upt_str v); /* NaN: none, negative or too large */
 
 /* ---- alert lifecycle (alerts.c) ---- */
 /* Neither open, nor in its cool-down, nor is the rule off or the account gone. */

@@ -615,15 +615,13 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
             UPT_INT(h->feature[i].first_after, uint16_t, 2);
             UPT_INT(h->feature[i].held, uint8_t, 1);
         }
-        uint8_t seats = h->seats_e4 != NULL ? 1 : 0;
-        UPT_INT(seats, uint8_t, 1);
-        for (int i = 0; seats != 0 && i < UPT_USER_WEEKS; i++) {
-            UPT_INT(h->seats_e4[i], uint16_t, 2);
+        (void)upt_codec_word(codec, h->seats_e4 != NULL ? 1 : 0, 1);
+        for (int i = 0; h->seats_e4 != NULL && i < UPT_USER_WEEKS; i++) {
+            (void)upt_codec_word(codec, h->seats_e4[i], 2);
         }
-        uint8_t len = h->name == NULL ? 0 : (uint8_t)h->name[0];
-        UPT_INT(len, uint8_t, 1);
-        for (int i = 0; i < len; i++) {
-            UPT_INT(h->name[1 + i], char, 1);
+        (void)upt_codec_word(codec, h->name == NULL ? 0 : (unsigned char)h->name[0], 1);
+        for (int i = 0; h->name != NULL && i < (unsigned char)h->name[0]; i++) {
+            (void)upt_codec_word(codec, (unsigned char)h->name[1 + i], 1);
         }
     }
 }
@@ -699,9 +697,9 @@ read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec 
     UPT_INT(seats, uint8_t, 1);
     if (seats != 0) {
         make_seats(st, h);
-    }
-    for (int i = 0; seats != 0 && i < UPT_USER_WEEKS; i++) {
-        UPT_INT(h->seats_e4[i], uint16_t, 2);
+        for (int w = 0; w < UPT_USER_WEEKS; w++) {
+            UPT_INT(h->seats_e4[w], uint16_t, 2);
+        }
     }
     uint8_t len = 0;
     UPT_INT(len, uint8_t, 1);
@@ -711,9 +709,9 @@ read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec 
     if (len > 0) {
         h->name = upt_state_resize(st, NULL, 0, len + 1U);
         h->name[0] = (char)len;
-    }
-    for (int i = 0; i < len; i++) {
-        UPT_INT(h->name[1 + i], char, 1);
+        for (int k = 0; k < len; k++) {
+            UPT_INT(h->name[1 + k], char, 1);
+        }
     }
     return codec->cur.ok;
 }
