@@ -2,12 +2,12 @@
  *
  * One list of fields (FIELDS) drives both directions, so that a field cannot be written and not read. Fixed-width
  * little endian, version byte first; doubles and floats as their bits, since a restored account must decide exactly
- * like one that stayed. Version 1 only so far; a later version reads this one and fills its own fields. */
+ * like one that stayed. Version 2; others are refused: a log that is there is read again. */
 #include "ext.h"
 
 #include <string.h>
 
-#define EXT_VERSION 1
+#define EXT_VERSION 2
 
 struct codec {
     struct upt_buf *out; /* NULL: reading */
@@ -117,6 +117,7 @@ fields(struct codec *codec, struct upt_score_ext *ext)
         INT(ext->steps[i], uint16_t, 2);
     }
     INT(ext->nps_tenths, int16_t, 2);
+    INT(ext->days_ever, uint16_t, 2);
     INT(ext->steps_n, uint8_t, 1);
     INT(ext->band, uint8_t, 1);
     INT(ext->pending_n, uint8_t, 1);

@@ -67,6 +67,7 @@ struct upt_score_ext {
     uint16_t history[UPT_HISTORY_DAYS];             /* score of day d in hundredths at d mod 29; UPT_NULL_U16: none */
     uint16_t steps[UPT_STEPS_MAX];                  /* hashes of onboarding steps done */
     int16_t nps_tenths;
+    uint16_t days_ever; /* key-active days, also those no longer kept; late ones of before what is kept are not in it */
     uint8_t steps_n;
     uint8_t band, pending_n, phase;
     uint8_t sent_band, sent_phase;

@@ -122,9 +122,11 @@ damage(void **state)
     upt_buf_put(&buf, "x", 1);
     assert_false(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len}));
     buf.len--;
-    buf.p[0] = 2;
+    buf.p[0] = 3;
     assert_false(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len})); /* a later version */
     buf.p[0] = 1;
+    assert_false(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len})); /* a former one */
+    buf.p[0] = 2;
     assert_true(upt_ext_decode(&back, (struct upt_str){buf.p, (uint32_t)buf.len}));
     upt_buf_clear(&buf);
     ext.slot[2].severity = 9;
