@@ -129,6 +129,8 @@ fields(struct codec *codec, struct upt_score_ext *ext)
     FLAG(ext->evaluated);
     FLAG(ext->sent);
     drop(codec, &ext->drop);
+    INT(ext->foretold.day, int32_t, 4);
+    INT(ext->foretold.risk_e4, uint16_t, 2);
     for (int i = 0; i < UPT_RULES; i++) {
         slot(codec, &ext->slot[i]);
     }
@@ -139,6 +141,7 @@ upt_ext_init(struct upt_score_ext *ext)
 {
     memset(ext, 0, sizeof(*ext));
     ext->born = true;
+    ext->foretold.risk_e4 = UPT_NULL_U16;
     ext->score = ext->sent_score = UPT_NULL_U32;
     for (int h = 0; h < UPT_HORIZONS; h++) {
         ext->risk[h] = ext->sent_risk[h] = UPT_NULL_U32;

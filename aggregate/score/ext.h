@@ -49,6 +49,12 @@ struct upt_drop {
     bool has_held;
 };
 
+/* A 30-day risk whose outcome is not known yet. */
+struct upt_foretold {
+    int32_t day;
+    uint16_t risk_e4; /* UPT_NULL_U16: none */
+};
+
 /* What an event touches comes first: 128 bytes. */
 struct upt_score_ext {
     int64_t last_key_ms; /* event time of the latest key event */
@@ -74,6 +80,7 @@ struct upt_score_ext {
     bool sent;
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
+    struct upt_foretold foretold;
 };
 static_assert(offsetof(struct upt_score_ext, slot[UPT_RULE_SILENCE + 1]) <= 128, "what an event touches");
 static_assert(sizeof(struct upt_score_ext) <= 400, "an account's budget");

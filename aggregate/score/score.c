@@ -290,6 +290,7 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     upt_evaluate(d.score->model, st, acct, d.ext, &eval);
     d.eval = &eval;
     keep_evaluation(&d);
+    upt_outcome_daily(&d);
     expire_idle(&d);
     upt_rule_health_daily(&d);
     upt_rule_silence_daily(&d);
