@@ -76,6 +76,23 @@ rare_and_irregular(void **state)
     world_free(w);
 }
 
+/* Two of six days are kept, 150 days apart: one gap makes no habit, so it is not waited for 1.25 of it. */
+static void
+two_days_are_no_habit(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d <= 750; d += 150) {
+        world_use(w, "a", d, "f", 1);
+    }
+    world_to(w, 790, 23, 0);
+    int n = world_count(w, "a", "SILENCE", UPT_OPEN);
+    assert_int_equal(n, 1); /* from the sixth day on */
+    double silent = world_day(world_alert(w, "a", "SILENCE", 0)->a.opened_at) - 750.5;
+    assert_true(silent > 0 && silent <= 5);
+    world_free(w);
+}
+
 /* Weekly with a day more or less, for a year: never. */
 static void
 weekly_with_jitter(void **state)
@@ -205,10 +222,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_cadence),        cmocka_unit_test(weekly_with_jitter),
-        cmocka_unit_test(rare_and_irregular), cmocka_unit_test(ends_at_the_next_use),
-        cmocka_unit_test(cool_down),          cmocka_unit_test(young),
-        cmocka_unit_test(deadline_follows),   cmocka_unit_test(churned),
+        cmocka_unit_test(own_cadence),
+        cmocka_unit_test(weekly_with_jitter),
+        cmocka_unit_test(rare_and_irregular),
+        cmocka_unit_test(two_days_are_no_habit),
+        cmocka_unit_test(ends_at_the_next_use),
+        cmocka_unit_test(cool_down),
+        cmocka_unit_test(young),
+        cmocka_unit_test(deadline_follows),
+        cmocka_unit_test(churned),
     };
     return cmocka_run_group_tests_name("score_silence", tests, NULL, NULL);
 }
