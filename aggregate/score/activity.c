@@ -14,6 +14,7 @@
 #include "uptake/units.h"
 
 #define WEEKS 5
+#define REGULAR_DAYS 5 /* fewer active days do not make a habit */
 #define SILENCE_MINUTES_MAX (400 * 1440)
 /* An active week may come a day late, a month three days, without counting as missed today. */
 static const int slack_days[UPT_CADENCES] = {0, 1, 3};
@@ -43,6 +44,7 @@ upt_activity_mark(struct upt_score_ext *ext, int64_t day)
     if (!ext->has_key) {
         ext->has_key = true;
         ext->first_day = ext->last_day = (int32_t)day;
+        ext->days_ever = 1;
         set_bit(ext, day, true);
         return true;
     }
@@ -56,6 +58,9 @@ upt_activity_mark(struct upt_score_ext *ext, int64_t day)
         return false;
     }
     ext->first_day = day < ext->first_day ? (int32_t)day : ext->first_day;
+    if (ext->days_ever < UINT16_MAX) {
+        ext->days_ever++;
+    }
     set_bit(ext, day, true);
     return true;
 }
@@ -145,6 +150,7 @@ read_gaps(const struct upt_model *model, const struct days *days, struct upt_act
     double m = (sum + k * model->silence.gap_mean) / (w + k);
     double v = (squares - 2 * m * sum + m * m * w + k * model->silence.gap_variance) / (w + k);
     act->gap_own = w > 0 ? upt_round6(exp(sum / w)) : 0;
+    act->gap_own_sd = w > 0 ? upt_round6(sqrt(fmax(0, squares / w - sum / w * (sum / w)))) : 0;
     act->gap_mean = upt_round6(m);
     act->gap_sd = upt_round6(sqrt(v > 1e-4 ? v : 1e-4));
 }
@@ -201,6 +207,7 @@ upt_activity_read(const struct upt_model *model, const struct upt_score_ext *ext
     struct days days;
     read_days(ext, &days);
     act.days_n = days.n;
+    act.days_ever = ext->days_ever;
     act.first = act.last - days.back[days.n - 1];
     act.cadence = cadence_of(model, ext, &act);
     int p = upt_cadence_days[act.cadence];
@@ -256,7 +263,11 @@ upt_silence_minutes(const struct upt_model *model, const struct upt_activity *ac
             high = middle;
         }
     }
-    int64_t least = (int64_t)ceil(upt_round6(act->gap_own * model->silence.gaps_least * 1440));
+    double least_days = act->gap_own * model->silence.gaps_least;
+    if (act->days_n < REGULAR_DAYS || act->gap_own_sd >= model->silence.gaps_regular) {
+        least_days = fmin(least_days, model->silence.gaps_least_days);
+    }
+    int64_t least = (int64_t)ceil(upt_round6(least_days * 1440));
     return high > least ? high : least;
 }
 

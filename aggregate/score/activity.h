@@ -11,6 +11,7 @@ struct upt_activity {
     int64_t day;         /* reference: the last day that counts as observed */
     int64_t first, last; /* key-active days within the 256 kept */
     int days_n;          /* how many */
+    int days_ever;       /* also before those kept */
     int cadence;
     int x, tx, n; /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
     double frequency_10, frequency_21;
@@ -18,6 +19,7 @@ struct upt_activity {
     int weeks_n;                              /* of the last 5 times 7 days, those with an active day */
     double gap_mean, gap_sd;                  /* of the log of the gap in days, shrunk */
     double gap_own;                           /* typical gap, days, not shrunk; 0: none yet */
+    double gap_own_sd;                        /* spread of the log gaps, not shrunk; 0: regular, or none yet */
 };
 
 /* Marks a day; true if it was not marked. Days 256 or more before the last are left out. */
@@ -32,7 +34,8 @@ void upt_activity_read(const struct upt_model *model, const struct upt_score_ext
 double upt_own_silence(const struct upt_activity *act, double days);
 /* P(gone for good | silent for so many minutes), rounded; rises with minutes. */
 double upt_silence_risk(const struct upt_model *model, const struct upt_activity *act, int64_t minutes);
-/* Least number of minutes at which upt_silence_risk reaches level, and not before gaps_least own gaps; −1: not within
+/* Least number of minutes at which upt_silence_risk reaches level, and not before gaps_least own gaps
+ * or gaps_least_days; −1: not within
  * the limit. */
 int64_t upt_silence_minutes(const struct upt_model *model, const struct upt_activity *act, double level);
 /* The account's own 99th percentile of gaps, days. */

@@ -172,6 +172,10 @@ void upt_rule_silence_key_event(struct upt_decision *d, int64_t silent_since);
 void upt_rule_silence_arm(struct upt_decision *d); /* sets the account's timer; eval may be NULL */
 void upt_rule_drop_daily(struct upt_decision *d);
 
+/* ---- outcomes (outcome.c) ---- */
+/* Counts what became of a risk of some time ago, and notes today's. */
+void upt_outcome_daily(struct upt_decision *d);
+
 /* ---- band, history (history.c) ---- */
 void upt_band_step(const struct upt_model *model, struct upt_score_ext *ext, const struct upt_eval *eval);
 void upt_history_put(struct upt_score_ext *ext, const struct upt_eval *eval);

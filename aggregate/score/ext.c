@@ -59,6 +59,7 @@ fields(struct upt_codec *codec, struct upt_score_ext *ext)
         UPT_INT(ext->steps[i], uint16_t, 2);
     }
     UPT_INT(ext->nps_tenths, int16_t, 2);
+    UPT_INT(ext->days_ever, uint16_t, 2);
     UPT_INT(ext->steps_n, uint8_t, 1);
     UPT_INT(ext->band, uint8_t, 1);
     UPT_INT(ext->pending_n, uint8_t, 1);
@@ -70,6 +71,8 @@ fields(struct upt_codec *codec, struct upt_score_ext *ext)
     UPT_FLAG(ext->evaluated);
     UPT_FLAG(ext->sent);
     drop(codec, &ext->drop);
+    UPT_INT(ext->foretold.day, int32_t, 4);
+    UPT_INT(ext->foretold.risk_e4, uint16_t, 2);
 }
 
 void
@@ -77,6 +80,7 @@ upt_ext_init(struct upt_score_ext *ext)
 {
     memset(ext, 0, sizeof(*ext));
     ext->born = true;
+    ext->foretold.risk_e4 = UPT_NULL_U16;
     ext->score = ext->sent_score = UPT_NULL_U32;
     for (int h = 0; h < UPT_HORIZONS; h++) {
         ext->risk[h] = ext->sent_risk[h] = UPT_NULL_U32;

@@ -35,6 +35,12 @@ struct upt_drop {
     bool has_held;
 };
 
+/* A 30-day risk whose outcome is not known yet. */
+struct upt_foretold {
+    int32_t day;
+    uint16_t risk_e4; /* UPT_NULL_U16: none */
+};
+
 /* What an event touches comes first: 128 bytes. */
 struct upt_score_ext {
     int64_t last_key_ms; /* event time of the latest key event */
@@ -53,6 +59,7 @@ struct upt_score_ext {
     uint16_t history[UPT_HISTORY_DAYS];             /* score of day d in hundredths at d mod 29; UPT_NULL_U16: none */
     uint16_t steps[UPT_STEPS_MAX];                  /* hashes of onboarding steps done */
     int16_t nps_tenths;
+    uint16_t days_ever; /* key-active days, also those no longer kept; late ones of before what is kept are not in it */
     uint8_t steps_n;
     uint8_t band, pending_n, phase;
     uint8_t sent_band, sent_phase;
@@ -60,6 +67,7 @@ struct upt_score_ext {
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
     struct upt_segment_mem segment;
+    struct upt_foretold foretold;
 };
 static_assert(offsetof(struct upt_score_ext, signals) + sizeof(struct upt_signals) <= 128, "what an event touches");
 static_assert(sizeof(struct upt_score_ext) <= 432, "an account's budget");

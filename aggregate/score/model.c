@@ -145,6 +145,8 @@ static const struct row rows[] = {
     ONE(S_SILENCE, "gap_weight", 0.1, 100),
     ONE(S_SILENCE, "gap_decay", 0.5, 1),
     ONE(S_SILENCE, "gaps_least", 0, 10),
+    ONE(S_SILENCE, "gaps_least_days", 0, 400),
+    ONE(S_SILENCE, "gaps_regular", 0, 10),
 };
 #define ROWS_N (sizeof(rows) / sizeof(rows[0]))
 
@@ -444,6 +446,8 @@ take_risk_and_silence(struct loader *loader)
     model->silence.gap_weight = value_of(loader, S_SILENCE, "gap_weight", 0);
     model->silence.gap_decay = value_of(loader, S_SILENCE, "gap_decay", 0);
     model->silence.gaps_least = value_of(loader, S_SILENCE, "gaps_least", 0);
+    model->silence.gaps_least_days = value_of(loader, S_SILENCE, "gaps_least_days", 0);
+    model->silence.gaps_regular = value_of(loader, S_SILENCE, "gaps_regular", 0);
     return UPT_OK;
 }
 

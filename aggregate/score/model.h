@@ -94,7 +94,9 @@ struct upt_model {
         double intercept, own_silence, days_silent, count, spread; /* log-odds */
         double count_most, spread_most;                            /* caps of the last two */
         double gap_mean, gap_variance, gap_weight, gap_decay;
-        double gaps_least; /* no alarm before so many own typical gaps */
+        double gaps_least; /* no alarm before so many own typical gaps; of an irregular account (spread of its own log
+                            * gaps from gaps_regular on) at most gaps_least_days are waited for */
+        double gaps_least_days, gaps_regular;
     } silence;
 
     double log_gap[257];                            /* log of days; [0] unused */

@@ -16,7 +16,7 @@
 static bool
 judged(const struct upt_decision *d, const struct upt_activity *act)
 {
-    return act->days_n >= d->score->rules->silence_min_active_days;
+    return act->days_ever >= d->score->rules->silence_min_active_days;
 }
 
 /* The first whole minute at which the silence has lasted so many minutes. */

@@ -93,6 +93,12 @@ upt_state_partition(const struct upt_state *st)
     return st->config.partition;
 }
 
+struct upt_metrics *
+upt_state_metrics(const struct upt_state *st)
+{
+    return st->config.metrics;
+}
+
 int64_t
 upt_state_clock(const struct upt_state *st)
 {

@@ -70,6 +70,7 @@ void upt_state_destroy(struct upt_state **st_p);
 
 /* ---- time and records ---- */
 
+struct upt_metrics *upt_state_metrics(const struct upt_state *st); /* the set given at its creation */
 int32_t upt_state_partition(const struct upt_state *st);
 int64_t upt_state_clock(const struct upt_state *st); /* UPT_NO_CLOCK before the first record or wall tick */
 struct upt_pos upt_state_pos(const struct upt_state *st);

@@ -255,5 +255,6 @@ upt_admin_metrics_build(struct upt_admin *admin, struct upt_buf *out)
     struct upt_metrics *sets[SETS_MAX];
     size_t n = upt_board_sets(admin->board, sets, SETS_MAX);
     upt_metrics_prometheus(sets, n, out);
+    upt_metrics_risk(sets, n, out);
     process_metrics(admin, out);
 }

@@ -38,7 +38,7 @@ GAP_WEIGHT, GAP_DECAY = 1.0, 0.95
 # be alarms in an ordinary week. Log loss .4186 instead of .4179.
 DAYS_SILENT_WEIGHT = 0.4
 COUNT_MOST, SPREAD_MOST = 20.0, 0.9
-GAPS_LEAST = 1.25
+GAPS_LEAST, GAPS_LEAST_DAYS, GAPS_REGULAR = 1.25, 5.0, 0.6
 LOGISTIC_SCALE = math.sqrt(3) / math.pi
 # Features of the risk: least and most value, and the weight if it is not fitted but given. Limits are those of what 30
 # days can show: beyond them a feature counts as at the limit (volume: the p80 of those that stayed, so that it cannot buy
@@ -482,8 +482,11 @@ gap_mean     {gaps[0]:.6f}
 gap_variance {gaps[1]:.6f}
 gap_weight   {GAP_WEIGHT:g}
 gap_decay    {GAP_DECAY:g}
-# Never before so many of the account's own typical gaps. Chosen, not fitted.
-gaps_least   {GAPS_LEAST:g}""")
+# Never before so many of the account's own typical gaps; if these are irregular (spread of their logs at least
+# gaps_regular), not before gaps_least_days if that is sooner, else it would be told late. Chosen, not fitted.
+gaps_least   {GAPS_LEAST:g}
+gaps_least_days {GAPS_LEAST_DAYS:g}
+gaps_regular {GAPS_REGULAR:g}""")
 
 
 if __name__ == "__main__":

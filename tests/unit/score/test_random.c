@@ -111,8 +111,8 @@ same(struct world *x, struct world *y)
         (void)snprintf(account, sizeof(account), "a%d", a);
         struct upt_buf p = {0};
         struct upt_buf q = {0};
-        upt_ext_encode(world_ext(x, account), &p);
-        upt_ext_encode(world_ext(y, account), &q);
+        upt_ext_encode(world_ext(x, account), NULL, &p);
+        upt_ext_encode(world_ext(y, account), NULL, &q);
         assert_int_equal(p.len, q.len);
         assert_memory_equal(p.p, q.p, p.len);
         upt_buf_fini(&p);

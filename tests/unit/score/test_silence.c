@@ -45,6 +45,54 @@ own_cadence(void **state)
     world_free(w);
 }
 
+/* Eight active days in two years, at odd times: such accounts are the ones that leave, and are judged although most of
+ * those days are no longer kept. Five are too few. A restart does not forget how many there were. */
+static void
+rare_and_irregular(void **state)
+{
+    (void)state;
+    static const int days[] = {0, 3, 90, 95, 280, 400, 404, 600};
+    struct world *w = world_new(NULL);
+    for (int i = 0; i < 8; i++) {
+        world_use(w, "rare", days[i], "f", 1);
+        if (i >= 3) {
+            world_use(w, "rarer", days[i], "f", 1);
+        }
+        if (i == 4) {
+            world_restart(w);
+        }
+    }
+    assert_int_equal(world_ext(w, "rare")->days_ever, 8);
+    world_restart(w);
+    world_to(w, 640, 23, 0);
+    const struct kept_alert *last = NULL;
+    for (int i = 0; i < world_count(w, "rare", "SILENCE", -1); i++) {
+        last = world_alert(w, "rare", "SILENCE", i);
+    }
+    assert_non_null(last);
+    double silent = world_day(last->a.opened_at) - 600.5;
+    assert_true(silent > 0.5 && silent <= 5); /* not 1.25 typical gaps, which is months */
+    assert_int_equal(world_count(w, "rarer", "SILENCE", -1), 0);
+    world_free(w);
+}
+
+/* Two of six days are kept, 150 days apart: one gap makes no habit, so it is not waited for 1.25 of it. */
+static void
+two_days_are_no_habit(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d <= 750; d += 150) {
+        world_use(w, "a", d, "f", 1);
+    }
+    world_to(w, 790, 23, 0);
+    int n = world_count(w, "a", "SILENCE", UPT_OPEN);
+    assert_int_equal(n, 1); /* from the sixth day on */
+    double silent = world_day(world_alert(w, "a", "SILENCE", 0)->a.opened_at) - 750.5;
+    assert_true(silent > 0 && silent <= 5);
+    world_free(w);
+}
+
 /* Weekly with a day more or less, for a year: never. */
 static void
 weekly_with_jitter(void **state)
@@ -177,6 +225,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_cadence),
         cmocka_unit_test(weekly_with_jitter),
+        cmocka_unit_test(rare_and_irregular),
+        cmocka_unit_test(two_days_are_no_habit),
         cmocka_unit_test(ends_at_the_next_use),
         cmocka_unit_test(cool_down),
         cmocka_unit_test(young),

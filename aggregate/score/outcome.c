@@ -1,0 +1,61 @@
+/* The product judges its own risk: a 30-day risk is noted with the account, and when its outcome is known it is counted
+ * on /metrics under the tenth of the scale in which it was; then today's is noted. So of each account there is one
+ * risk each 90 days or so, and outcomes are independent witnesses.
+ *
+ * Left: CHURNED within the 30 days, or no key-active day in the SILENCE_DAYS after them. Noted risks are in the
+ * checkpoint; counts begin with the process, and a replay after a restart counts its days once more, as everything on
+ * /metrics. Decides nothing. The lane's thread. */
+#include "activity.h"
+#include "decide.h"
+#include "uptake/metrics.h"
+
+#define HORIZON_DAYS 30
+#define SILENCE_DAYS 60
+#define ALARM_E4 7500
+#define MINUTES_A_DAY 1440
+
+static bool
+has_left(const struct upt_score_ext *ext, int64_t until)
+{
+    int64_t churned = ext->churned_min / MINUTES_A_DAY;
+    if (ext->churned_min > ext->renewed_min && ext->churned_min > 0) {
+        return churned <= until;
+    }
+    for (int64_t day = until + 1; day <= until + SILENCE_DAYS; day++) {
+        if (upt_activity_on(ext, day)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+count(struct upt_metrics *metrics, const struct upt_score_ext *ext, bool left)
+{
+    int tenth = ext->foretold.risk_e4 / 1000;
+    tenth = tenth > 9 ? 9 : tenth;
+    upt_metric_add(metrics, (upt_metric)((left ? UPT_M_RISK_LEFT_0 : UPT_M_RISK_STAYED_0) + tenth), 1);
+    upt_metric_add(metrics, (upt_metric)(UPT_M_RISK_SUM_0 + tenth), (ext->foretold.risk_e4 + 5U) / 10);
+    if (left && ext->foretold.risk_e4 >= ALARM_E4 && ext->last_day > ext->foretold.day) {
+        upt_metric_add(metrics, UPT_M_RISK_LEADS, 1);
+        upt_metric_add(metrics, UPT_M_RISK_LEAD_DAYS, (uint64_t)(ext->last_day - ext->foretold.day));
+    }
+}
+
+void
+upt_outcome_daily(struct upt_decision *d)
+{
+    struct upt_score_ext *ext = d->ext;
+    if (!d->eval->has_key) {
+        return;
+    }
+    if (ext->foretold.risk_e4 != UPT_NULL_U16) {
+        int64_t until = (int64_t)ext->foretold.day + HORIZON_DAYS;
+        if (d->eval->today <= until + SILENCE_DAYS) {
+            return;
+        }
+        count(upt_state_metrics(d->st), ext, has_left(ext, until));
+    }
+    ext->foretold.day = (int32_t)d->eval->today - 1;
+    ext->foretold.risk_e4 = (uint16_t)((d->eval->risk_micro[0] + 50) / 100);
+}
