@@ -113,12 +113,14 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
         upt_buf_fini(&text);
         return status;
     }
-    (void)snprintf(notes, sizeof(notes),
-                   "# Written by uptake fit: ridge logistic regression, signs given, label %s.\n"
-                   "# %zu samples of %zu accounts, %.1f%% of those whose outcome is known left; the intercepts are "
-                   "those of this data.\n",
-                   f->labelled ? "of a labelled file" : "silence, RENEWED, CHURNED", f->samples_n, f->accounts_n,
-                   100.0 * (double)outcomes[UPT_LEFT] / (double)(outcomes[UPT_LEFT] + outcomes[UPT_STAYED]));
+    (void)snprintf(
+        notes, sizeof(notes),
+        "# Written by uptake fit: ridge logistic regression, signs given, label %s.\n"
+        "# %zu samples of %zu accounts; of %zu the outcome is known, %zu (%.1f%%) left; the intercepts are those of "
+        "this data.\n",
+        f->labelled ? "of a labelled file" : "silence, RENEWED, CHURNED", f->samples_n, f->accounts_n,
+        outcomes[UPT_LEFT] + outcomes[UPT_STAYED], outcomes[UPT_LEFT],
+        100.0 * (double)outcomes[UPT_LEFT] / (double)(outcomes[UPT_LEFT] + outcomes[UPT_STAYED]));
     upt_model_rewrite(base == NULL ? upt_model_shipped() : (struct upt_str){text.p, (uint32_t)text.len}, model, notes,
                       &out);
     FILE *file = fopen(beside, "wb");

@@ -63,6 +63,12 @@ def risk_part(model: Path) -> list[str]:
     return [line for line in text[text.index("[risk]"):text.index("[silence]")].splitlines() if line and line[0] != "#"]
 
 
+def outcomes(model: Path) -> tuple[int, int]:
+    """How many outcomes were known, and how many of them left."""
+    known, left = re.findall(r"; of (\d+) the outcome is known, (\d+) \(", model.read_text())[0]
+    return int(known), int(left)
+
+
 class Files(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
@@ -108,6 +114,26 @@ class Files(unittest.TestCase):
         turned.write_text("account,churned\n" + "".join(f"{name(n)},{int(day >= DAYS - 60)}\n" for n, day in last.items()))
         fit("--events", str(self.events), "--labels", str(turned), "--output", str(self.path / "t.model"), "--no-report")
         self.assertIn("days_silent   0.000000", "\n".join(risk_part(self.path / "t.model")))
+
+    def test_outcomes_by_hand(self) -> None:
+        """50 accounts use the product on each of days 0 to 199, 30 up to day 49. Silence is 60 days: outcomes are known of
+        days up to 199 - 60 - 30 = 109, for all alike; those of the 30 from day 19 on, 91 days or 13 weekly samples, left."""
+        events, model = self.path / "hand.csv", self.path / "hand.model"
+        rows = [(day, number) for number in range(80) for day in range(200 if number < 50 else 50)]
+        events.write_text("account,day\n" + "".join(f"{name(n)},{date_of(day)}\n" for day, n in sorted(rows)))
+        fit("--events", str(events), "--output", str(model), "--no-report")
+        known, left = outcomes(model)
+        self.assertEqual(left, 30 * 13)
+        self.assertGreaterEqual(known, 80 * 15)
+        self.assertLessEqual(known, 80 * 16)
+
+    def test_report_is_of_what_was_left_out(self) -> None:
+        """Outcomes by chance: on what it was fitted to it would look good, on the rest it is no better than chance."""
+        labels, chance = self.path / "chance.csv", random.Random(3)
+        labels.write_text("account,churned\n" + "".join(f"{name(n)},{chance.randrange(2)}\n" for n in list(self.lives)[:150]))
+        said = fit("--events", str(self.events), "--labels", str(labels), "--at", "70", "--ridge", "0",
+                   "--output", str(self.path / "chance.model")).stdout
+        self.assertLess(float(re.findall(r"account: .*?AUC ([\d.]+)", said)[0]), 0.6, said)
 
     def test_errors(self) -> None:
         bad = self.path / "bad.csv"
@@ -161,11 +187,11 @@ class Log(unittest.TestCase):
         gone = [n for n, days in lives.items() if days[-1][0] < 80][:20]
         self.assertGreater(len(stay), 30)
         self.assertGreater(len(gone), 15)
-        more = [(n, 100, "CHURNED") for n in stay] + [(n, 250, "RENEWED") for n in gone]
+        churned, renewed = [(n, 100, "CHURNED") for n in stay], [(n, 250, "RENEWED") for n in gone]
         with tempfile.TemporaryDirectory() as folder, Services() as services:
             text = (ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text()
             models = {}
-            for topic, extra in (("plain", []), ("told", more)):
+            for topic, extra in (("plain", []), ("churned", churned), ("renewed", renewed)):
                 services.kafka.create_topic(topic, 2, TOPIC)
                 codec = Codec(text, services.registry.register(f"{topic}-value", text))
                 produce(services.kafka.bootstrap, topic, self.messages(lives, codec, extra), linger_ms=50)
@@ -179,14 +205,16 @@ class Log(unittest.TestCase):
                 if topic == "plain":
                     self.assertGreater(float(re.findall(r"AUC ([\d.]+)", said)[0]), 0.8, said)
             text = {topic: model.read_text() for topic, model in models.items()}
+            counts = {topic: outcomes(model) for topic, model in models.items()}
         segments = dict(re.findall(r"^(loose%20ends|steady) (-?[\d.]+)", text["plain"], re.M))
         self.assertGreater(float(segments["loose%20ends"]), float(segments["steady"]) + 0.2)
-        # CHURNED takes away all later samples of those accounts, one each week; that goes for no others.
+        # CHURNED takes away all later samples of those accounts; those of the 30 days before, four a account, have left.
         samples = {topic: int(re.findall(r"(\d+) samples of", t)[0]) for topic, t in text.items()}
-        self.assertLess(samples["told"], samples["plain"] - 20 * len(stay))
-        # Both kinds of events turn outcomes.
-        left = {topic: float(re.findall(r"([\d.]+)% of those whose", t)[0]) for topic, t in text.items()}
-        self.assertNotEqual(left["plain"], left["told"])
+        self.assertLess(samples["churned"], samples["plain"] - 20 * len(stay))
+        self.assertGreater(counts["churned"][1], counts["plain"][1] + 3 * len(stay))
+        # RENEWED says that they were there: samples of the weeks before their silence was over turn.
+        self.assertLess(counts["renewed"][1], counts["plain"][1] - 3 * len(gone))
+        self.assertEqual(samples["renewed"], samples["plain"])
 
 
 if __name__ == "__main__":
