@@ -3,15 +3,16 @@
  *     bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]
  *     bench_load accounts BOOTSTRAP TOPIC SCHEMA_ID ACCOUNTS RATE
  *     bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE
- *     bench_load discard BOOTSTRAP TOPIC [poll]
+ *     bench_load discard BOOTSTRAP TOPIC [poll | batch]
  *
  * fill     EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1,
  * a tenth LOGIN) in the order of their time stamps, which advance by RATE events a second up to the present; each
  *          occurred up to 5 s before. BATCH > 1: that many of one account in a UsageBatch; SCHEMA_ID is then its
  * schema's. accounts one UsageBatch of 10 USAGE events for each account, of as many users and features pace     RATE
  * single events a second, as fill makes them, at the present time: an open loop, every 10 ms its share discard  reads
- * the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll) and throws every record away:
- * what a consumer costs that does nothing. Prints records and processor seconds as JSON. */
+ * the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll, or rd_kafka_consume_batch_queue
+ * by 32) and throws every record away: what a consumer costs that does nothing. Prints records and processor seconds as
+ * JSON. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -312,8 +313,30 @@ seconds_of(struct timeval tv)
     return (double)tv.tv_sec + (double)tv.tv_usec / 1e6;
 }
 
+static void
+consume(struct discard *d, rd_kafka_queue_t *queue, const char *how)
+{
+    if (strcmp(how, "callback") == 0) {
+        rd_kafka_consume_callback_queue(queue, 100, on_message, d);
+        return;
+    }
+    rd_kafka_message_t *msgs[32];
+    ssize_t n = 1;
+    if (strcmp(how, "batch") == 0) {
+        n = rd_kafka_consume_batch_queue(queue, 100, msgs, 32);
+    } else {
+        msgs[0] = rd_kafka_consumer_poll(d->rk, 100);
+    }
+    for (ssize_t i = 0; i < n; i++) {
+        if (msgs[i] != NULL) {
+            on_message(msgs[i], d);
+            rd_kafka_message_destroy(msgs[i]);
+        }
+    }
+}
+
 static int
-discard(char **args, bool poll)
+discard(char **args, const char *how)
 {
     const char *const props[] = {"bootstrap.servers",
                                  args[0],
@@ -340,15 +363,7 @@ discard(char **args, bool poll)
     rd_kafka_assign(d.rk, list);
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(d.rk);
     while (d.ended < d.partitions) {
-        if (!poll) {
-            rd_kafka_consume_callback_queue(queue, 100, on_message, &d);
-            continue;
-        }
-        rd_kafka_message_t *msg = rd_kafka_consumer_poll(d.rk, 100);
-        if (msg != NULL) {
-            on_message(msg, &d);
-            rd_kafka_message_destroy(msg);
-        }
+        consume(&d, queue, how);
     }
     rd_kafka_queue_destroy(queue);
     rd_kafka_topic_partition_list_destroy(list);
@@ -377,11 +392,11 @@ main(int argc, char **argv)
         return pace(argv + 2);
     }
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "discard") == 0) {
-        return discard(argv + 2, argc == 5);
+        return discard(argv + 2, argc == 5 ? argv[4] : "callback");
     }
     fprintf(stderr, "usage: bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]\n"
                     "       bench_load accounts BOOTSTRAP TOPIC SCHEMA_ID ACCOUNTS RATE\n"
                     "       bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE\n"
-                    "       bench_load discard BOOTSTRAP TOPIC [poll]\n");
+                    "       bench_load discard BOOTSTRAP TOPIC [poll | batch]\n");
     return 64;
 }
