@@ -155,6 +155,30 @@ read_gaps(const struct upt_model *model, const struct days *days, struct upt_act
     act->gap_sd = upt_round6(sqrt(v > 1e-4 ? v : 1e-4));
 }
 
+/* A monthly account by its own periods; the last 5 of them as bits. */
+static unsigned
+read_months(const struct upt_model *model, const struct upt_score_ext *ext, struct upt_activity *act)
+{
+    int p = upt_cadence_days[UPT_MONTHLY];
+    double a2 = 0;
+    double a10 = 0;
+    double a21 = 0;
+    unsigned newest = 0;
+    for (int i = 0; i < UPT_ACTIVE_DAYS / p; i++) {
+        int64_t end = act->day - (int64_t)i * p;
+        if (any_between(ext, end - p + 1 - slack_days[UPT_MONTHLY], end)) {
+            a2 += model->half_2[i];
+            a10 += model->half_10[i];
+            a21 += model->half_21[i];
+            newest |= i < WEEKS ? 1U << i : 0;
+        }
+    }
+    act->own_2 = upt_round6(a2);
+    act->own_10 = upt_round6(a10);
+    act->own_21 = upt_round6(a21);
+    return newest;
+}
+
 static void
 read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, const struct days *days,
                struct upt_activity *act)
@@ -176,6 +200,9 @@ read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, c
     act->decayed_2 = upt_round6(a2);
     act->decayed_10 = upt_round6(a10);
     act->decayed_21 = upt_round6(a21);
+    act->own_2 = act->decayed_2;
+    act->own_10 = act->decayed_10;
+    act->own_21 = act->decayed_21;
     if (act->cadence != UPT_DAILY) {
         int p = upt_cadence_days[act->cadence];
         double b10 = 0;
@@ -191,6 +218,9 @@ read_frequency(const struct upt_model *model, const struct upt_score_ext *ext, c
     }
     act->frequency_10 = upt_round6(a10);
     act->frequency_21 = upt_round6(a21);
+    if (act->cadence == UPT_MONTHLY) {
+        weeks = read_months(model, ext, act);
+    }
     for (; weeks != 0; weeks &= weeks - 1) {
         act->weeks_n++;
     }

@@ -16,10 +16,11 @@ struct upt_activity {
     int x, tx, n; /* BG/BB in own periods: active ones after the first, the last of them, all after the first */
     double frequency_10, frequency_21;
     double decayed_2, decayed_10, decayed_21; /* active days, half-lives in days, whatever the cadence */
-    int weeks_n;                              /* of the last 5 times 7 days, those with an active day */
-    double gap_mean, gap_sd;                  /* of the log of the gap in days, shrunk */
-    double gap_own;                           /* typical gap, days, not shrunk; 0: none yet */
-    double gap_own_sd;                        /* spread of the log gaps, not shrunk; 0: regular, or none yet */
+    double own_2, own_10, own_21; /* monthly accounts: active own periods, half-lives in own periods; else as above */
+    int weeks_n;             /* of the last 5 times 7 days, of monthly accounts 28 days, those with an active day */
+    double gap_mean, gap_sd; /* of the log of the gap in days, shrunk */
+    double gap_own;          /* typical gap, days, not shrunk; 0: none yet */
+    double gap_own_sd;       /* spread of the log gaps, not shrunk; 0: regular, or none yet */
 };
 
 /* Marks a day; true if it was not marked. Days 256 or more before the last are left out. */

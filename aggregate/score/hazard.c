@@ -84,6 +84,23 @@ seat_use(struct upt_state *st, struct upt_account *acct)
     return (double)upt_account_users(st, acct).d30 / ((double)seats / 1e6);
 }
 
+/* The line was fitted to 30 days of each account, in which nobody is monthly. So a monthly account is seen in its own
+ * time, a period of 28 days as a day: else one that comes like clockwork would be at risk for ever. */
+static void
+see_by_months(const struct upt_activity *act, double *x)
+{
+    double silent = act->n - act->tx;
+    double gap = act->gap_mean - log(upt_cadence_days[UPT_MONTHLY]);
+    double day = act->decayed_21 > 0 ? expm1(x[UPT_R_VOLUME]) / act->decayed_21 : 0;
+    x[UPT_R_SILENCE] = log1p(silent);
+    x[UPT_R_SILENCE_X_GAP] = log1p(silent) * gap;
+    x[UPT_R_GAP_MEAN] = gap;
+    x[UPT_R_TENURE_DAYS] = x[UPT_R_TENURE_WEEKS] = log(act->n + 1.0);
+    x[UPT_R_ACTIVE_DAYS] = log(act->x + 1.0);
+    x[UPT_R_VOLUME_2D] = log1p(day * act->own_2);
+    x[UPT_R_VOLUME] = log1p(day * act->own_21);
+}
+
 void
 upt_hazard_values(const struct upt_model *model, struct upt_state *st, struct upt_account *acct,
                   const struct upt_eval *eval, double x[UPT_R_COUNT])
@@ -98,9 +115,9 @@ upt_hazard_values(const struct upt_model *model, struct upt_state *st, struct up
     x[UPT_R_GAP_SPREAD] = act->gap_sd;
     x[UPT_R_TENURE_DAYS] = tenure;
     x[UPT_R_TENURE_WEEKS] = tenure;
-    x[UPT_R_ACTIVE_2D] = log(0.1 + act->decayed_2);
-    x[UPT_R_FREQUENCY] = log(0.1 + act->decayed_10);
-    x[UPT_R_FREQUENCY_21D] = log(0.1 + act->decayed_21);
+    x[UPT_R_ACTIVE_2D] = log(0.1 + act->own_2);
+    x[UPT_R_FREQUENCY] = log(0.1 + act->own_10);
+    x[UPT_R_FREQUENCY_21D] = log(0.1 + act->own_21);
     x[UPT_R_ACTIVE_WEEKS] = act->weeks_n;
     x[UPT_R_ACTIVE_DAYS] = log((double)act->days_n);
     x[UPT_R_VOLUME_2D] = volume_2d(model, acct, eval);
@@ -108,6 +125,9 @@ upt_hazard_values(const struct upt_model *model, struct upt_state *st, struct up
     x[UPT_R_DAY_VOLUME] = act->decayed_21 > 0 ? log1p(expm1(eval->volume) / act->decayed_21) : 0;
     x[UPT_R_BREADTH] = eval->features_n > 0 ? eval->breadth : (double)NAN;
     x[UPT_R_SEAT_USE] = seat_use(st, acct);
+    if (act->cadence == UPT_MONTHLY) {
+        see_by_months(act, x);
+    }
 }
 
 static double

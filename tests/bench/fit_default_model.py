@@ -32,7 +32,7 @@ WEIGHTS = {"frequency_10d": 0.2, "frequency_21d": 0.1, "volume_21d": 0.2, "bread
 RETURN_DAYS = 10
 BLOCKS, BLOCKS_LEAST, SHARE = 8, 3, 0.7
 SLACK = 1  # an active week may come a day late
-SCALE = {"daily": 1.0, "weekly": 3.0, "monthly": 5.0}
+SCALE = {"daily": 1.0, "weekly": 3.0, "monthly": 12.0}
 GAP_WEIGHT, GAP_DECAY = 1.0, 0.95
 # Given: fitted freely the log of the days would weigh 0.63 and own_silence 0.25, and accounts that come once a week would
 # be alarms in an ordinary week. Log loss .4186 instead of .4179.
