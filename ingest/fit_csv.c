@@ -237,7 +237,9 @@ replay(struct csv *csv)
         struct usage *u = &csv->v[i];
         u->day += u->course >= 0 ? first - csv->course[u->course].first : 0;
     }
-    qsort(csv->v, csv->n, sizeof(*csv->v), by_day);
+    if (csv->n > 0) {
+        qsort(csv->v, csv->n, sizeof(*csv->v), by_day);
+    }
     for (size_t i = 0; i < csv->n; i++) {
         const struct usage *u = &csv->v[i];
         if (u->course >= 0) {
@@ -337,7 +339,9 @@ upt_fit_read_labels(struct upt_fitting *f, const char *path, struct upt_error *r
         status = read_label(csv, line, &cap);
     }
     if (status == UPT_OK) {
-        qsort(f->labels, f->labels_n, sizeof(*f->labels), by_name);
+        if (f->labels_n > 0) {
+            qsort(f->labels, f->labels_n, sizeof(*f->labels), by_name);
+        }
         f->labelled = true;
     }
     if (csv->file != NULL && csv->file != stdin) {

@@ -234,8 +234,9 @@ upt_activity_read(const struct upt_model *model, const struct upt_score_ext *ext
     struct upt_activity act = {.last = ext->last_day};
     /* Today is not over: it counts only once it has a key event. */
     act.day = today - 1 > act.last ? today - 1 : act.last;
-    struct days days;
+    struct days days = {.back = {0}};
     read_days(ext, &days);
+    upt_assert(days.n > 0 && days.n <= UPT_ACTIVE_DAYS); /* the last day is one */
     act.days_n = days.n;
     act.days_ever = ext->days_ever;
     act.first = act.last - days.back[days.n - 1];

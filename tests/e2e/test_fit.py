@@ -133,7 +133,7 @@ class Files(unittest.TestCase):
         labels.write_text("account,churned\n" + "".join(f"{name(n)},{chance.randrange(2)}\n" for n in list(self.lives)[:150]))
         said = fit("--events", str(self.events), "--labels", str(labels), "--at", "70", "--ridge", "0",
                    "--output", str(self.path / "chance.model")).stdout
-        self.assertLess(float(re.findall(r"account: .*?AUC ([\d.]+)", said)[0]), 0.6, said)
+        self.assertLess(float(re.findall(r"account: .*?AUC ([\d.]+)", said)[0]), 0.48, said)
 
     def test_errors(self) -> None:
         bad = self.path / "bad.csv"
