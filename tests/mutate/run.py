@@ -4,6 +4,7 @@ runs the test that must fail.
 
     run.py              all of them (end to end: Kafka and an hour)
     run.py --fast       those that a unit test or the simulation notices
+    run.py --part I/N   of these every N-th, beginning with the I-th: for several at once
     run.py --only NAME  these (more than once: several)
     run.py --list       names and promises
 
@@ -60,8 +61,9 @@ def run(argv: list[str], limit: float, cwd: Path, env: dict[str, str] | None = N
 class Tree:
     """The copy, its build, and the tests in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, jobs: int) -> None:
         self.folder = folder
+        self.jobs = jobs
         self.build = folder / "build"
         shutil.copytree(ROOT, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("build", ".git", "__pycache__"))
         self.must(["cmake", "-G", "Ninja", "-S", str(folder), "-B", str(self.build), "-DCMAKE_BUILD_TYPE=Debug",
@@ -73,7 +75,7 @@ class Tree:
             raise ListError(f"{' '.join(argv)}\n{said[-3000:]}")
 
     def make(self, tests: list[str]) -> None:
-        self.must(["cmake", "--build", str(self.build), "-j2", "--target", *sorted({self.target(t) for t in tests})])
+        self.must(["cmake", "--build", str(self.build), f"-j{self.jobs}", "--target", *sorted({self.target(t) for t in tests})])
 
     @staticmethod
     def target(test: str) -> str:
@@ -149,12 +151,15 @@ def unmodified(tree: Tree, chosen: list[Fault]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fast", action="store_true")
+    parser.add_argument("--part", default="1/1", metavar="I/N")
     parser.add_argument("--only", action="append", metavar="NAME")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     chosen = [f for f in faults.FAULTS if not (options.fast and f.test.startswith("e2e:"))]
     if options.only:
         chosen = [f for f in chosen if f.name in options.only]
+    part, parts = map(int, options.part.split("/"))
+    chosen = chosen[part - 1 :: parts]
     if options.list:
         print("\n".join(f"{f.name:<28} {f.promise}" for f in chosen))
         return 0
@@ -165,7 +170,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="uptake-mutate-") as folder:
         begun = time.monotonic()
         try:
-            tree = Tree(Path(folder))
+            tree = Tree(Path(folder), max(1, 2 // parts))
             unmodified(tree, chosen)
         except ListError as error:
             print(error)
