@@ -363,10 +363,17 @@ publish(struct bench *b)
         uint32_t lens[2];
         memcpy(lens, b->saved.p + at, sizeof(lens));
         at += sizeof(lens);
-        char *key = b->saved.p + at, *value = key + lens[0];
-        rd_kafka_resp_err_t err = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(b->args[7]), RD_KAFKA_V_PARTITION(0),
-                                                    RD_KAFKA_V_KEY(key, lens[0]), RD_KAFKA_V_VALUE(value, lens[1]),
-                                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        char *key = b->saved.p + at;
+        const rd_kafka_vu_t vus[] = {
+            {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = b->args[7]},
+            {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = 0},
+            {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key, lens[0]}},
+            {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {key + lens[0], lens[1]}},
+            {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        };
+        rd_kafka_error_t *error = rd_kafka_produceva(rk, vus, sizeof(vus) / sizeof(vus[0]));
+        rd_kafka_resp_err_t err = rd_kafka_error_code(error);
+        rd_kafka_error_destroy(error);
         if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
             rd_kafka_poll(rk, 10);
             at -= sizeof(lens);
