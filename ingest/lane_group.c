@@ -14,9 +14,9 @@
 #include "uptake/log.h"
 #include "uptake/time.h"
 
-#define QUEUES_BYTES ((int64_t)256 << 20)
-#define QUEUE_BYTES_MIN ((int64_t)2 << 20)
-#define QUEUE_BYTES_MAX ((int64_t)16 << 20)
+#define QUEUES_BYTES ((int64_t)64 << 20)
+#define QUEUE_BYTES_MIN ((int64_t)256 << 10)
+#define QUEUE_BYTES_MAX ((int64_t)1 << 20)
 
 /* ---- states ---- */
 
@@ -230,8 +230,8 @@ on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_l
     on_revoke(lane, rk, lost);
 }
 
-/* Prefetched for each partition. A full queue can make librdkafka before 2.2 sleep a second (with 8 MiB reading took a
- * third longer, and more rows were written meanwhile), a long one costs cache, and memory if one lane gets them all. */
+/* Prefetched for each partition: what a lane takes in some 20 ms. Records take three times that in memory. A long queue
+ * costs memory; that a short one does not leave the lane waiting is the waker's task. */
 static int64_t
 queue_bytes(int32_t partitions)
 {
@@ -269,6 +269,11 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
     if (status != UPT_OK) {
         return status;
     }
+    if (!upt_waker_needed()) {
+        char said[256];
+        const char *name = "fetch.queue.backoff.ms";
+        (void)rd_kafka_conf_set(conf, name, upt_client_prop(config, name, "10"), said, sizeof(said));
+    }
     rd_kafka_conf_set_opaque(conf, lane);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     rd_kafka_t *rk = NULL;
@@ -290,12 +295,13 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return upt_fail(reterr, UPT_EUNAVAIL, "cannot subscribe to %s: %s", config->input_topic, rd_kafka_err2str(err));
     }
-    return UPT_OK;
+    return upt_waker_needed() ? upt_waker_create(rk, config->input_topic, &lane->waker, reterr) : UPT_OK;
 }
 
 void
 upt_lane_close_consumer(struct upt_lane *lane)
 {
+    upt_waker_destroy(&lane->waker);
     pthread_mutex_lock(&lane->rk_lock);
     rd_kafka_t *rk = lane->rk;
     lane->rk = NULL;
@@ -330,6 +336,7 @@ upt_lane_rejoin(struct upt_lane *lane, struct upt_error *reterr)
     upt_log(UPT_LOG_WARNING, "lane", "%s: fenced; joining the group again", lane->id);
     give_up_all(lane);
     upt_restorer_destroy(&lane->restorer);
+    upt_waker_destroy(&lane->waker);
     pthread_mutex_lock(&lane->rk_lock);
     rd_kafka_t *rk = lane->rk;
     lane->rk = NULL;

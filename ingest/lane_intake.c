@@ -166,6 +166,7 @@ upt_part_serve(struct upt_part *part)
     bool busy = false;
     for (int taken = 0; whole && taken < SLICE_RECORDS && take(part) > 0; taken += UPT_INTAKE_RECORDS) {
         busy = true;
+        upt_waker_note(part->lane->waker, part->id);
         whole = intake->n == UPT_INTAKE_RECORDS;
         prepare(part);
         if (!apply_batch(part)) {

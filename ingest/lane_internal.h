@@ -12,6 +12,7 @@
 #include "ingest/kafka/progress.h"
 #include "ingest/kafka/publisher.h"
 #include "ingest/kafka/restore.h"
+#include "ingest/kafka/waker.h"
 #include "ingest/lane.h"
 
 /* A record of the input. */
@@ -113,6 +114,7 @@ struct upt_lane {
     struct upt_error error; /* written before ended */
 
     rd_kafka_t *rk;
+    struct upt_waker *waker; /* NULL: not needed */
     pthread_mutex_t rk_lock; /* guards rk against upt_lane_group_done */
     int wake;                /* eventfd: queues and mailboxes */
     struct upt_publisher *outputs, *checkpoints;
