@@ -647,7 +647,7 @@ read_slots(struct upt_state *st, struct upt_signals *signals, struct upt_codec *
             return false;
         }
         *made = s;
-        if (s.rule == UPT_RULE_SILENCE && s.state == UPT_SLOT_OPEN) {
+        if (s.rule == UPT_RULE_SILENCE && s.state == UPT_SLOT_OPEN && (s.flags & UPT_SLOT_HELD) == 0) {
             signals->slots.silence_open = 1;
         }
     }
