@@ -273,6 +273,36 @@ snoozed_is_in_hand(void **state)
     world_free(w);
 }
 
+/* An alert about a release keeps its name, however many releases come after it. */
+static void
+releases(void **state)
+{
+    (void)state;
+    struct world *w = world_only("RELEASE_UNUSED", NULL);
+    char name[8];
+    int opened = 0;
+    for (int d = 0; d < 140; d++) {
+        world_use(w, "a", d, "f", 1);
+        if (d == 40 || (d > 75 && d % 5 == 0 && d < 100)) {
+            (void)snprintf(name, sizeof(name), "r%d", d);
+            world_event(w, "a", UPT_KIND_RELEASE, name, 1, at(d, 13, 0));
+        }
+        opened = world_count(w, "a", "RELEASE_UNUSED", UPT_OPEN);
+        if (d % 30 == 29) {
+            world_restart(w);
+        }
+        for (int i = 0; d == 125 && i < opened; i++) { /* all are tried now */
+            world_use(w, "a", d, world_alert(w, "a", "RELEASE_UNUSED", i)->subject, 1);
+        }
+    }
+    assert_true(opened >= 3);
+    assert_int_equal(world_count(w, "a", "RELEASE_UNUSED", UPT_RESOLVE) +
+                         world_count(w, "a", "RELEASE_UNUSED", UPT_EXPIRE) + (int)upt_open_alerts(world_ext(w, "a")),
+                     opened);
+    assert_int_equal(upt_open_alerts(world_ext(w, "a")), 0);
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -281,6 +311,7 @@ main(void)
         cmocka_unit_test(snoozed_end),   cmocka_unit_test(close_by_hand),
         cmocka_unit_test(nothing_else),  cmocka_unit_test(comes_back),
         cmocka_unit_test(held_is_cheap), cmocka_unit_test(snoozed_is_in_hand),
+        cmocka_unit_test(releases),
     };
     return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
 }
