@@ -341,6 +341,9 @@ upt_alert_close(struct upt_decision *d, struct upt_slot *slot, upt_action action
     upt_assert(slot->state == UPT_SLOT_OPEN && (action == UPT_RESOLVE || action == UPT_EXPIRE));
     if (action == UPT_RESOLVE && upt_control_snoozed(slot, d->now)) {
         slot->flags |= UPT_SLOT_HELD; /* no record of it before the snooze ends */
+        if (slot->rule == UPT_RULE_SILENCE) {
+            d->ext->signals.slots.silence_open = 0; /* the silence is over: key events need not ask again */
+        }
         return;
     }
     emit(d, slot, action, slot->severity, finding);

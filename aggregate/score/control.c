@@ -3,7 +3,8 @@
  * Through the log and not around it, so that every replay hears it at the same place. Such a record counts as no usage,
  * and one that names no open alert of its account, or says nothing that is known, has no effect. The lane's thread.
  * Invariants: a snoozed alert has no record but EXPIRE until the snooze ends or somebody closes it; one that ended
- * meanwhile gets its RESOLVE then. */
+ * meanwhile gets its RESOLVE then, unless what it tells of
+ * has come back. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,9 @@ upt_control_settle(struct upt_decision *d)
             continue;
         }
         slot->snooze_min = 0;
+        if (slot->high_min != 0) {
+            slot->high_min = (uint32_t)upt_floor_div(d->now, UPT_MINUTE_MS); /* it was in hand until now */
+        }
         upt_account_touch(d->st, d->acct, 0);
         if ((slot->flags & UPT_SLOT_HELD) != 0) {
             struct upt_finding finding = upt_finding_none();

@@ -144,6 +144,7 @@ double upt_poisson_at_most(double n, double mean);
 /* Mean of the account's percentiles in frequency and breadth; NaN: none. */
 double upt_adoption_percentile(const struct upt_decision *d);
 
+int upt_risk_horizon(const struct upt_rules *rules); /* index of the one that CHURN_RISK judges */
 void upt_rule_risk(struct upt_decision *d);
 void upt_rule_health(struct upt_decision *d);
 void upt_rule_renewal(struct upt_decision *d);

@@ -70,33 +70,70 @@ put_health(struct upt_buf *out, const struct upt_health *health)
 
 /* ---- risk ---- */
 
+/* What is shown of a factor that use can change. Decimals: to which the way there is rounded up. */
+static const struct {
+    const char *words;
+    int decimals;
+} changes[UPT_R_COUNT] = {
+    [UPT_R_GONE_ODDS] = {"a probability by its record of activity that it is gone of %.*f%% instead of %.*f%%", 0},
+    [UPT_R_SILENCE] = {"%.*f days without use instead of %.*f", 1},
+    [UPT_R_OWN_SILENCE] = {"a silence in terms of its own gaps of %.*f instead of %.*f", 2},
+    [UPT_R_ACTIVE_2D] = {"active periods of the very last time of %.*f instead of %.*f", 1},
+    [UPT_R_FREQUENCY] = {"active days, recent ones counting more, of %.*f instead of %.*f", 1},
+    [UPT_R_FREQUENCY_21D] = {"active days of the last weeks, recent ones counting more, of %.*f instead of %.*f", 1},
+    [UPT_R_ACTIVE_WEEKS] = {"use in %.*f weeks of the last five instead of %.*f", 0},
+    [UPT_R_ACTIVE_DAYS] = {"%.*f active days instead of %.*f", 0},
+    [UPT_R_VOLUME_2D] = {"uses of the very last time of %.*f instead of %.*f", 0},
+    [UPT_R_VOLUME] = {"uses, recent ones counting more, of %.*f instead of %.*f", 0},
+    [UPT_R_DAY_VOLUME] = {"%.*f uses on a day of use instead of %.*f", 0},
+    [UPT_R_BREADTH] = {"a breadth of %.*f features instead of %.*f", 1},
+    [UPT_R_SEAT_USE] = {"%.*f%% of its seats used instead of %.*f%%", 0},
+};
+
+/* Of a monthly account, which the risk sees in periods of four weeks (hazard.c). */
+static const char *const monthly[UPT_R_COUNT] = {
+    [UPT_R_SILENCE] = "%.*f periods of four weeks without use instead of %.*f",
+    [UPT_R_FREQUENCY] = "active periods of four weeks, recent ones counting more, of %.*f instead of %.*f",
+    [UPT_R_FREQUENCY_21D] = "active periods of four weeks, recent ones counting more, of %.*f instead of %.*f",
+    [UPT_R_ACTIVE_WEEKS] = "use in %.*f periods of four weeks of the last five instead of %.*f",
+    [UPT_R_ACTIVE_DAYS] = "%.*f active periods of four weeks instead of %.*f",
+};
+
+static double
+value_at(const struct upt_eval *eval, int i, int horizon)
+{
+    return i == UPT_R_GONE_ODDS ? eval->gone_odds[horizon] : eval->risk_value[i];
+}
+
 /* How far a factor's value would have to move, alone, for the risk to fall to the threshold, as a share of all that it
  * can be; NaN: it cannot. *ret_to: the value there. */
 static double
-way_to(const struct upt_model *model, const struct upt_eval *eval, int i, double threshold, double *ret_to)
+way_to(const struct upt_model *model, const struct upt_eval *eval, int i, int horizon, double threshold, double *ret_to)
 {
     double weight = model->risk[i].weight;
-    double wanted = eval->factor[0][i] - (eval->logit[0] - log(threshold / (1 - threshold)));
+    double wanted = eval->factor[horizon][i] - (eval->logit[horizon] - log(threshold / (1 - threshold)));
     double to = fabs(weight) > 0 ? model->risk[i].mean + wanted / weight : (double)NAN;
     double span = model->risk[i].most - model->risk[i].least;
     if (isnan(to) || !(span > 0) || to < model->risk[i].least || to > model->risk[i].most) {
         return (double)NAN;
     }
     *ret_to = upt_round6(to);
-    return fabs(to - eval->risk_value[i]) / span;
+    return upt_round6(fabs(to - value_at(eval, i, horizon)) / span);
 }
 
 int
-upt_counterfactual(const struct upt_model *model, const struct upt_eval *eval, double threshold, double *ret_to)
+upt_counterfactual(const struct upt_model *model, const struct upt_eval *eval, int horizon, double threshold,
+                   double *ret_to)
 {
     int best = -1;
     double least = INFINITY;
-    if (!eval->has_key || eval->risk_micro[0] / 1e6 <= threshold) {
+    if (!eval->has_key || eval->risk_micro[horizon] / 1e6 <= threshold) {
         return -1;
     }
     for (int i = 0; i < UPT_R_COUNT; i++) {
         double to = 0;
-        double way = way_to(model, eval, i, threshold, &to);
+        double way = changes[i].words != NULL && eval->risk_known[i] ? way_to(model, eval, i, horizon, threshold, &to)
+                                                                     : (double)NAN;
         if (!isnan(way) && way < least) {
             least = way;
             best = i;
@@ -106,64 +143,100 @@ upt_counterfactual(const struct upt_model *model, const struct upt_eval *eval, d
     return best;
 }
 
-/* A value of a factor as one counts it. */
-static double
-counted(int i, double v)
+double
+upt_counted(int factor, double v)
 {
-    switch (i) {
+    switch (factor) {
     case UPT_R_GONE_ODDS:
         return 100 / (1 + exp(-v)); /* percent */
     case UPT_R_SILENCE:
+    case UPT_R_VOLUME_2D:
     case UPT_R_VOLUME:
+    case UPT_R_DAY_VOLUME:
         return expm1(v);
+    case UPT_R_ACTIVE_2D:
     case UPT_R_FREQUENCY:
-        return exp(v) - 0.1;
+    case UPT_R_FREQUENCY_21D:
+        return fmax(0, exp(v) - 0.1);
+    case UPT_R_ACTIVE_DAYS:
+        return exp(v);
+    case UPT_R_SEAT_USE:
+        return v * 100;
     default:
         return v;
     }
 }
 
-static void
-say_change(int i, double from, double to, char *buf, size_t cap)
+double
+upt_uncounted(int factor, double counted)
 {
-    static const char *const words[UPT_R_COUNT] = {
-        [UPT_R_GONE_ODDS] = "a probability by its record of activity that it is gone of %.0f%% instead of %.0f%%",
-        [UPT_R_SILENCE] = "%.1f days without use instead of %.1f",
-        [UPT_R_OWN_SILENCE] = "a silence in terms of its own gaps of %.2f instead of %.2f",
-        [UPT_R_FREQUENCY] = "active days, recent ones counting more, of %.1f instead of %.1f",
-        [UPT_R_VOLUME] = "uses, recent ones counting more, of %.0f instead of %.0f",
-        [UPT_R_BREADTH] = "a breadth of %.1f features instead of %.1f",
-    };
-    char what[160];
-    (void)snprintf(what, sizeof(what), words[i], counted(i, to), counted(i, from));
-    (void)snprintf(buf, cap, "With %s, and all else as it is, the risk would be %.0f%%.", what,
-                   UPT_RISK_THRESHOLD * 100);
+    switch (factor) {
+    case UPT_R_GONE_ODDS:
+        return log(counted / (100 - counted));
+    case UPT_R_SILENCE:
+    case UPT_R_VOLUME_2D:
+    case UPT_R_VOLUME:
+    case UPT_R_DAY_VOLUME:
+        return log1p(counted);
+    case UPT_R_ACTIVE_2D:
+    case UPT_R_FREQUENCY:
+    case UPT_R_FREQUENCY_21D:
+        return log(0.1 + counted);
+    case UPT_R_ACTIVE_DAYS:
+        return log(counted);
+    case UPT_R_SEAT_USE:
+        return counted / 100;
+    default:
+        return counted;
+    }
 }
 
+void
+upt_counterfactual_say(const struct upt_model *model, const struct upt_eval *eval, int horizon, double threshold,
+                       int factor, double to, char *buf, size_t cap)
+{
+    double unit = pow(10, changes[factor].decimals);
+    double from = upt_counted(factor, value_at(eval, factor, horizon));
+    double shown = upt_counted(factor, to) * unit;
+    shown = (model->risk[factor].weight < 0 ? ceil(upt_round6(shown)) : floor(upt_round6(shown))) / unit;
+    bool months = eval->act.cadence == UPT_MONTHLY && monthly[factor] != NULL;
+    const char *words = months ? monthly[factor] : changes[factor].words;
+    char what[160];
+    (void)snprintf(what, sizeof(what), words, changes[factor].decimals, shown, changes[factor].decimals, from);
+    (void)snprintf(buf, cap, "With %s, and all else as it is, the risk within %d days would be at most %.3g%%.", what,
+                   upt_horizon_days[horizon], threshold * 100);
+}
+
+/* Where CHURN_RISK closes: what an account must come below to be calm again. */
 static void
-put_change(struct upt_buf *out, const struct upt_model *model, const struct upt_eval *eval)
+put_change(struct upt_buf *out, const struct upt_score *score, const struct upt_eval *eval)
 {
     double to = 0;
-    char text[240];
-    int i = upt_counterfactual(model, eval, UPT_RISK_THRESHOLD, &to);
-    upt_buf_printf(out, ",\"threshold\":%.9g,\"counterfactual\":", UPT_RISK_THRESHOLD);
+    char text[320];
+    int horizon = upt_risk_horizon(score->rules);
+    double threshold = score->rules->rule[UPT_RULE_CHURN_RISK].p[UPT_P_RISK_OFF];
+    int i = upt_counterfactual(score->model, eval, horizon, threshold, &to);
+    upt_buf_printf(out, ",\"threshold\":%.9g,\"threshold_days\":%d,\"counterfactual\":", threshold,
+                   upt_horizon_days[horizon]);
     if (i < 0) {
-        bool below = !eval->has_key || eval->risk_micro[0] / 1e6 <= UPT_RISK_THRESHOLD;
+        bool below = eval->has_key && eval->risk_micro[horizon] / 1e6 <= threshold;
         upt_buf_printf(out, "null,\"change\":\"%s\"",
-                       below ? "The risk is below the threshold." : "No single change would bring it below.");
+                       !eval->has_key ? "There is no risk yet: it has not used the product."
+                       : below        ? "The risk is below the threshold."
+                                      : "No single change would bring it below.");
         return;
     }
     upt_buf_printf(out, "{\"factor\":\"%s\",", upt_risk_names[i]);
-    put_real(out, "from", eval->risk_value[i]);
+    put_real(out, "from", value_at(eval, i, horizon));
     upt_buf_puts(out, ",");
     put_real(out, "to", to);
-    say_change(i, eval->risk_value[i], to, text, sizeof(text));
+    upt_counterfactual_say(score->model, eval, horizon, threshold, i, to, text, sizeof(text));
     upt_buf_puts(out, "},");
     put_text(out, "change", upt_str_of(text));
 }
 
 static void
-put_risk(struct upt_buf *out, const struct upt_model *model, const struct upt_health *health,
+put_risk(struct upt_buf *out, const struct upt_score *score, const struct upt_health *health,
          const struct upt_eval *eval)
 {
     struct upt_factor factors[UPT_FACTORS_MAX];
@@ -183,7 +256,7 @@ put_risk(struct upt_buf *out, const struct upt_model *model, const struct upt_he
     upt_buf_puts(out, ",");
     put_real(out, "logit", eval->has_key ? eval->logit[0] : (double)NAN);
     upt_buf_puts(out, ",\"factors\":[");
-    int n = upt_factors(model, eval, factors, text);
+    int n = upt_factors(score->model, eval, factors, text);
     for (int i = 0; i < n; i++) {
         upt_buf_puts(out, i > 0 ? ",{" : "{");
         put_text(out, "name", factors[i].name);
@@ -198,7 +271,7 @@ put_risk(struct upt_buf *out, const struct upt_model *model, const struct upt_he
         upt_buf_puts(out, "}");
     }
     upt_buf_puts(out, "]");
-    put_change(out, model, eval);
+    put_change(out, score, eval);
     upt_buf_puts(out, "}");
 }
 
@@ -287,7 +360,7 @@ upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt
     upt_buf_puts(out, ",");
     put_health(out, &health);
     upt_buf_puts(out, ",");
-    put_risk(out, score->model, &health, &eval);
+    put_risk(out, score, &health, &eval);
     upt_buf_puts(out, ",");
     put_usage(out, acct, ext, eval.today);
     upt_buf_puts(out, ",");

@@ -1,7 +1,7 @@
 /* What the scores keep with each account (the observer's ext), and its checkpoint codec. Private to the room.
  *
  * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
- * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 432 bytes at
+ * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 392 bytes at
  * most, of the 2 KiB that an account may take; what not every account has is behind pointers (signals.h). */
 #ifndef UPT_SCORE_EXT_H
 #define UPT_SCORE_EXT_H
@@ -51,6 +51,7 @@ struct upt_score_ext {
     bool born, has_key, has_value, evaluated;
     uint64_t active[UPT_ACTIVE_DAYS / 64];      /* day d at bit d mod 256; valid for last_day − 255 … last_day */
     struct upt_signals signals;                 /* points to what is not there for all accounts: signals.h */
+    struct upt_segment_mem segment;             /* its first 24 bytes */
     uint32_t nps_min, churned_min, renewed_min; /* of the latest such event; 0: none */
     int32_t evaluated_day;
     int32_t band_day;                               /* when the band last changed */
@@ -66,11 +67,11 @@ struct upt_score_ext {
     bool sent;
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
-    struct upt_segment_mem segment;
     struct upt_foretold foretold;
 };
-static_assert(offsetof(struct upt_score_ext, signals) + sizeof(struct upt_signals) <= 128, "what an event touches");
-static_assert(sizeof(struct upt_score_ext) <= 432, "an account's budget");
+static_assert(offsetof(struct upt_score_ext, segment) + offsetof(struct upt_segment_mem, contact_min) <= 128,
+              "what an event touches");
+static_assert(sizeof(struct upt_score_ext) <= 392, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
 /* segments: the rules' (NULL: none), since memberships are stored by name. */

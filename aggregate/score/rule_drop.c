@@ -185,6 +185,9 @@ judge(struct upt_decision *d, int64_t end, double y, double mu)
             bool back = y >= upt_round6(mu * rules->drop_recovered_share);
             slot->off_n = (uint8_t)(back ? slot->off_n + 1 : 0);
         }
+        if (severity != UPT_OFF && slot->off_n == 0) {
+            slot->flags &= (uint8_t)~UPT_SLOT_HELD; /* fell again */
+        }
         severity = severity > slot->severity ? severity : slot->severity;
         if (slot->off_n >= rules->rule[UPT_RULE_USAGE_DROP].off_count) {
             struct upt_finding finding = find(d, end);

@@ -86,6 +86,9 @@ apply_open(struct upt_decision *d, struct upt_slot *slot, struct upt_verdict *v)
         return;
     }
     slot->off_n = v->kind == UPT_V_OFF ? one_more(slot->off_n) : 0;
+    if (v->kind == UPT_V_ON) {
+        slot->flags &= (uint8_t)~UPT_SLOT_HELD;
+    }
     if (v->kind == UPT_V_OFF) {
         if (v->quick || slot->off_n >= rule->off_count) {
             upt_alert_close(d, slot, UPT_RESOLVE, &v->finding);

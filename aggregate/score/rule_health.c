@@ -51,9 +51,10 @@ upt_rule_health(struct upt_decision *d)
 }
 
 /* The horizon of 30, 60 or 90 days that is nearest to what the rules say. */
-static int
-horizon_of(double days)
+int
+upt_risk_horizon(const struct upt_rules *rules)
 {
+    double days = rules->rule[UPT_RULE_CHURN_RISK].p[UPT_P_RISK_DAYS];
     return days < 45 ? 0 : days < 75 ? 1 : 2;
 }
 
@@ -62,7 +63,7 @@ upt_rule_risk(struct upt_decision *d)
 {
     const double *p = d->score->rules->rule[UPT_RULE_CHURN_RISK].p;
     struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
-    int horizon = horizon_of(p[UPT_P_RISK_DAYS]);
+    int horizon = upt_risk_horizon(d->score->rules);
     if (d->eval->confident) {
         double risk = d->eval->risk_micro[horizon] / 1e6;
         bool renewal =

@@ -164,7 +164,9 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
     default:
         break;
     }
-    upt_segments_event(&d, ev, at);
+    if (d.score->rules->segments != NULL || ev->kind != UPT_KIND_USAGE) {
+        upt_segments_event(&d, ev, at);
+    }
 }
 
 /* ---- health records ---- */

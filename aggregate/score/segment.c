@@ -410,12 +410,13 @@ remember(struct upt_decision *d, const struct upt_event *ev, int64_t at)
 {
     struct upt_segment_mem *mem = &d->ext->segment;
     int32_t day = (int32_t)upt_floor_div(at, UPT_DAY_MS);
-    uint32_t minute = at < UPT_MINUTE_MS ? 1 : (uint32_t)(at / UPT_MINUTE_MS);
-    switch (ev->kind) {
-    case UPT_KIND_LOGIN:
+    if (ev->kind == UPT_KIND_LOGIN) {
         mem->login_day = mem->logins_n == 0 || day > mem->login_day ? day : mem->login_day;
         mem->logins_n += mem->logins_n < UINT32_MAX;
-        break;
+        return;
+    }
+    uint32_t minute = at < UPT_MINUTE_MS ? 1 : (uint32_t)(at / UPT_MINUTE_MS);
+    switch (ev->kind) {
     case UPT_KIND_SIGNUP:
         mem->signup_day = !mem->has_signup || day < mem->signup_day ? day : mem->signup_day;
         mem->has_signup = true;

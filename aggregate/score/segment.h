@@ -26,15 +26,15 @@ struct upt_row;
 struct upt_score_ext;
 struct upt_segments;
 
-/* Kept with each account: 56 bytes. */
+/* Kept with each account: 56 bytes. What a LOGIN or USAGE touches comes first. */
 struct upt_segment_mem {
     uint64_t member;        /* bit i: in the i-th segment of the rules, by name */
-    int32_t signup_day;     /* of the earliest SIGNUP; valid if has_signup */
     int32_t login_day;      /* of the latest LOGIN; valid if logins_n > 0 */
     uint32_t logins_n;      /* ever; stays at its greatest value */
+    uint32_t wake_min;      /* when to decide next, beside the daily minute; 0: never */
+    int32_t signup_day;     /* of the earliest SIGNUP; valid if has_signup */
     uint32_t contact_min;   /* of the latest CONTACT; 0: none */
     uint32_t onboarded_min; /* of the record with which the profile's onboarding_steps were all done; 0: not yet */
-    uint32_t wake_min;      /* when to decide next, beside the daily minute; 0: never */
     uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed */
     uint8_t courses_n;
     bool has_signup;

@@ -239,10 +239,33 @@ value(struct upt_relation *r, const struct upt_event *ev, int32_t day)
     }
 }
 
-/* The newest release of a feature counts; of more than fit the oldest goes. */
-static void
-release(struct upt_state *st, struct upt_relation *r, const struct upt_event *ev, int32_t day)
+/* Its place in releases, or that of the oldest of which no alert is open, whose subject it is; -1: there is none. */
+static int
+place_of(const struct upt_signals *signals, uint32_t hash)
 {
+    const struct upt_relation *r = signals->relation;
+    int at = 0;
+    while (at < r->releases_n && r->releases[at].name_hash != hash) {
+        at++;
+    }
+    if (at < UPT_RELEASES_MAX) {
+        return at;
+    }
+    for (at = UPT_RELEASES_MAX - 1; at >= 0; at--) {
+        const struct upt_slot *slot =
+            upt_slot_find(&signals->slots, UPT_RULE_RELEASE_UNUSED, r->releases[at].name_hash);
+        if (slot == NULL || slot->state != UPT_SLOT_OPEN) {
+            return at;
+        }
+    }
+    return -1;
+}
+
+/* The newest release of a feature counts; of more than fit the oldest without an open alert goes. */
+static void
+release(struct upt_state *st, struct upt_signals *signals, const struct upt_event *ev, int32_t day)
+{
+    struct upt_relation *r = upt_relation_of(st, signals);
     struct upt_str name = ev->feature;
     if (name.p == NULL || name.len == 0 || name.len > UPT_NAME_MAX) {
         return;
@@ -251,14 +274,11 @@ release(struct upt_state *st, struct upt_relation *r, const struct upt_event *ev
         r->releases = upt_state_resize(st, NULL, 0, UPT_RELEASES_MAX * sizeof(*r->releases));
     }
     uint32_t hash = (uint32_t)upt_hash(name.p, name.len);
-    int at = 0;
-    while (at < r->releases_n && r->releases[at].name_hash != hash) {
-        at++;
+    int at = place_of(signals, hash);
+    if (at < 0) {
+        return;
     }
-    if (at == r->releases_n) {
-        r->releases_n = (uint8_t)(r->releases_n < UPT_RELEASES_MAX ? r->releases_n + 1 : UPT_RELEASES_MAX);
-        at = r->releases_n - 1;
-    }
+    r->releases_n = (uint8_t)(at == r->releases_n ? at + 1 : r->releases_n);
     memmove(r->releases + 1, r->releases, (size_t)at * sizeof(*r->releases));
     r->releases[0] = (struct upt_release){.day = day, .name_hash = hash, .len = (uint8_t)name.len};
     memcpy(r->releases[0].name, name.p, name.len);
@@ -299,7 +319,7 @@ upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struc
         }
         break;
     case UPT_KIND_RELEASE:
-        release(st, upt_relation_of(st, signals), ev, day);
+        release(st, signals, ev, day);
         break;
     default:
         break;
@@ -647,7 +667,7 @@ read_slots(struct upt_state *st, struct upt_signals *signals, struct upt_codec *
             return false;
         }
         *made = s;
-        if (s.rule == UPT_RULE_SILENCE && s.state == UPT_SLOT_OPEN) {
+        if (s.rule == UPT_RULE_SILENCE && s.state == UPT_SLOT_OPEN && (s.flags & UPT_SLOT_HELD) == 0) {
             signals->slots.silence_open = 1;
         }
     }

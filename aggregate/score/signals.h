@@ -65,7 +65,7 @@ enum {
     UPT_SLOT_ACKED = 1,    /* someone has it in hand: it does not escalate by time */
     UPT_SLOT_OVERDUE = 2,  /* escalated by time: stays CRITICAL until it ends */
     UPT_SLOT_FOLLOWED = 4, /* its follow-up has been asked for */
-    UPT_SLOT_HELD = 8,     /* its condition ended while it was snoozed */
+    UPT_SLOT_HELD = 8,     /* its condition ended while it was snoozed, and has not come back */
 };
 
 struct upt_slot {
@@ -89,7 +89,7 @@ struct upt_slot {
 struct upt_slots {
     struct upt_slot *v; /* by rule and subject in the order of their making */
     uint8_t n, cap;
-    uint8_t silence_open; /* SILENCE is open: read at each key event */
+    uint8_t silence_open; /* SILENCE is open and not held: read at each key event */
     uint8_t name_wanted;  /* the champion's name is to be taken from its next event */
     uint32_t notified[3]; /* minutes of the last alerts opened, newest first; 0: none */
 };

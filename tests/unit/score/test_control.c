@@ -204,12 +204,114 @@ nothing_else(void **state)
     world_free(w);
 }
 
+/* What comes back while it is snoozed has not ended. */
+static void
+comes_back(void **state)
+{
+    (void)state;
+    for (int back = 0; back < 2; back++) {
+        struct world *w = world_only("CONTACT_GAP", NULL);
+        world_profile(w, "a", 0, "tier", "gold");
+        for (int d = 0; d <= 95; d++) {
+            world_use(w, "a", d, "f", 1);
+            if (d == 35) {
+                assert_int_equal(world_count(w, "a", "CONTACT_GAP", UPT_OPEN), 1);
+                say(w, "snooze", world_alert(w, "a", "CONTACT_GAP", 0)->id, "2025-04-01", NULL); /* day 90 */
+            }
+            if (d == 2 || d == 40 || (back == 0 && d == 65)) {
+                world_event(w, "a", UPT_KIND_CONTACT, NULL, 1, at(d, 13, 0));
+            }
+            if (d == 50 || d == 80) {
+                world_restart(w);
+            }
+        }
+        assert_int_equal(world_count(w, "a", "CONTACT_GAP", UPT_RESOLVE), 1 - back);
+        assert_int_equal(world_count(w, "a", "CONTACT_GAP", UPT_OPEN), 1);
+        assert_int_equal(upt_open_alerts(world_ext(w, "a")), back);
+        world_free(w);
+    }
+}
+
+/* A silence that ended while it was snoozed costs the events after it nothing. */
+static void
+held_is_cheap(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    say(w, "snooze", world_alert(w, "a", "SILENCE", 0)->id, "2025-04-11", NULL);
+    assert_int_equal(world_ext(w, "a")->signals.slots.silence_open, 1);
+    world_use(w, "a", 60, "f", 1);
+    assert_int_equal(world_ext(w, "a")->signals.slots.silence_open, 0);
+    world_restart(w);
+    assert_int_equal(world_ext(w, "a")->signals.slots.silence_open, 0);
+    world_free(w);
+}
+
+/* Who snoozes an alert has it in hand until then: the tier's time begins anew. */
+static void
+snoozed_is_in_hand(void **state)
+{
+    (void)state;
+    struct world *w = world_only("CHURN_RISK{open_at: 0.5, close_below: 0.01};", NULL);
+    world_profile(w, "a", 0, "tier", "gold"); /* 3 days */
+    for (int d = 0; d < 20; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
+    int day = 20;
+    for (; world_count(w, "a", "CHURN_RISK", UPT_OPEN) == 0; day++) {
+        assert_true(day < 60);
+        world_to(w, day, 23, 59);
+    }
+    assert_int_equal(world_alert(w, "a", "CHURN_RISK", 0)->a.severity, UPT_HIGH);
+    char until[24];
+    upt_format_day(DAY0 + day + 10, until);
+    say(w, "snooze", world_alert(w, "a", "CHURN_RISK", 0)->id, until, NULL);
+    world_to(w, day + 12, 0, 0);
+    assert_int_equal(world_ext(w, "a")->signals.slots.v[0].severity, UPT_HIGH);
+    world_to(w, day + 14, 23, 59);
+    assert_int_equal(world_ext(w, "a")->signals.slots.v[0].severity, UPT_CRITICAL);
+    world_free(w);
+}
+
+/* An alert about a release keeps its name, however many releases come after it. */
+static void
+releases(void **state)
+{
+    (void)state;
+    struct world *w = world_only("RELEASE_UNUSED", NULL);
+    char name[8];
+    int opened = 0;
+    for (int d = 0; d < 140; d++) {
+        world_use(w, "a", d, "f", 1);
+        if (d == 40 || (d > 75 && d % 5 == 0 && d < 100)) {
+            (void)snprintf(name, sizeof(name), "r%d", d);
+            world_event(w, "a", UPT_KIND_RELEASE, name, 1, at(d, 13, 0));
+        }
+        opened = world_count(w, "a", "RELEASE_UNUSED", UPT_OPEN);
+        if (d % 30 == 29) {
+            world_restart(w);
+        }
+        for (int i = 0; d == 125 && i < opened; i++) { /* all are tried now */
+            world_use(w, "a", d, world_alert(w, "a", "RELEASE_UNUSED", i)->subject, 1);
+        }
+    }
+    assert_true(opened >= 3);
+    assert_int_equal(world_count(w, "a", "RELEASE_UNUSED", UPT_RESOLVE) +
+                         world_count(w, "a", "RELEASE_UNUSED", UPT_EXPIRE) + (int)upt_open_alerts(world_ext(w, "a")),
+                     opened);
+    assert_int_equal(upt_open_alerts(world_ext(w, "a")), 0);
+    world_free(w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(acknowledge),   cmocka_unit_test(snooze),       cmocka_unit_test(snoozed_end),
-        cmocka_unit_test(close_by_hand), cmocka_unit_test(nothing_else),
+        cmocka_unit_test(acknowledge),   cmocka_unit_test(snooze),
+        cmocka_unit_test(snoozed_end),   cmocka_unit_test(close_by_hand),
+        cmocka_unit_test(nothing_else),  cmocka_unit_test(comes_back),
+        cmocka_unit_test(held_is_cheap), cmocka_unit_test(snoozed_is_in_hand),
+        cmocka_unit_test(releases),
     };
     return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
 }

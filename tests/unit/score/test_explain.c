@@ -1,5 +1,5 @@
-/* The explanation: the change it names does bring the risk to the threshold, sums hold, use and baseline are those
- * kept. */
+/* The explanation: the change it names does bring the risk to the threshold of the rules, sums hold, use and
+ * baseline are those kept. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,43 +38,133 @@ silent(void)
     return w;
 }
 
+/* What use of the product can change; the rest is the past, or the segment. */
+static bool
+is_advice(int factor)
+{
+    return factor != UPT_R_SILENCE_X_GAP && factor != UPT_R_GAP_MEAN && factor != UPT_R_GAP_SPREAD &&
+           factor != UPT_R_TENURE_DAYS && factor != UPT_R_TENURE_WEEKS && factor != UPT_R_SEGMENT;
+}
+
+static double
+risk_with(const struct upt_model *model, const struct upt_eval *eval, int h, int i, double v)
+{
+    v = fmax(model->risk[i].least, fmin(model->risk[i].most, v));
+    double logit = eval->logit[h] - eval->factor[h][i] + model->risk[i].weight * (v - model->risk[i].mean);
+    return 1 / (1 + exp(-logit));
+}
+
+/* The value told is that of the threshold, by hand the nearest of all; the sentence is true of the number it shows. */
+static bool
+change_of(const struct upt_model *model, const struct upt_eval *eval, int h, double threshold, bool *ret_told)
+{
+    double to = 0;
+    double least = INFINITY;
+    double wanted = log(threshold / (1 - threshold));
+    char text[320];
+    int i = upt_counterfactual(model, eval, h, threshold, &to);
+    int best = -1;
+    for (int k = 0; k < UPT_R_COUNT; k++) {
+        double now = k == UPT_R_GONE_ODDS ? eval->gone_odds[h] : eval->risk_value[k];
+        double rest = eval->logit[h] - eval->factor[h][k];
+        double v = model->risk[k].mean + (wanted - rest) / model->risk[k].weight;
+        double way = upt_round6(fabs(v - now) / (model->risk[k].most - model->risk[k].least));
+        if (is_advice(k) && eval->risk_known[k] && v >= model->risk[k].least && v <= model->risk[k].most &&
+            way < least) {
+            least = way;
+            best = k;
+        }
+    }
+    best = eval->risk_micro[h] / 1e6 <= threshold ? -1 : best;
+    assert_int_equal(i, best);
+    if (i < 0) {
+        return false;
+    }
+    assert_true(fabs(risk_with(model, eval, h, i, to) - threshold) < 1e-5);
+    upt_counterfactual_say(model, eval, h, threshold, i, to, text, sizeof(text));
+    assert_null(strstr(text, "null"));
+    const char *told = strstr(text, " instead of ");
+    assert_non_null(told);
+    while (strchr("0123456789.", told[-1]) == NULL) {
+        told--;
+    }
+    while (strchr("0123456789.", told[-1]) != NULL) {
+        told--;
+    }
+    double shown = strtod(told, NULL);
+    assert_true(risk_with(model, eval, h, i, upt_uncounted(i, shown)) <= threshold + 1e-6);
+    assert_true(fabs(upt_uncounted(i, upt_counted(i, to)) - to) < 1e-6);
+    ret_told[i] = true;
+    return true;
+}
+
+/* Weekly, monthly, irregular and daily accounts, of few and many uses, with seats and without. */
+static struct world *
+many(void)
+{
+    static const int every[] = {1, 7, 28, 3, 5, 1};
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 120; d++) {
+        for (int a = 0; a < 24; a++) {
+            char account[8];
+            (void)snprintf(account, sizeof(account), "a%d", a);
+            bool on =
+                d % every[a % 6] == a % every[a % 6] && d < 120 - 4 * (a / 6) * (a % 6 + 1) && (a % 6 != 5 || d > 20);
+            if (on && a % 2 == 0) {
+                world_profile(w, account, d, "seats", "9");
+            }
+            for (int f = 0; on && f < 1 + a % 4; f++) {
+                world_use(w, account, d, (const char *[]){"f", "g", "h", "i"}[f], 1 + a * f);
+            }
+        }
+    }
+    world_to(w, 121, 1, 0);
+    return w;
+}
+
 static void
 change(void **state)
 {
     (void)state;
-    struct world *w = silent();
-    struct upt_eval eval = world_eval(w, "a");
-    static const double thresholds[] = {0.5, 0.3, 0.1, 0.01};
+    struct world *w = many();
+    bool told[UPT_R_COUNT] = {false};
     int found = 0;
-    for (size_t t = 0; t < sizeof(thresholds) / sizeof(thresholds[0]); t++) {
-        double to = 0;
-        double least = INFINITY;
-        int i = upt_counterfactual(w->model, &eval, thresholds[t], &to);
-        double wanted = log(thresholds[t] / (1 - thresholds[t]));
-        if (eval.risk_micro[0] / 1e6 <= thresholds[t]) {
-            assert_int_equal(i, -1);
-            continue;
-        }
-        /* By hand: the value of each factor with which the sum is the threshold's, and its share of the range. */
-        int best = -1;
-        for (int k = 0; k < UPT_R_COUNT; k++) {
-            double rest = eval.logit[0] - eval.factor[0][k];
-            double v = w->model->risk[k].mean + (wanted - rest) / w->model->risk[k].weight;
-            double span = w->model->risk[k].most - w->model->risk[k].least;
-            if (v >= w->model->risk[k].least && v <= w->model->risk[k].most &&
-                fabs(v - eval.risk_value[k]) / span < least) {
-                least = fabs(v - eval.risk_value[k]) / span;
-                best = k;
+    for (int a = 0; a < 24; a++) {
+        char account[8];
+        (void)snprintf(account, sizeof(account), "a%d", a);
+        struct upt_eval eval = world_eval(w, account);
+        assert_true(eval.has_key);
+        for (int t = 1; t < 100; t++) {
+            for (int h = 0; h < UPT_HORIZONS; h++) {
+                found += change_of(w->model, &eval, h, t / 100.0, told);
+            }
+            for (int i = 0; i < UPT_R_COUNT; i++) { /* each alone, as if no other were known */
+                struct upt_eval alone = eval;
+                for (int k = 0; k < UPT_R_COUNT; k++) {
+                    alone.risk_known[k] = eval.risk_known[k] && k == i;
+                }
+                (void)change_of(w->model, &alone, 0, t / 100.0, told);
             }
         }
-        assert_int_equal(i, best);
-        if (i >= 0) {
-            double logit = eval.logit[0] - eval.factor[0][i] + w->model->risk[i].weight * (to - w->model->risk[i].mean);
-            assert_true(fabs(1 / (1 + exp(-logit)) - thresholds[t]) < 1e-5);
-            found++;
-        }
     }
-    assert_true(found > 0);
+    assert_true(found > 100);
+    for (int i = 0; i < UPT_R_COUNT; i++) {
+        assert_int_equal(told[i], is_advice(i));
+    }
+    world_free(w);
+}
+
+/* The threshold is that of the rules. */
+static void
+level(void **state)
+{
+    (void)state;
+    struct world *w = world_new("rules: {CHURN_RISK: {close_below: 0.25, horizon: 60}}");
+    world_use(w, "a", 0, "f", 1);
+    world_to(w, 3, 1, 0);
+    char *json = explained(w, "a");
+    holds(json, "\"threshold\":0.25,\"threshold_days\":60,");
+    free(json);
     world_free(w);
 }
 
@@ -129,6 +219,6 @@ text(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(level), cmocka_unit_test(text)};
     return cmocka_run_group_tests_name("score_explain", tests, NULL, NULL);
 }
