@@ -214,8 +214,10 @@ class People(unittest.TestCase):
     def test_21_usage(self) -> None:
         for args in (("alerts",), ("alerts", "hide"), ("alerts", "ack"), ("alerts", "ack", "123"), ("alerts", "list", "x1234567"),
                      ("alerts", "close", "12345678"), ("alerts", "snooze", "12345678"),
-                     ("alerts", "snooze", "12345678", "--until", "later")):
-            self.assertTrue(self.uptake(*args, code=EX_USAGE).err.startswith("uptake alerts: "))
+                     ("alerts", "snooze", "12345678", "--until", "later"), ("alerts", "snooze", "12345678", "--until", "367d"),
+                     ("alerts", "close", "12345678", "--reason", "")):
+            said = self.uptake(*args, code=EX_USAGE).err
+            self.assertTrue(said.startswith("uptake alerts: ") and said.count("\n") == 1, said)
         self.assertIn("there is no open alert", self.uptake("alerts", "ack", "00000000", code=EX_DATAERR).err)
 
     def test_22_ack(self) -> None:
