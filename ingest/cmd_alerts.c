@@ -19,7 +19,10 @@
 #include "uptake/event.h"
 #include "uptake/time.h"
 
-#define PREFIX_MIN 6 /* characters of an id, if no other open alert begins so */
+#define RULE_WIDTH 17       /* FEATURE_ABANDONED */
+#define SUBJECT_WIDTH 24    /* answers hide falling use */
+#define SNOOZE_MAX_DAYS 366 /* as the contract says; the score would cut it */
+#define PREFIX_MIN 6        /* characters of an id, if no other open alert begins so */
 
 struct alerts {
     const struct upt_config *config;
@@ -147,19 +150,17 @@ print_line(const json_t *alert)
     upt_format_time(json_integer_value(json_object_get(alert, "opened_at")), since);
     since[16] = '\0';
     print_cell(text_of(alert, "severity"), 8);
-    print_cell(text_of(alert, "rule"), 16);
+    print_cell(text_of(alert, "rule"), RULE_WIDTH);
     print_cell(text_of(alert, "account"), 24);
-    print_cell(text_of(alert, "subject"), 12);
+    print_cell(text_of(alert, "subject"), SUBJECT_WIDTH);
     print_cell(since, 16);
     if (json_is_integer(snoozed)) {
         upt_format_time(json_integer_value(snoozed), until);
         until[16] = '\0';
     }
-    char state[64];
-    (void)snprintf(state, sizeof(state), "%s%s%s", json_is_true(json_object_get(alert, "acknowledged")) ? "ack " : "",
-                   until[0] != '\0' ? "snoozed until " : "", until);
-    print_cell(state, 30);
-    printf("%s\n", text_of(alert, "alert_id"));
+    printf("%s%s%s%s\n", text_of(alert, "alert_id"),
+           json_is_true(json_object_get(alert, "acknowledged")) ? " acknowledged" : "",
+           until[0] != '\0' ? " snoozed until " : "", until);
 }
 
 static int
@@ -192,8 +193,8 @@ list(struct alerts *alerts, bool json)
     }
     json_t *all = json_array();
     if (!json) {
-        printf("%-8s %-16s %-24s %-12s %-16s %-30s %s\n", "SEVERITY", "RULE", "ACCOUNT", "SUBJECT", "SINCE", "STATE",
-               "ALERT");
+        printf("%-8s %-*s %-24s %-*s %-16s %-32s STATE\n", "SEVERITY", RULE_WIDTH, "RULE", "ACCOUNT", SUBJECT_WIDTH,
+               "SUBJECT", "SINCE", "ALERT");
     }
     for (size_t i = 0; i < n; i++) {
         (void)json_array_append(all, sorted[i]);
@@ -335,6 +336,10 @@ take_until(const char *text, char *ret, size_t cap)
         fprintf(stderr, "uptake alerts: snooze wants --until, a duration such as 7d or a time such as 2026-01-31\n");
         return false;
     }
+    if (ms > upt_wall_ms() + SNOOZE_MAX_DAYS * UPT_DAY_MS) {
+        fprintf(stderr, "uptake alerts: --until %s: at most %d days from now are wanted\n", text, SNOOZE_MAX_DAYS);
+        return false;
+    }
     (void)snprintf(ret, cap, "%lld", (long long)ms);
     return true;
 }
@@ -357,7 +362,7 @@ usage_good(const char *const *args, size_t n, const char *reason)
                             : "uptake alerts: the id of one alert is wanted, or its first 6 characters or more\n");
         return false;
     }
-    if (verb == 3 && reason == NULL) {
+    if (verb == 3 && (reason == NULL || reason[0] == '\0')) {
         fprintf(stderr, "uptake alerts: close wants --reason\n");
         return false;
     }
@@ -408,7 +413,8 @@ const struct upt_command upt_cmd_alerts = {
     .help = "  ALERT        its id, or the first 6 characters or more of it\n"
             "  -c FILE      configuration\n"
             "  --account A  list: only alerts of this account\n"
-            "  --until T    snooze: a duration from now such as 7d, or a time; a time in the past ends a snooze\n"
+            "  --until T    snooze: a duration from now such as 7d, or a time, at most 366 days ahead; one in the past "
+            "ends a snooze\n"
             "  --reason R   close: why; kept in the alert's last record\n"
             "  --by NAME    who says so\n"
             "  --json       list: an array of records; else what was sent\n"

@@ -166,6 +166,31 @@ fit(struct upt_fitting *f, const struct upt_fit_options *options, const char *ba
     return status;
 }
 
+/* Whether what it needs can be read, and the model be written, before hours of work rather than after. */
+static int
+look(const char *const *inputs, size_t n, const char *output)
+{
+    char folder[4096];
+    for (size_t i = 0; i < n; i++) {
+        if (inputs[i] != NULL && access(inputs[i], R_OK) != 0) {
+            fprintf(stderr, "uptake fit: %s: %s\n", inputs[i], strerror(errno));
+            return EX_NOINPUT;
+        }
+    }
+    const char *slash = strrchr(output, '/');
+    size_t len = slash == NULL ? 1 : slash == output ? 1 : (size_t)(slash - output);
+    if (len >= sizeof(folder)) {
+        fprintf(stderr, "uptake fit: --output: too long a path\n");
+        return EX_USAGE;
+    }
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)len, slash == NULL ? "." : output);
+    if (access(folder, W_OK | X_OK) != 0) {
+        fprintf(stderr, "uptake fit: %s: %s\n", output, strerror(errno));
+        return EX_CANTCREAT;
+    }
+    return 0;
+}
+
 static int
 run(int argc, char **argv)
 {
@@ -200,13 +225,18 @@ run(int argc, char **argv)
     if (rc == 0 && output == NULL) {
         fprintf(stderr, "uptake fit: where to? --output FILE\n");
         rc = EX_USAGE;
+    } else if (rc == 0 && (events == NULL) == (upt_option(options, n, "c") == NULL)) {
+        fprintf(stderr, "uptake fit: either -c FILE or --events FILE is wanted\n");
+        rc = EX_USAGE;
     }
+    const char *const inputs[] = {events, upt_option(options, n, "labels"), base};
+    rc = rc == 0 ? look(inputs, sizeof(inputs) / sizeof(inputs[0]), output) : rc;
     rc = rc == 0 && events == NULL ? upt_command_config(options, n, true, &config) : rc;
     if (rc != 0) {
         return rc;
     }
     upt_status status = upt_fitting_open(&f, base, &err);
-    status = status == UPT_OK ? collect(&f, events, upt_option(options, n, "labels"), config, &err) : status;
+    status = status == UPT_OK ? collect(&f, events, inputs[1], config, &err) : status;
     if (status == UPT_OK && upt_option(options, n, "no-report") == NULL) {
         status = upt_fit_report(&f, &fitting, &err);
     }
@@ -219,7 +249,7 @@ run(int argc, char **argv)
 
 const struct upt_command upt_cmd_fit = {
     .name = "fit",
-    .usage = "-c FILE | --events FILE   --output FILE [--labels FILE] [--base FILE] …",
+    .usage = "-c FILE|--events FILE --output FILE [--labels FILE] [--base FILE] …",
     .summary = "Fits the churn model from the log, or from files, into a model file.",
     .help =
         "  -c FILE            configuration, the one that `uptake run` has: reads the whole input topic\n"

@@ -213,10 +213,8 @@ print_share(const char *before, const struct show *show, const char *name)
 static void
 print_time(const char *before, const char *text)
 {
-    char buf[32];
     if (text != NULL) {
-        upt_format_time(strtoll(text, NULL, 10), buf);
-        printf("%s%s", before, buf);
+        upt_print_minute(before, strtoll(text, NULL, 10));
     }
 }
 
@@ -225,7 +223,9 @@ print_head(const struct show *show)
 {
     upt_print_text(stdout, show->account.p, show->account.len);
     print_string("  ", field(show, "health_band"), "");
-    print_string("  health ", field(show, "health"), "");
+    if (field(show, "health") != NULL) {
+        printf("  health %.1f", field_number(show, "health"));
+    }
     print_share(" (confidence ", show, "health_confidence");
     fputs(field(show, "health_confidence") != NULL ? ")" : "", stdout);
     print_string("  phase ", field(show, "phase"), "");
@@ -245,7 +245,7 @@ print_head(const struct show *show)
     print_time("\ntrue for   ", field(show, "as_of"));
     print_string(" (partition ", field(show, "partition"), "");
     print_string(", offset ", field(show, "offset"), ")");
-    printf("\n\n");
+    printf("\n");
 }
 
 static void
@@ -254,7 +254,7 @@ print_counters(const struct show *show)
     static const char *const names[] = {"events", "units", "logins", "users", "features"};
     static const char *const windows[] = {"1h", "24h", "7d", "30d"};
     char name[32];
-    printf("%-10s %14s %14s %14s %14s\n", "", "1h", "24h", "7d", "30d");
+    printf("\n%-10s %14s %14s %14s %14s\n", "", "1h", "24h", "7d", "30d");
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         printf("%-10s", names[i]);
         for (size_t w = 0; w < 4; w++) {
@@ -313,78 +313,71 @@ print_number(const char *before, const json_t *object, const char *name)
 }
 
 static void
-print_components(const struct show *show)
-{
-    size_t i;
-    json_t *part;
-    const json_t *parts = json_object_get(show->health, "components");
-    printf("%s", json_array_size(parts) > 0 ? "\nScore, points against the mean of its cohort\n" : "");
-    json_array_foreach(parts, i, part)
-    {
-        printf("  %+7.2f  ", json_number_value(json_object_get(part, "points")));
-        print_string("", json_string_value(json_object_get(part, "name")), "");
-        print_number(": ", part, "value");
-        print_string(" ", json_string_value(json_object_get(part, "unit")), "");
-        print_number(", usual ", part, "own_baseline");
-        print_number(", sub-score ", part, "sub_score");
-        print_number(", weight ", part, "weight");
-        const char *status = json_string_value(json_object_get(part, "status"));
-        print_string(", ", status != NULL && strcmp(status, "FRESH") != 0 ? status : NULL, "");
-        printf("\n");
-    }
-    print_number("  over 28 days ", show->health, "slope_per_week");
-    printf("%s", json_is_number(json_object_get(show->health, "slope_per_week")) ? " points a week\n" : "");
-}
-
-static void
 print_alert(const struct show *show, const char *id, const json_t *alert)
 {
-    char buf[32];
     size_t i;
     json_t *factor;
-    upt_format_time(json_integer_value(json_object_get(alert, "opened_at")), buf);
+    const json_t *risk = json_object_get(alert, "churn_probability");
     print_string("  ", json_string_value(json_object_get(alert, "severity")), " ");
     print_string("", json_string_value(json_object_get(alert, "rule")), "");
-    print_string(" of ", json_string_value(json_object_get(alert, "subject")), "");
-    printf(" since %s", buf);
+    print_string(" (", json_string_value(json_object_get(alert, "subject")), ")");
+    upt_print_minute(" since ", json_integer_value(json_object_get(alert, "opened_at")));
     upt_explained_print_control(show->explained, id);
-    printf("\n    %s", id);
     print_number("\n    observed ", alert, "observed");
     print_number(", expected ", alert, "expected");
     print_string(" ", json_string_value(json_object_get(alert, "unit")), "");
-    print_number("\n    churn probability ", alert, "churn_probability");
-    print_number(" in days: ", alert, "horizon_days");
-    printf("\n");
+    if (json_is_number(risk)) {
+        printf("; risk of churn then %.0f%%", 100 * json_number_value(risk));
+    }
+    print_string("\n    ", json_string_value(json_object_get(alert, "counterfactual")), "");
+    print_string("\n    suggested: ", json_string_value(json_object_get(alert, "suggested_play")), "");
+    printf("\n    id %s\n", id);
+    /* Those of its record are older; they are told where there is nothing newer. */
     json_array_foreach(json_object_get(alert, "factors"), i, factor)
     {
-        printf("    %+6.2f  ", json_number_value(json_object_get(factor, "log_odds")));
-        print_string("", json_string_value(json_object_get(factor, "text")), "\n");
+        if (show->explained == NULL) {
+            printf("    %+6.2f  ", json_number_value(json_object_get(factor, "log_odds")));
+            print_string("", json_string_value(json_object_get(factor, "text")), "\n");
+        }
     }
-    print_string("    would close it: ", json_string_value(json_object_get(alert, "counterfactual")), "\n");
-    print_string("    suggested: ", json_string_value(json_object_get(alert, "suggested_play")), "\n");
 }
 
 static void
-print_person(const struct show *show)
+print_alerts(const struct show *show)
 {
     const char *id;
     json_t *alert;
-    print_head(show);
-    print_counters(show);
-    print_features(show);
-    print_components(show);
-    upt_explained_print(show->explained);
-    if (show->why[0] != '\0') {
-        printf("\nNothing of a checkpoint: %s\n", show->why);
-    }
     print_string("\nOpen alerts: ", field(show, "open_alerts"), "\n");
-    json_object_foreach(show->alerts, id, alert)
-    {
-        print_alert(show, id, alert);
+    for (int severity = UPT_CRITICAL; severity >= 0; severity--) {
+        json_object_foreach(show->alerts, id, alert)
+        {
+            const char *is = json_string_value(json_object_get(alert, "severity"));
+            if (is != NULL && strcmp(is, upt_severity_names[severity]) == 0) {
+                print_alert(show, id, alert);
+            }
+        }
     }
     if (show->no_topics) {
         printf("  (their reasons are in Kafka, and no broker is configured)\n");
     }
+}
+
+/* What to do first, then why, then the numbers. */
+static void
+print_person(const struct show *show)
+{
+    const json_t *now = json_object_get(show->explained, "health");
+    const json_t *health = now != NULL ? now : show->health;
+    print_head(show);
+    print_alerts(show);
+    upt_explained_print(show->explained);
+    if (show->why[0] != '\0') {
+        printf("\nNothing of a checkpoint: %s\n", show->why);
+    }
+    upt_explained_print_score(health);
+    print_counters(show);
+    print_features(show);
+    upt_explained_print_signals(health);
 }
 
 /* ---- as JSON ---- */
@@ -524,7 +517,7 @@ const struct upt_command upt_cmd_show = {
         "  -c FILE  configuration; without it Redis on this machine, and no reasons\n"
         "  --json   one JSON object; units are text, since they are exact decimals\n"
         "\n"
-        "Counters are Redis's, score and alerts the last records in Kafka, risk and use those of the last checkpoint:\n"
+        "Counters are Redis's, alerts the last records in Kafka, risk, use and score those of the last checkpoint:\n"
         "they can be seconds apart.\n",
     .run = run,
 };

@@ -21,6 +21,14 @@ print_string(const char *before, const json_t *object, const char *name, const c
     }
 }
 
+void
+upt_print_minute(const char *before, int64_t ms)
+{
+    char buf[32];
+    upt_format_time(ms, buf);
+    printf("%s%.10s %.5s UTC", before, buf, buf + 11);
+}
+
 static void
 print_risk(const json_t *risk)
 {
@@ -31,12 +39,13 @@ print_risk(const json_t *risk)
     if (json_array_size(factors) == 0) {
         return;
     }
-    printf("\nRisk");
+    printf("\nRisk of churn");
     if (first != NULL) {
-        printf(" of churn within %lld days: %.1f%%", json_integer_value(json_object_get(first, "horizon_days")),
+        printf(" within %lld days: %.0f%%", json_integer_value(json_object_get(first, "horizon_days")),
                100 * json_number_value(json_object_get(first, "probability")));
     }
-    printf("; in log-odds, %+.2f to begin with and\n", json_number_value(json_object_get(risk, "base")));
+    printf("; what raises it (+) and lowers it (-), in log-odds\n");
+    printf("  %+6.2f  to begin with\n", json_number_value(json_object_get(risk, "base")));
     json_t *factor;
     json_array_foreach(factors, i, factor)
     {
@@ -45,6 +54,83 @@ print_risk(const json_t *risk)
     }
     print_string("  ", risk, "change", "\n");
 }
+
+/* ---- score ---- */
+
+/* "name: value unit" for a program's name, with spaces. */
+static void
+print_named(const json_t *part)
+{
+    const char *name = json_string_value(json_object_get(part, "name"));
+    const json_t *value = json_object_get(part, "value");
+    for (const char *p = name; p != NULL && *p != '\0'; p++) {
+        upt_print_text(stdout, *p == '_' ? " " : p, 1);
+    }
+    if (json_is_number(value)) {
+        printf(": %.4g", json_number_value(value));
+    }
+    print_string(" ", part, "unit", "");
+    printf("\n");
+}
+
+static bool
+has_status(const json_t *part, const char *status)
+{
+    const char *is = json_string_value(json_object_get(part, "status"));
+    return is != NULL && strcmp(is, status) == 0;
+}
+
+void
+upt_explained_print_score(const json_t *health)
+{
+    size_t i;
+    size_t missing = 0;
+    json_t *part;
+    const json_t *parts = json_object_get(health, "components");
+    const json_t *slope = json_object_get(health, "slope_per_week");
+    bool any = false;
+    json_array_foreach(parts, i, part)
+    {
+        if (json_number_value(json_object_get(part, "weight")) > 0) {
+            printf("%s", any ? "" : "\nScore, points against the mean of its cohort\n");
+            printf("  %+6.2f  ", json_number_value(json_object_get(part, "points")));
+            if (json_is_string(json_object_get(part, "text"))) {
+                print_string("", part, "text", "\n");
+            } else {
+                print_named(part);
+            }
+            any = true;
+        }
+    }
+    json_array_foreach(parts, i, part)
+    {
+        if (any && has_status(part, "MISSING")) {
+            print_string(missing++ > 0 ? ", " : "  nothing is known of: ", part, "name", "");
+        }
+    }
+    printf("%s", missing > 0 ? "\n" : "");
+    if (any && json_is_number(slope)) {
+        printf("  over 28 days %+.1f points a week\n", json_number_value(slope));
+    }
+}
+
+void
+upt_explained_print_signals(const json_t *health)
+{
+    size_t i;
+    json_t *part;
+    bool any = false;
+    json_array_foreach(json_object_get(health, "components"), i, part)
+    {
+        if (json_number_value(json_object_get(part, "weight")) <= 0 && has_status(part, "FRESH")) {
+            printf("%s  ", any ? "" : "\nAlso known\n");
+            print_named(part);
+            any = true;
+        }
+    }
+}
+
+/* ---- use ---- */
 
 /* One row of a chart: a column a day, full height at `most`. */
 static void
@@ -94,14 +180,13 @@ print_usage(const json_t *days)
 void
 upt_explained_print(const json_t *explained)
 {
-    char buf[32];
     if (explained == NULL) {
         return;
     }
     print_risk(json_object_get(explained, "risk"));
     print_usage(json_object_get(explained, "usage"));
-    upt_format_time(json_integer_value(json_object_get(explained, "as_of")), buf);
-    printf("  (as of the last checkpoint, %s)\n", buf);
+    upt_print_minute("  (as of the last checkpoint, ", json_integer_value(json_object_get(explained, "as_of")));
+    printf(")\n");
 }
 
 void
@@ -118,9 +203,7 @@ upt_explained_print_control(const json_t *explained, const char *alert_id)
         }
         printf("%s", json_is_true(json_object_get(alert, "acknowledged")) ? ", acknowledged" : "");
         if (json_is_integer(until)) {
-            char buf[32];
-            upt_format_time(json_integer_value(until), buf);
-            printf(", snoozed until %s", buf);
+            upt_print_minute(", snoozed until ", json_integer_value(until));
         }
     }
 }

@@ -3,10 +3,16 @@
 #define UPT_EXPLAINED_H
 
 #include <jansson.h>
+#include <stdint.h>
 
 /* Risk and its factors, the smallest change, use of 30 days as a chart; nothing for null. To stdout. */
 void upt_explained_print(const json_t *explained);
-/* " acknowledged", " snoozed until …" of an open alert; nothing if neither. */
+/* The parts of the score, and what else is known; of `health` of an explanation, or of an account-health record. */
+void upt_explained_print_score(const json_t *health);
+void upt_explained_print_signals(const json_t *health);
+/* ", acknowledged", ", snoozed until …" of an open alert; nothing if neither. */
 void upt_explained_print_control(const json_t *explained, const char *alert_id);
+/* "2026-01-31 23:59 UTC" */
+void upt_print_minute(const char *before, int64_t ms);
 
 #endif

@@ -43,15 +43,14 @@ struct csv {
     struct upt_error *err;
 };
 
-#define FAIL(csv, ...) \
-    (upt_fail((csv)->err, UPT_EINVAL, __VA_ARGS__), upt_fail_at((csv)->err, (csv)->path, (csv)->line))
+#define FAIL(csv, ...) (upt_fail((csv)->err, UPT_EDATA, __VA_ARGS__), upt_fail_at((csv)->err, (csv)->path, (csv)->line))
 
 static upt_status
 upt_fail_at(struct upt_error *err, const char *path, long line)
 {
     char text[sizeof(err->msg)];
     (void)snprintf(text, sizeof(text), "%s", err->msg);
-    return upt_fail(err, UPT_EINVAL, "%.200s:%ld: %.400s", path, line, text);
+    return upt_fail(err, UPT_EDATA, "%.200s:%ld: %.400s", path, line, text);
 }
 
 static int

@@ -36,6 +36,7 @@ put_real(struct upt_buf *out, const char *name, double v)
 static void
 put_health(struct upt_buf *out, const struct upt_health *health)
 {
+    char text[120];
     upt_buf_puts(out, "\"health\":{");
     put_real(out, "score", health->score);
     upt_buf_puts(out, ",");
@@ -52,6 +53,11 @@ put_health(struct upt_buf *out, const struct upt_health *health)
         upt_buf_puts(out, i > 0 ? ",{" : "{");
         put_text(out, "name", c->name);
         upt_buf_puts(out, ",");
+        if (i < UPT_PARTS && !isnan(c->value)) { /* behind them come the signals */
+            upt_part_say(i, c->value, text, sizeof(text));
+            put_text(out, "text", upt_str_of(text));
+            upt_buf_puts(out, ",");
+        }
         put_text(out, "unit", c->unit);
         upt_buf_puts(out, ",");
         put_real(out, "value", c->value);

@@ -84,12 +84,13 @@ upt_hazard_say(const struct upt_model *model, const struct upt_eval *eval, int i
         (void)snprintf(buf, cap, "Its first use was %ld days ago.", (long)(act->day - act->first));
         break;
     case UPT_R_ACTIVE_2D:
-        (void)snprintf(buf, cap, "Its active periods of the very last time come to %.1f (cohort %.1f).", act->decayed_2,
+        (void)snprintf(buf, cap, "Its active days among the last few come to %.1f (cohort %.1f).", act->decayed_2,
                        exp(mean) - 0.1);
         break;
     case UPT_R_FREQUENCY:
     case UPT_R_FREQUENCY_21D:
-        (void)snprintf(buf, cap, "Its active days, recent ones counting more, come to %.1f (cohort %.1f).",
+        (void)snprintf(buf, cap, "Its active days of %s, the newest counting most, come to %.1f (cohort %.1f).",
+                       i == UPT_R_FREQUENCY ? "late" : "the last weeks",
                        i == UPT_R_FREQUENCY ? act->decayed_10 : act->decayed_21, exp(mean) - 0.1);
         break;
     case UPT_R_ACTIVE_WEEKS:
@@ -99,10 +100,10 @@ upt_hazard_say(const struct upt_model *model, const struct upt_eval *eval, int i
         (void)snprintf(buf, cap, "It was active on %d days (cohort %.1f).", act->days_n, exp(mean));
         break;
     case UPT_R_VOLUME_2D:
-        (void)snprintf(buf, cap, "Its uses of the very last time come to %.0f (cohort %.0f).", expm1(v), expm1(mean));
+        (void)snprintf(buf, cap, "Its uses of the last few days come to %.0f (cohort %.0f).", expm1(v), expm1(mean));
         break;
     case UPT_R_VOLUME:
-        (void)snprintf(buf, cap, "Its uses of the last weeks, recent ones counting more, come to %.0f (cohort %.0f).",
+        (void)snprintf(buf, cap, "Its uses of the last weeks, the newest counting most, come to %.0f (cohort %.0f).",
                        expm1(v), expm1(mean));
         break;
     case UPT_R_DAY_VOLUME:

@@ -150,7 +150,7 @@ class Files(unittest.TestCase):
         for text, wanted in cases:
             bad.write_text(text)
             run = fit("--events", str(bad), "--output", out, good=False)
-            self.assertNotEqual(run.returncode, 0, text)
+            self.assertEqual(run.returncode, 65, text)
             self.assertIn(wanted, run.stderr)
             self.assertEqual(len(run.stderr.strip().splitlines()), 1, run.stderr)
             self.assertFalse(Path(out).exists())
@@ -158,6 +158,13 @@ class Files(unittest.TestCase):
             run = fit("--output", out, *args, good=False)
             self.assertEqual(run.returncode, 64)
             self.assertIn(wanted, run.stderr)
+        nowhere = str(self.path / "nowhere" / "file")
+        events = ["--events", str(self.events)]
+        for args, code in ((["-c", nowhere, *events, "--output", out], 64), (["--events", nowhere, "--output", out], 66),
+                           ([*events, "--labels", nowhere, "--output", out], 66), ([*events, "--output", nowhere], 73)):
+            run = fit(*args, good=False)
+            self.assertEqual((run.returncode, len(run.stderr.strip().splitlines())), (code, 1), run.stderr)
+            self.assertEqual(run.stdout, "")  # before any work
 
 
 class Log(unittest.TestCase):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 import unittest
 from collections.abc import Iterator
@@ -176,6 +177,18 @@ class People(unittest.TestCase):
             self.assertIn(part, text)
         for factor in risk["factors"]:
             self.assertIn(factor["text"], text)
+        parts = explained["health"]["components"]
+        shares = [part["text"] for part in parts if part["weight"] > 0]
+        self.assertGreaterEqual(len(shares), 6)
+        score = text[text.index("\nScore, ") : text.index("\nevents ")]
+        self.assertEqual([line.split(maxsplit=1)[1] for line in score.splitlines() if re.match(r" +[+-][\d.]+  ", line)], shares)  # in this order and nothing else
+        known = text[text.index("\nAlso known\n") :]
+        for part in parts:
+            if part["weight"] == 0 and part["status"] == "FRESH":
+                self.assertIn("\n  " + part["name"].replace("_", " ") + ": ", known)
+        severities = re.findall(r"(?m)^  (CRITICAL|HIGH|WARNING|INFO) ", text)
+        self.assertEqual(severities, sorted(severities, key=["CRITICAL", "HIGH", "WARNING", "INFO"].index))
+        self.assertEqual(len(severities), len(got["alerts"]))
         loyal = json.loads(self.uptake("show", "loyal-0", "--json").out)["explained"]
         self.assertEqual((loyal["risk"]["counterfactual"], loyal["alerts"]), (None, []))
         self.assertTrue(loyal["risk"]["factors"])  # also without an alert
@@ -201,8 +214,10 @@ class People(unittest.TestCase):
     def test_21_usage(self) -> None:
         for args in (("alerts",), ("alerts", "hide"), ("alerts", "ack"), ("alerts", "ack", "123"), ("alerts", "list", "x1234567"),
                      ("alerts", "close", "12345678"), ("alerts", "snooze", "12345678"),
-                     ("alerts", "snooze", "12345678", "--until", "later")):
-            self.assertTrue(self.uptake(*args, code=EX_USAGE).err.startswith("uptake alerts: "))
+                     ("alerts", "snooze", "12345678", "--until", "later"), ("alerts", "snooze", "12345678", "--until", "367d"),
+                     ("alerts", "close", "12345678", "--reason", "")):
+            said = self.uptake(*args, code=EX_USAGE).err
+            self.assertTrue(said.startswith("uptake alerts: ") and said.count("\n") == 1, said)
         self.assertIn("there is no open alert", self.uptake("alerts", "ack", "00000000", code=EX_DATAERR).err)
 
     def test_22_ack(self) -> None:
@@ -273,6 +288,17 @@ class People(unittest.TestCase):
                     self.assertIn(part, shown)
                 for factor in account["explained"]["risk"]["factors"]:
                     self.assertIn(factor["text"], shown)
+                for part in account["explained"]["health"]["components"]:
+                    if part["weight"] > 0:
+                        self.assertIn(part["text"], shown)
+                amounts = browser.js("[...document.querySelectorAll('#account-body .amount')].map((x) => x.textContent)")
+                self.assertNotIn("0.00", amounts)  # what has no weight is no part
+                browser.js("document.querySelector('#account-body summary').click()")
+                browser.wait_for("document.querySelector('#account-body details dt') !== null")
+                time.sleep(2.5)  # it is drawn anew each second, and stays open
+                self.assertTrue(browser.js("document.querySelector('#account-body details').open"))
+                badges = browser.js("[...document.querySelectorAll('#account-body .badge')].map((b) => b.textContent)")
+                self.assertEqual(badges, sorted(badges, key=["Critical", "High", "Warning", "Info"].index))
                 for width, dark in ((1200, False), (375, False), (375, True)):
                     browser.screenshot(self.folder / f"account-{width}-{dark}.png", width, 800, dark=dark)
                     self.assertTrue(browser.js("document.getElementById('account').scrollWidth <= document.getElementById('account').clientWidth"))

@@ -7,6 +7,7 @@ runs the test that must fail.
     run.py --part I/N   of these every N-th, beginning with the I-th: for several at once
     run.py --only NAME  these (more than once: several)
     run.py --list       names and promises
+    run.py --texts      only whether each fault's text is there exactly once (a second; in ctest)
 
 A fault whose text is not there exactly once, that does not compile, or that makes another test fail than the one it names is an
 error of the list. Exits 1 if a fault was missed or was an error.
@@ -154,6 +155,7 @@ def main() -> int:
     parser.add_argument("--part", default="1/1", metavar="I/N")
     parser.add_argument("--only", action="append", metavar="NAME")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--texts", action="store_true")
     options = parser.parse_args()
     chosen = [f for f in faults.FAULTS if not (options.fast and f.test.startswith("e2e:"))]
     if options.only:
@@ -166,6 +168,11 @@ def main() -> int:
     if not chosen or len({f.name for f in faults.FAULTS}) != len(faults.FAULTS):
         print("no such fault, or two of one name", file=sys.stderr)
         return 64
+    if options.texts:
+        stale = [f for f in chosen if (ROOT / f.file).read_text().count(f.old) != 1]
+        for fault in stale:
+            print(f"{fault.name}: its text is not exactly once in {fault.file}")
+        return 1 if stale else 0
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="uptake-mutate-") as folder:
         begun = time.monotonic()

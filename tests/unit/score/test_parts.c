@@ -1,5 +1,7 @@
 /* The parts of the score beside use: missing is not zero, weights by phase and segment, words cannot cancel behaviour.
  * The harness checks for every evaluation that points add up to the score. */
+#include <string.h>
+
 #include "harness.h"
 
 static int64_t
@@ -163,13 +165,37 @@ by_phase_and_segment(void **state)
     world_free(w);
 }
 
+/* As a person counts: percent of shares, uses instead of their logarithm. */
+static void
+words(void **state)
+{
+    (void)state;
+    char text[120];
+    for (int i = 0; i < UPT_PARTS; i++) {
+        upt_part_say(i, 0.25, text, sizeof(text));
+        assert_true(strlen(text) > 10 && strlen(text) < sizeof(text) - 20);
+    }
+    upt_part_say(UPT_C_VOLUME_21D, log(1 + 13), text, sizeof(text));
+    assert_string_equal(text, "Uses of the last weeks, the newest counting most: 13");
+    upt_part_say(UPT_PART_SUPPORT, 3, text, sizeof(text));
+    assert_string_equal(text, "Tickets opened in the last four to five weeks: 3");
+    upt_part_say(UPT_PART_OUTCOMES, 0.5, text, sizeof(text));
+    assert_string_equal(text, "Goals reached: 50%");
+    upt_part_say(UPT_C_RETURN, 0.1, text, sizeof(text));
+    assert_string_equal(text, "Chance that it uses the product within 10 days: 10%");
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(use_alone),         cmocka_unit_test(missing_is_missing),
-        cmocka_unit_test(words_lift_little), cmocka_unit_test(words_lift_little_at_any_weight),
-        cmocka_unit_test(fewer_people),      cmocka_unit_test(by_phase_and_segment),
+        cmocka_unit_test(use_alone),
+        cmocka_unit_test(missing_is_missing),
+        cmocka_unit_test(words_lift_little),
+        cmocka_unit_test(words_lift_little_at_any_weight),
+        cmocka_unit_test(fewer_people),
+        cmocka_unit_test(by_phase_and_segment),
+        cmocka_unit_test(words),
     };
     return cmocka_run_group_tests_name("score_parts", tests, NULL, NULL);
 }
