@@ -360,29 +360,41 @@ forget_reading(struct upt_restorer *res, struct upt_restored *out)
     out->has_checkpoint = false;
 }
 
+/* Reads and puts together. *ret_stale: what was read does not fit together. It may have been compacted away under the
+ * reader, by checkpoints of another process: then this one has lost the partition, and hears of it soon. */
+static upt_status
+try_restore(struct upt_restorer *res, struct upt_restored *out, bool *ret_stale, struct upt_error *err)
+{
+    upt_status status = res->config.make_state(res->config.ctx, out->partition, &out->user, &out->state, err);
+    *ret_stale = false;
+    if (status != UPT_OK) {
+        return status;
+    }
+    status = read_once(res, out, err);
+    *ret_stale = status == UPT_EDATA;
+    if (status == UPT_OK) {
+        status = find_start(res, out, err);
+    }
+    if (status == UPT_OK) {
+        struct upt_pos at = out->checkpoint.pos;
+        at.offset = out->seek_to - 1 > at.offset ? out->seek_to - 1 : at.offset;
+        status = upt_state_load_done(out->state, at, out->checkpoint.clock, err);
+        *ret_stale = status == UPT_EDATA;
+    }
+    return status;
+}
+
 static void
 restore(struct upt_restorer *res, struct upt_restored *out)
 {
-    struct upt_error *err = &out->err;
     for (int tries = 1;; tries++) {
+        bool stale;
         forget_reading(res, out);
-        out->status = res->config.make_state(res->config.ctx, out->partition, &out->user, &out->state, err);
-        if (out->status != UPT_OK) {
-            break;
-        }
-        out->status = read_once(res, out, err);
-        if (out->status != UPT_EDATA || tries == STALE_READS_MAX) {
+        out->status = try_restore(res, out, &stale, &out->err);
+        if (!stale || tries == STALE_READS_MAX) {
             break;
         }
         upt_sleep_ms(200);
-    }
-    if (out->status == UPT_OK) {
-        out->status = find_start(res, out, err);
-    }
-    if (out->status == UPT_OK) {
-        struct upt_pos at = out->checkpoint.pos;
-        at.offset = out->seek_to - 1 > at.offset ? out->seek_to - 1 : at.offset;
-        out->status = upt_state_load_done(out->state, at, out->checkpoint.clock, err);
     }
     if (out->status != UPT_OK) {
         forget_reading(res, out);
