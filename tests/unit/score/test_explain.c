@@ -130,7 +130,7 @@ change(void **state)
     bool told[UPT_R_COUNT] = {false};
     int found = 0;
     for (int a = 0; a < 24; a++) {
-        char account[8];
+        char account[16];
         (void)snprintf(account, sizeof(account), "a%d", a);
         struct upt_eval eval = world_eval(w, account);
         assert_true(eval.has_key);
