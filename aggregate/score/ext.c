@@ -9,7 +9,7 @@
 
 #include "codec.h"
 
-#define EXT_VERSION 2
+#define EXT_VERSION 3
 
 static void
 drop(struct upt_codec *codec, struct upt_drop *d)
@@ -55,12 +55,8 @@ fields(struct upt_codec *codec, struct upt_score_ext *ext)
     for (int i = 0; i < UPT_HISTORY_DAYS; i++) {
         UPT_INT(ext->history[i], uint16_t, 2);
     }
-    for (int i = 0; i < UPT_STEPS_MAX; i++) {
-        UPT_INT(ext->steps[i], uint16_t, 2);
-    }
     UPT_INT(ext->nps_tenths, int16_t, 2);
     UPT_INT(ext->days_ever, uint16_t, 2);
-    UPT_INT(ext->steps_n, uint8_t, 1);
     UPT_INT(ext->band, uint8_t, 1);
     UPT_INT(ext->pending_n, uint8_t, 1);
     UPT_INT(ext->phase, uint8_t, 1);
@@ -109,8 +105,8 @@ upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segme
 static bool
 plausible(const struct upt_score_ext *ext)
 {
-    return ext->steps_n <= UPT_STEPS_MAX && ext->band <= UPT_BAND_HEALTHY && ext->phase < UPT_PHASE_COUNT &&
-           ext->sent_band <= UPT_BAND_HEALTHY && ext->sent_phase < UPT_PHASE_COUNT && ext->drop.cadence <= 2 &&
+    return ext->band <= UPT_BAND_HEALTHY && ext->phase < UPT_PHASE_COUNT && ext->sent_band <= UPT_BAND_HEALTHY &&
+           ext->sent_phase < UPT_PHASE_COUNT && ext->drop.cadence <= 2 &&
            (!ext->has_key || ext->first_day <= ext->last_day);
 }
 

@@ -1,7 +1,7 @@
 /* What the scores keep with each account (the observer's ext), and its checkpoint codec. Private to the room.
  *
  * Everything that influences a decision is here or in the state, nothing in memory beside it: a restored account goes
- * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 392 bytes at
+ * on exactly as one that was never away. Days are UTC day numbers, minutes are since 1970. Fixed size: 344 bytes at
  * most, of the 2 KiB that an account may take; what not every account has is behind pointers (signals.h). */
 #ifndef UPT_SCORE_EXT_H
 #define UPT_SCORE_EXT_H
@@ -18,7 +18,6 @@
 
 #define UPT_ACTIVE_DAYS 256
 #define UPT_HISTORY_DAYS 29
-#define UPT_STEPS_MAX 16
 #define UPT_NULL_U16 UINT16_MAX
 #define UPT_NULL_U32 UINT32_MAX
 
@@ -58,10 +57,8 @@ struct upt_score_ext {
     uint32_t score, confidence, risk[UPT_HORIZONS]; /* millionths, as last evaluated; UPT_NULL_U32: null */
     uint32_t sent_score, sent_risk[UPT_HORIZONS];   /* as last published */
     uint16_t history[UPT_HISTORY_DAYS];             /* score of day d in hundredths at d mod 29; UPT_NULL_U16: none */
-    uint16_t steps[UPT_STEPS_MAX];                  /* hashes of onboarding steps done */
     int16_t nps_tenths;
     uint16_t days_ever; /* key-active days, also those no longer kept; late ones of before what is kept are not in it */
-    uint8_t steps_n;
     uint8_t band, pending_n, phase;
     uint8_t sent_band, sent_phase;
     bool sent;
@@ -71,7 +68,7 @@ struct upt_score_ext {
 };
 static_assert(offsetof(struct upt_score_ext, segment) + offsetof(struct upt_segment_mem, contact_min) <= 128,
               "what an event touches");
-static_assert(sizeof(struct upt_score_ext) <= 392, "an account's budget");
+static_assert(sizeof(struct upt_score_ext) <= 344, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
 /* segments: the rules' (NULL: none), since memberships are stored by name. */

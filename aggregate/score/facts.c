@@ -58,7 +58,8 @@ upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most
 int
 upt_steps_listed(const struct upt_score_ext *ext, struct upt_str list, int *ret_done)
 {
-    return upt_names_listed(list, ext->steps, ext->steps_n, UPT_STEPS_MAX, ret_done);
+    const struct upt_relation *r = ext->signals.relation;
+    return upt_names_listed(list, r == NULL ? NULL : r->steps, r == NULL ? 0 : r->steps_n, UPT_STEPS_MAX, ret_done);
 }
 
 static bool

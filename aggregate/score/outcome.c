@@ -1,6 +1,7 @@
 /* The product judges its own risk: a 30-day risk is noted with the account, and when its outcome is known it is counted
  * on /metrics under the tenth of the scale in which it was; then today's is noted. So of each account there is one
- * risk each 90 days or so, and outcomes are independent witnesses.
+ * risk each 90 days or so, and outcomes are independent witnesses; none while it is gone by contract or after 90 silent
+ * days, else those long dead would flatter the figures for ever.
  *
  * Left: CHURNED within the 30 days, or no key-active day in the SILENCE_DAYS after them. Noted risks are in the
  * checkpoint; counts begin with the process, and a replay after a restart counts its days once more, as everything on
@@ -11,6 +12,7 @@
 
 #define HORIZON_DAYS 30
 #define SILENCE_DAYS 60
+#define SILENT_LONG 90 /* days: that such an account stays away is no news; as in `uptake fit` */
 #define ALARM_E4 7500
 #define MINUTES_A_DAY 1440
 
@@ -56,6 +58,7 @@ upt_outcome_daily(struct upt_decision *d)
         }
         count(upt_state_metrics(d->st), ext, has_left(ext, until));
     }
+    bool gone = ext->churned_min > ext->renewed_min || d->eval->act.day - d->eval->act.last > SILENT_LONG;
     ext->foretold.day = (int32_t)d->eval->today - 1;
-    ext->foretold.risk_e4 = (uint16_t)((d->eval->risk_micro[0] + 50) / 100);
+    ext->foretold.risk_e4 = gone ? UPT_NULL_U16 : (uint16_t)((d->eval->risk_micro[0] + 50) / 100);
 }

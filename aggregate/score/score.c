@@ -106,20 +106,6 @@ key_event(struct upt_decision *d, const struct upt_event *ev, int64_t at)
 }
 
 static void
-onboarding_step(struct upt_score_ext *ext, struct upt_str step)
-{
-    uint16_t hash = (uint16_t)upt_hash(step.p == NULL ? "" : step.p, step.len);
-    for (int i = 0; i < ext->steps_n; i++) {
-        if (ext->steps[i] == hash) {
-            return;
-        }
-    }
-    if (ext->steps_n < UPT_STEPS_MAX) {
-        ext->steps[ext->steps_n++] = hash;
-    }
-}
-
-static void
 survey(struct upt_score_ext *ext, const struct upt_event *ev, int64_t at)
 {
     if (upt_str_eq(ev->feature, UPT_STR("nps")) && minute_of(at) >= ext->nps_min) {
@@ -143,9 +129,6 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
     case UPT_KIND_USAGE:
     case UPT_KIND_VALUE:
         key_event(&d, ev, at);
-        break;
-    case UPT_KIND_ONBOARDING_STEP:
-        onboarding_step(d.ext, ev->feature);
         break;
     case UPT_KIND_SURVEY:
         survey(d.ext, ev, at);

@@ -171,6 +171,7 @@ field_value(const struct facts *f, size_t i)
     struct upt_account *acct = f->d->acct;
     const struct upt_score_ext *ext = f->d->ext;
     const struct upt_segment_mem *mem = &ext->segment;
+    const struct upt_relation *relation = ext->signals.relation;
     int64_t seen = 0;
     switch (i) {
     case UPT_SF_FIRST_SEEN_AGE:
@@ -195,9 +196,9 @@ field_value(const struct facts *f, size_t i)
     case UPT_SF_ONBOARDING_AGE:
         return days_since_minute(f, mem->onboarded_min);
     case UPT_SF_STEPS_DONE:
-        return whole(ext->steps_n);
+        return whole(relation == NULL ? 0 : relation->steps_n);
     case UPT_SF_COURSES_DONE:
-        return whole(mem->courses_n);
+        return whole(relation == NULL ? 0 : relation->courses_n);
     case UPT_SF_ONBOARDED:
         return whole(mem->onboarded_min != 0);
     case UPT_SF_CONTACTED_SINCE:
@@ -283,7 +284,7 @@ passes(const struct facts *f, const struct upt_seg_node *node, upt_seg_type type
 static bool
 leaf_holds(const struct facts *f, const struct upt_seg_node *node)
 {
-    const struct upt_score_ext *ext = f->d->ext;
+    const struct upt_relation *r = f->d->ext->signals.relation;
     struct upt_str name = upt_seg_text(f->set, node->name_at, node->name_len);
     bool ever = false;
     struct value v = {.known = true};
@@ -300,10 +301,10 @@ leaf_holds(const struct facts *f, const struct upt_seg_node *node)
         return passes(f, node, UPT_SEG_NUMBER, &v);
     }
     case UPT_SEG_COURSE:
-        v = whole(has_hash(ext->segment.courses, ext->segment.courses_n, name));
+        v = whole(r != NULL && has_hash(r->courses, r->courses_n, name));
         return passes(f, node, UPT_SEG_BOOL, &v);
     default:
-        v = whole(has_hash(ext->steps, ext->steps_n, name));
+        v = whole(r != NULL && has_hash(r->steps, r->steps_n, name));
         return passes(f, node, UPT_SEG_BOOL, &v);
     }
 }
@@ -424,12 +425,6 @@ remember(struct upt_decision *d, const struct upt_event *ev, int64_t at)
     case UPT_KIND_CONTACT:
         mem->contact_min = minute > mem->contact_min ? minute : mem->contact_min;
         break;
-    case UPT_KIND_TRAINING:
-        if (ev->feature.p != NULL && mem->courses_n < UPT_COURSES_MAX &&
-            !has_hash(mem->courses, mem->courses_n, ev->feature)) {
-            mem->courses[mem->courses_n++] = (uint16_t)upt_hash(ev->feature.p, ev->feature.len);
-        }
-        break;
     case UPT_KIND_ONBOARDING_STEP:
     case UPT_KIND_PROFILE:
         if (mem->onboarded_min == 0 && upt_steps_done(d->acct, d->ext)) {
@@ -497,15 +492,7 @@ upt_segments_list(const struct upt_segments *set, uint64_t member, char *buf)
 
 /* ---- checkpoint ---- */
 
-enum {
-    HAS_MEMBER = 1,
-    HAS_SIGNUP = 2,
-    HAS_LOGINS = 4,
-    HAS_CONTACT = 8,
-    HAS_ONBOARDED = 16,
-    HAS_WAKE = 32,
-    HAS_COURSES = 64
-};
+enum { HAS_MEMBER = 1, HAS_SIGNUP = 2, HAS_LOGINS = 4, HAS_CONTACT = 8, HAS_ONBOARDED = 16, HAS_WAKE = 32 };
 
 void
 upt_segment_mem_encode(const struct upt_segment_mem *mem, const struct upt_segments *set, struct upt_buf *out)
@@ -513,8 +500,7 @@ upt_segment_mem_encode(const struct upt_segment_mem *mem, const struct upt_segme
     uint64_t member = mem->member & (upt_segments_n(set) == 64 ? UINT64_MAX : (UINT64_C(1) << upt_segments_n(set)) - 1);
     unsigned has = (member != 0 ? HAS_MEMBER : 0U) | (mem->has_signup ? HAS_SIGNUP : 0U) |
                    (mem->logins_n > 0 ? HAS_LOGINS : 0U) | (mem->contact_min != 0 ? HAS_CONTACT : 0U) |
-                   (mem->onboarded_min != 0 ? HAS_ONBOARDED : 0U) | (mem->wake_min != 0 ? HAS_WAKE : 0U) |
-                   (mem->courses_n > 0 ? HAS_COURSES : 0U);
+                   (mem->onboarded_min != 0 ? HAS_ONBOARDED : 0U) | (mem->wake_min != 0 ? HAS_WAKE : 0U);
     upt_buf_put_varint(out, has);
     if (member != 0) {
         upt_buf_put_varint(out, (uint64_t)__builtin_popcountll(member));
@@ -535,12 +521,6 @@ upt_segment_mem_encode(const struct upt_segment_mem *mem, const struct upt_segme
     for (size_t i = 0; i < 3; i++) {
         if (minutes[i] != 0) {
             upt_buf_put_varint(out, minutes[i]);
-        }
-    }
-    if (mem->courses_n > 0) {
-        upt_buf_put_varint(out, mem->courses_n);
-        for (unsigned i = 0; i < mem->courses_n; i++) {
-            upt_buf_put_varint(out, mem->courses[i]);
         }
     }
 }
@@ -578,13 +558,5 @@ upt_segment_mem_decode(struct upt_segment_mem *mem, const struct upt_segments *s
     mem->contact_min = (has & HAS_CONTACT) != 0 ? (uint32_t)upt_cur_varint(cur) : 0;
     mem->onboarded_min = (has & HAS_ONBOARDED) != 0 ? (uint32_t)upt_cur_varint(cur) : 0;
     mem->wake_min = (has & HAS_WAKE) != 0 ? (uint32_t)upt_cur_varint(cur) : 0;
-    uint64_t courses = (has & HAS_COURSES) != 0 ? upt_cur_varint(cur) : 0;
-    if (courses > UPT_COURSES_MAX) {
-        return false;
-    }
-    mem->courses_n = (uint8_t)courses;
-    for (unsigned i = 0; i < mem->courses_n; i++) {
-        mem->courses[i] = (uint16_t)upt_cur_varint(cur);
-    }
-    return cur->ok && has < 128;
+    return cur->ok && has < 64;
 }

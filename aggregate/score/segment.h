@@ -19,14 +19,13 @@
 #define UPT_SEGMENTS_MAX 64
 #define UPT_SEGMENT_NAME_MAX 64
 #define UPT_SEGMENT_LIST_MAX (UPT_SEGMENTS_MAX * (UPT_SEGMENT_NAME_MAX + 1)) /* names, commas between them */
-#define UPT_COURSES_MAX 8
 
 struct upt_decision;
 struct upt_row;
 struct upt_score_ext;
 struct upt_segments;
 
-/* Kept with each account: 56 bytes. What a LOGIN or USAGE touches comes first. */
+/* Kept with each account: 40 bytes. What a LOGIN or USAGE touches comes first. */
 struct upt_segment_mem {
     uint64_t member;        /* bit i: in the i-th segment of the rules, by name */
     int32_t login_day;      /* of the latest LOGIN; valid if logins_n > 0 */
@@ -35,8 +34,6 @@ struct upt_segment_mem {
     int32_t signup_day;     /* of the earliest SIGNUP; valid if has_signup */
     uint32_t contact_min;   /* of the latest CONTACT; 0: none */
     uint32_t onboarded_min; /* of the record with which the profile's onboarding_steps were all done; 0: not yet */
-    uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed */
-    uint8_t courses_n;
     bool has_signup;
 };
 

@@ -180,6 +180,21 @@ survey(struct upt_relation *r, const struct upt_event *ev, int32_t day)
     }
 }
 
+/* Notes a name by its hash, once; of more than fit the first count. */
+static void
+note_name(uint16_t *v, uint8_t *n, int most, struct upt_str name)
+{
+    uint16_t hash = (uint16_t)upt_hash(name.p == NULL ? "" : name.p, name.len);
+    for (int i = 0; i < *n; i++) {
+        if (v[i] == hash) {
+            return;
+        }
+    }
+    if (*n < most) {
+        v[(*n)++] = hash;
+    }
+}
+
 static int32_t
 week_of(int64_t day)
 {
@@ -228,14 +243,8 @@ value(struct upt_relation *r, const struct upt_event *ev, int32_t day)
     if (upt_str_eq(property(ev, UPT_STR("level")), UPT_STR("exceeded"))) {
         earlier(&r->exceeded_day, day);
     }
-    uint16_t hash = ev->feature.p == NULL ? 0 : (uint16_t)upt_hash(ev->feature.p, ev->feature.len);
-    for (int i = 0; i < r->goals_n; i++) {
-        if (r->goals[i] == hash) {
-            return;
-        }
-    }
-    if (ev->feature.p != NULL && r->goals_n < UPT_GOALS_MAX) {
-        r->goals[r->goals_n++] = hash;
+    if (ev->feature.p != NULL) {
+        note_name(r->goals, &r->goals_n, UPT_GOALS_MAX, ev->feature);
     }
 }
 
@@ -295,16 +304,23 @@ void
 upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struct upt_event *ev, int64_t at)
 {
     int32_t day = (int32_t)upt_floor_div(at, UPT_DAY_MS);
+    struct upt_relation *r = NULL;
     switch (ev->kind) {
     case UPT_KIND_ONBOARDING_STEP:
-        earlier(&upt_relation_of(st, signals)->first_step_day, day);
-        later(&signals->relation->last_step_day, day);
+        r = upt_relation_of(st, signals);
+        earlier(&r->first_step_day, day);
+        later(&r->last_step_day, day);
+        note_name(r->steps, &r->steps_n, UPT_STEPS_MAX, ev->feature);
         break;
     case UPT_KIND_VALUE:
         value(upt_relation_of(st, signals), ev, day);
         break;
     case UPT_KIND_TRAINING:
-        later(&upt_relation_of(st, signals)->training_day, day);
+        r = upt_relation_of(st, signals);
+        later(&r->training_day, day);
+        if (ev->feature.p != NULL) {
+            note_name(r->courses, &r->courses_n, UPT_COURSES_MAX, ev->feature);
+        }
         break;
     case UPT_KIND_TICKET_OPENED:
     case UPT_KIND_TICKET_CLOSED:
@@ -571,6 +587,14 @@ relation_fields(struct upt_codec *codec, struct upt_relation *r)
     for (int i = 0; i < UPT_GOALS_MAX; i++) {
         UPT_INT(r->goals[i], uint16_t, 2);
     }
+    UPT_INT(r->steps_n, uint8_t, 1);
+    for (int i = 0; i < r->steps_n && i < UPT_STEPS_MAX; i++) {
+        UPT_INT(r->steps[i], uint16_t, 2);
+    }
+    UPT_INT(r->courses_n, uint8_t, 1);
+    for (int i = 0; i < r->courses_n && i < UPT_COURSES_MAX; i++) {
+        UPT_INT(r->courses[i], uint16_t, 2);
+    }
     UPT_INT(r->releases_n, uint8_t, 1);
 }
 
@@ -681,7 +705,8 @@ read_relation(struct upt_state *st, struct upt_signals *signals, struct upt_code
     relation_fields(codec, r);
     uint8_t n = r->releases_n;
     r->releases_n = 0;
-    if (!codec->cur.ok || n > UPT_RELEASES_MAX || r->goals_n > UPT_GOALS_MAX) {
+    if (!codec->cur.ok || n > UPT_RELEASES_MAX || r->goals_n > UPT_GOALS_MAX || r->steps_n > UPT_STEPS_MAX ||
+        r->courses_n > UPT_COURSES_MAX) {
         return false;
     }
     if (n > 0) {

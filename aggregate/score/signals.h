@@ -24,6 +24,8 @@ struct upt_codec;
 #define UPT_TICKET_WEEKS 5
 #define UPT_GOALS_MAX 8
 #define UPT_RELEASES_MAX 4
+#define UPT_STEPS_MAX 16
+#define UPT_COURSES_MAX 8
 #define UPT_USER_WEEKS 14 /* one sample a week, so that one of 13 weeks (91 days) ago is there */
 #define UPT_DAU_DAYS 5
 #define UPT_HABIT_FEATURES_MAX 64
@@ -125,8 +127,10 @@ struct upt_relation {
     uint16_t tickets[UPT_TICKET_WEEKS];    /* opened, this week and those before */
     uint16_t tickets_open;                 /* opened less closed, not below 0 */
     uint16_t closed_answers;
-    uint16_t goals[UPT_GOALS_MAX]; /* hashes of goals reached (feature of VALUE) */
-    uint8_t goals_n, releases_n;
+    uint16_t goals[UPT_GOALS_MAX];     /* hashes of goals reached (feature of VALUE) */
+    uint16_t steps[UPT_STEPS_MAX];     /* hashes of onboarding steps done */
+    uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed (feature of TRAINING) */
+    uint8_t goals_n, steps_n, courses_n, releases_n;
     struct upt_release *releases; /* newest first */
 };
 

@@ -19,7 +19,7 @@
 #include "uptake/time.h"
 
 #define DAY0 20089 /* 2025-01-01, a Wednesday */
-#define ALERTS_MAX 4000
+#define ALERTS_MAX 20000
 
 struct kept_alert {
     char id[33], account[64], subject[140], rule[24], text[8][200], factor[8][24], counterfactual[200];

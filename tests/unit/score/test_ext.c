@@ -59,11 +59,15 @@ fill(struct upt_state *st, struct upt_score_ext *ext)
     for (int i = 0; i < UPT_HISTORY_DAYS; i++) {
         ext->history[i] = (uint16_t)(300 + i);
     }
-    for (int i = 0; i < UPT_STEPS_MAX; i++) {
-        ext->steps[i] = (uint16_t)(65535 - i);
-    }
+    ext->foretold = (struct upt_foretold){.day = 19950, .risk_e4 = 1234};
+    ext->segment = (struct upt_segment_mem){.login_day = 20003,
+                                            .logins_n = 17,
+                                            .wake_min = 28800000,
+                                            .signup_day = -7,
+                                            .contact_min = 28700000,
+                                            .onboarded_min = 28600000,
+                                            .has_signup = true};
     ext->nps_tenths = -100;
-    ext->steps_n = 16;
     ext->band = UPT_BAND_WATCH;
     ext->pending_n = 1;
     ext->phase = UPT_PHASE_ADVOCACY;
@@ -100,6 +104,8 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
         ((unsigned char *)h)[i] = (unsigned char)(i % 50 + 2);
     }
     r->goals_n = 3;
+    r->steps_n = UPT_STEPS_MAX;
+    r->courses_n = UPT_COURSES_MAX;
     r->releases_n = 2;
     r->releases = upt_state_resize(st, NULL, 0, UPT_RELEASES_MAX * sizeof(*r->releases));
     for (int i = 0; i < 2; i++) {
@@ -239,9 +245,9 @@ damage(void **state)
     upt_buf_put(&buf, "x", 1);
     assert_false(reads(w->st, buf.p, buf.len));
     buf.len--;
-    buf.p[0] = 1;
-    assert_false(reads(w->st, buf.p, buf.len)); /* another version */
     buf.p[0] = 2;
+    assert_false(reads(w->st, buf.p, buf.len)); /* another version */
+    buf.p[0] = 3;
     assert_true(reads(w->st, buf.p, buf.len));
     upt_buf_clear(&buf);
     ext.signals.slots.v[2].severity = 9;

@@ -38,6 +38,12 @@ left_and_stayed(void **state)
     assert_int_equal(upt_metrics_total(sets, 1, UPT_M_RISK_LEADS), risk >= 7500 ? 1 : 0);
     assert_int_equal(upt_metrics_total(sets, 1, UPT_M_RISK_LEAD_DAYS), risk >= 7500 ? 20 : 0);
     assert_int_equal(world_ext(w, "left")->foretold.day, DAY0 + 90); /* the next one */
+    world_to(w, 400, 0, 59);
+    assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 3); /* each once more, silent for 70 and 59 days then; not for ever */
+    assert_int_equal(world_ext(w, "left")->foretold.risk_e4, UPT_NULL_U16);
+    world_use(w, "left", 401, "f", 1);
+    world_to(w, 402, 0, 59);
+    assert_int_equal(world_ext(w, "left")->foretold.day, DAY0 + 401);
     world_free(w);
 }
 
@@ -60,6 +66,12 @@ told_by_events(void **state)
     world_to(w, 92, 0, 59);
     assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 1);
     assert_int_equal(total(w, UPT_M_RISK_STAYED_0), 1);
+    for (int d = 93; d < 400; d += 3) {
+        world_use(w, "churned", d, "f", 1);
+        world_use(w, "renewed", d, "f", 1);
+    }
+    world_to(w, 400, 0, 59);
+    assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 1); /* of a customer who is gone by contract nothing is foretold */
     world_free(w);
 }
 
