@@ -161,7 +161,7 @@ static upt_status
 too_little(const char *what, upt_status status, const struct upt_error *err)
 {
     if (status == UPT_EDATA) {
-        printf("left out by %s: not measured, a part has %s\n", what, err->msg);
+        printf("left out by %s: not measured; of one part: %s\n", what, err->msg);
     }
     return status == UPT_EDATA ? UPT_OK : status;
 }

@@ -412,10 +412,11 @@ def write(version, data, bgbb, rows, means, silence, gaps):
     out("uptake-model 1")
     out(f"version {version}")
     out(f"""
-# The shipped model. Written by tests/bench/fit_default_model.py and `uptake fit`; formulas: README.md beside this file.
-# Fitted on public data: {data.size} enrollments in {len(set(data.course))} online courses, 30 days each, churned = nothing in the
-# 10 days after ({data.churned.mean():.1%}). That is no business product: take scores and the order of risks from it, and fit
-# probabilities to your own accounts with `uptake fit`.
+# [risk] and [segments] are written by `uptake fit`, and say above them from what. All else is the shipped model's, written by
+# tests/bench/fit_default_model.py; formulas: aggregate/score/README.md. That, and the shipped risk, is fitted on public data:
+# {data.size} enrollments in {len(set(data.course))} online courses, 30 days each, churned = nothing in the 10 days after ({data.churned.mean():.1%}).
+# That is no business product: take scores and the order of risks from it, and fit probabilities to your own accounts with
+# `uptake fit`.
 
 # BG/BB by the account's own period: activity ~ Beta(alpha, beta), leaving ~ Beta(gamma, delta).
 # daily, weekly: maximum likelihood over all enrollments (weekly with daily's gamma: 4 weeks do not show two numbers).

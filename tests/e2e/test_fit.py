@@ -131,7 +131,7 @@ class Files(unittest.TestCase):
         """Outcomes by chance: on what it was fitted to it would look good, on the rest it is no better than chance."""
         labels, chance = self.path / "chance.csv", random.Random(3)
         labels.write_text("account,churned\n" + "".join(f"{name(n)},{chance.randrange(2)}\n" for n in list(self.lives)[:150]))
-        said = fit("--events", str(self.events), "--labels", str(labels), "--at", "70", "--ridge", "0",
+        said = fit("--events", str(self.events), "--labels", str(labels), "--at", "70", "--ridge", "1",
                    "--output", str(self.path / "chance.model")).stdout
         self.assertLess(float(re.findall(r"account: .*?AUC ([\d.]+)", said)[0]), 0.48, said)
 
