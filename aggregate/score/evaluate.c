@@ -22,9 +22,12 @@ double
 upt_percentile(const struct upt_model *model, int part, double v)
 {
     size_t n = model->quantiles_n;
-    size_t below = 0; /* rows with a value below v */
-    while (below < n && model->quantile[below][part] < v) {
-        below++;
+    size_t below = 0; /* rows with a value below v: columns ascend */
+    for (size_t end = n; below < end;) {
+        size_t middle = below + (end - below) / 2;
+        bool less = model->quantile[middle][part] < v;
+        below = less ? middle + 1 : below;
+        end = less ? end : middle;
     }
     size_t upto = below; /* rows with a value of at most v */
     while (upto < n && model->quantile[upto][part] == v) {

@@ -69,7 +69,7 @@ upt_slot_make(struct upt_state *st, struct upt_slots *slots, int rule, uint32_t 
         upt_slot_drop(slots, oldest);
     }
     if (slots->n == slots->cap) {
-        unsigned cap = slots->cap == 0 ? 2U : slots->cap * 2U;
+        unsigned cap = slots->cap == 0 ? 1U : slots->cap * 2U;
         slots->v = upt_state_resize(st, slots->v, slots->cap * sizeof(*slots->v), cap * sizeof(*slots->v));
         slots->cap = (uint8_t)cap;
     }
