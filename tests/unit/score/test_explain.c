@@ -106,7 +106,7 @@ many(void)
     struct world *w = world_new(NULL);
     for (int d = 0; d < 120; d++) {
         for (int a = 0; a < 24; a++) {
-            char account[8];
+            char account[16];
             (void)snprintf(account, sizeof(account), "a%d", a);
             bool on =
                 d % every[a % 6] == a % every[a % 6] && d < 120 - 4 * (a / 6) * (a % 6 + 1) && (a % 6 != 5 || d > 20);
@@ -130,7 +130,7 @@ change(void **state)
     bool told[UPT_R_COUNT] = {false};
     int found = 0;
     for (int a = 0; a < 24; a++) {
-        char account[8];
+        char account[16];
         (void)snprintf(account, sizeof(account), "a%d", a);
         struct upt_eval eval = world_eval(w, account);
         assert_true(eval.has_key);
