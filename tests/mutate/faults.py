@@ -366,7 +366,7 @@ RULES = [
     Fault("false_advice", "the smallest change is true of the number it shows", SCORE + "explain.c",
           "floor(upt_round6(shown))) / unit", "round(shown)) / unit", "unit:score/test_score_explain", "change"),
     Fault("dead_forever", "a customer who has left is counted once", SCORE + "outcome.c",
-          "bool gone = ext->churned_min", "bool gone = false && ext->churned_min", "unit:score/test_score_outcome", "left_and_stayed"),
+          "act.last > SILENT_LONG;", "act.last > SILENT_LONG + 999;", "unit:score/test_score_outcome", "left_and_stayed"),
     Fault("pesters_the_lost", "a customer who has cancelled is left alone", SCORE + "rule_engine.c",
           "slot->state == UPT_SLOT_OPEN && (churned || ", "slot->state == UPT_SLOT_OPEN && ((churned && i > 99) || ", "scenario:notify", "A customer who has cancelled"),
     Fault("value_at_stake", "a large contract is one step more severe", SCORE + "rule_engine.c",
