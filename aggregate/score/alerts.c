@@ -117,9 +117,8 @@ put_account(const struct upt_decision *d, struct upt_alert *alert)
     }
 }
 
-/* What the alert is about, the same from OPEN to the end. buf: 32. */
-static struct upt_str
-subject_of(const struct upt_decision *d, const struct upt_slot *slot, char *buf)
+struct upt_str
+upt_alert_subject(const struct upt_decision *d, const struct upt_slot *slot, char buf[32])
 {
     const struct upt_signals *signals = &d->ext->signals;
     switch (slot->rule) {
@@ -181,7 +180,7 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
         .pos = upt_state_pos(d->st),
     };
     put_account(d, &alert);
-    alert.subject = subject_of(d, slot, subject);
+    alert.subject = upt_alert_subject(d, slot, subject);
     alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
     upt_alert_id(alert.account, alert.rule, alert.subject, slot->opened_min, alert.alert_id);
     upt_assert(slot->revision < UINT16_MAX); /* one a day: 179 years */
@@ -198,7 +197,7 @@ void
 upt_alert_id_of(const struct upt_decision *d, const struct upt_slot *slot, char ret[33])
 {
     char subject[32];
-    upt_alert_id(upt_account_id(d->acct), upt_str_of(upt_rule_names[slot->rule]), subject_of(d, slot, subject),
+    upt_alert_id(upt_account_id(d->acct), upt_str_of(upt_rule_names[slot->rule]), upt_alert_subject(d, slot, subject),
                  slot->opened_min, ret);
 }
 

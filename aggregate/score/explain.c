@@ -321,6 +321,7 @@ put_alerts(struct upt_buf *out, const struct upt_decision *d)
     for (unsigned i = 0; i < d->ext->signals.slots.n; i++) {
         const struct upt_slot *slot = &d->ext->signals.slots.v[i];
         char id[33];
+        char subject[32];
         if (slot->state != UPT_SLOT_OPEN) {
             continue;
         }
@@ -328,8 +329,9 @@ put_alerts(struct upt_buf *out, const struct upt_decision *d)
         upt_buf_printf(out, "%s{\"alert_id\":\"%s\",\"rule\":\"%s\",\"severity\":\"%s\",\"opened_at\":%lld,",
                        any ? "," : "", id, upt_rule_names[slot->rule], upt_severity_names[slot->severity],
                        (long long)slot->opened_min * UPT_MINUTE_MS);
+        put_text(out, "subject", upt_alert_subject(d, slot, subject));
         upt_buf_printf(
-            out, "\"acknowledged\":%s,\"snoozed_until\":", (slot->flags & UPT_SLOT_ACKED) != 0 ? "true" : "false");
+            out, ",\"acknowledged\":%s,\"snoozed_until\":", (slot->flags & UPT_SLOT_ACKED) != 0 ? "true" : "false");
         if (slot->snooze_min != 0) {
             upt_buf_printf(out, "%lld,", (long long)slot->snooze_min * UPT_MINUTE_MS);
         } else {

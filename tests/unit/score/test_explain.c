@@ -214,6 +214,20 @@ text(void **state)
     holds(json, "\"counterfactual\":null,\"change\":\"The risk is below the threshold.\"");
     free(json);
     world_free(w);
+
+    /* An alert about a feature names it. */
+    w = world_only("FEATURE_ABANDONED", NULL);
+    for (int d = 0; d < 120; d++) {
+        world_use(w, "d", d, "f", 1);
+        if (d < 70) {
+            world_use(w, "d", d, "reports", 1);
+        }
+    }
+    json = explained(w, "d");
+    holds(json, "\"rule\":\"FEATURE_ABANDONED\"");
+    holds(json, "\"subject\":\"reports\"");
+    free(json);
+    world_free(w);
 }
 
 int
