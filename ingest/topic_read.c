@@ -16,6 +16,7 @@
 #include "ingest/kafka/client.h"
 #include "uptake/time.h"
 
+#define SETTLE_MS (10 * 1000)
 #define QUERY_MS 15000
 #define STALL_MS 30000 /* without a record and without an end */
 #define FLUSH_MS 60000
@@ -180,14 +181,14 @@ upt_topic_read_partition(const struct upt_config *config, const char *topic, int
     return status;
 }
 
-upt_status
-upt_topic_spans(const struct upt_config *config, const char *topic, struct upt_topic_span **ret, int32_t *ret_n,
-                struct upt_error *reterr)
+static upt_status
+spans_of(const struct upt_config *config, const char *topic, bool committed_only, struct upt_topic_span **ret,
+         int32_t *ret_n, struct upt_error *reterr)
 {
     rd_kafka_t *rk = NULL;
     struct upt_topic_span *spans = NULL;
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    upt_status status = upt_client_reader(config, true, &rk, reterr);
+    upt_status status = upt_client_reader(config, committed_only, &rk, reterr);
     if (status == UPT_OK) {
         status = upt_client_partitions(rk, topic, QUERY_MS, ret_n, reterr);
     }
@@ -208,6 +209,35 @@ upt_topic_spans(const struct upt_config *config, const char *topic, struct upt_t
     }
     *ret = spans;
     return UPT_OK;
+}
+
+upt_status
+upt_topic_spans(const struct upt_config *config, const char *topic, struct upt_topic_span **ret, int32_t *ret_n,
+                struct upt_error *reterr)
+{
+    return spans_of(config, topic, true, ret, ret_n, reterr);
+}
+
+upt_status
+upt_topic_settle(const struct upt_config *config, const char *topic, struct upt_error *reterr)
+{
+    struct upt_topic_span *written = NULL;
+    int32_t n = 0;
+    int64_t begun = upt_mono_ms();
+    upt_status status = spans_of(config, topic, false, &written, &n, reterr);
+    for (bool settled = false; status == UPT_OK && !settled && upt_mono_ms() - begun < SETTLE_MS;) {
+        struct upt_topic_span *stable = NULL;
+        int32_t stable_n = 0;
+        status = spans_of(config, topic, true, &stable, &stable_n, reterr);
+        settled = status == UPT_OK;
+        for (int32_t i = 0; settled && i < n && i < stable_n; i++) {
+            settled = stable[i].high >= written[i].high;
+        }
+        free(stable);
+        upt_sleep_ms(settled ? 0 : 50);
+    }
+    free(written);
+    return status;
 }
 
 /* ---- writing ---- */

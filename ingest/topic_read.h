@@ -30,6 +30,9 @@ struct upt_topic_span {
 };
 UPT_NODISCARD upt_status upt_topic_spans(const struct upt_config *config, const char *topic,
                                          struct upt_topic_span **ret, int32_t *ret_n, struct upt_error *reterr);
+/* Waits, up to 10 s, until nothing that is in the topic now can still become committed: a transaction's end reaches one
+ * partition after the other, so a reader may see what one of them says and not yet what another does. */
+UPT_NODISCARD upt_status upt_topic_settle(const struct upt_config *config, const char *topic, struct upt_error *reterr);
 
 /* The value of a record of ours, after the Confluent header if it has one: bare ones begin with a text's length, which
  * is never 0. */

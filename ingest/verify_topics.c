@@ -193,6 +193,17 @@ by_source(const void *a, const void *b)
 
 /* ---- both ---- */
 
+/* What the progress record promises may be in a transaction whose end has not reached the topic yet. */
+static upt_status
+read_settled(struct upt_verify *v, const char *topic, upt_topic_read_fn fn, struct upt_error *reterr)
+{
+    upt_status status = upt_topic_settle(v->config, topic, reterr);
+    if (status == UPT_OK) {
+        status = upt_topic_read(v->config, topic, fn, v, reterr);
+    }
+    return status == UPT_ENOTFOUND ? UPT_OK : status;
+}
+
 /* Whether a topic has lost its beginning. */
 static upt_status
 is_cut(struct upt_verify *v, const char *topic, const char *what, bool *ret, struct upt_error *reterr)
@@ -251,15 +262,13 @@ upt_verify_read_outputs(struct upt_verify *v, struct upt_error *reterr)
     const struct upt_config *config = v->config;
     upt_status status = is_cut(v, config->alerts_topic, "alerts", &v->alerts_cut, reterr);
     if (status == UPT_OK) {
-        status = upt_topic_read(config, config->alerts_topic, on_alert, v, reterr);
-        status = status == UPT_ENOTFOUND ? UPT_OK : status;
+        status = read_settled(v, config->alerts_topic, on_alert, reterr);
     }
     if (status == UPT_OK) {
         status = is_cut(v, config->dead_topic, "dead letters", &v->letters_cut, reterr);
     }
     if (status == UPT_OK) {
-        status = upt_topic_read(config, config->dead_topic, on_letter, v, reterr);
-        status = status == UPT_ENOTFOUND ? UPT_OK : status;
+        status = read_settled(v, config->dead_topic, on_letter, reterr);
     }
     find_repeated(v);
     return status;
