@@ -186,7 +186,7 @@ class Files(unittest.TestCase):
             (whole.replace(b"0.427926", b"-1"), r":\d+: "),
             (whole.replace(b"\ndaily ", b"\ndaily 1 2 3 4\ndaily ", 1), r":\d+: "),
             (whole + b"[none]\n", r":\d+: "),
-            (whole.replace(b"version courses-1", b"version " + b"v" * 5000), r":2: "),
+            (whole.replace(b"\nversion ", b"\nversion " + b"v" * 5000), r":2: "),
             (b"\0" * 50, ":1: "),
             (os.urandom(4000), "."),
             (whole + b"# " + b"x" * (10 << 20), "over"),
