@@ -1,5 +1,5 @@
-/* A request for the ends of a partition goes through the thread that fetches from its leader and wakes it: 100 requests
- * a second while records are taken, none otherwise. See waker.h.
+/* A request for the ends of a partition goes through the thread that fetches from its leader and wakes it: some 30 a
+ * second while records are taken, none otherwise. See waker.h.
  *
  * Why short queues: to outlast a second of sleep they took 16 MiB a partition, 160,000 records deep, which was 240 MiB
  * of the 640 of a process with four (tests/bench/cost.py, 5 million events; now 400). Processor time is the same.
@@ -14,7 +14,7 @@
 #include "uptake/thread.h"
 #include "uptake/time.h"
 
-#define PERIOD_MS 10
+#define PERIOD_MS 30
 #define TIMEOUT_MS 200
 
 struct upt_waker {
