@@ -74,7 +74,7 @@ struct upt_view {
     struct upt_stray strays[UPT_STRAYS_MAX];
     size_t strays_n;
     struct upt_buf segments; /* names declared, commas between them */
-    bool segments_known, segments_changed;
+    bool segments_changed;
 
     /* @locality view thread */
     redisContext *redis;
@@ -97,7 +97,8 @@ struct upt_view {
     char shares_of[160];     /* the totals that the shares were made of */
     bool scan_wanted;
     unsigned long long scan_cursor;
-    struct upt_buf declared;          /* copy of segments, NUL at the end */
+    struct upt_buf declared;          /* copy of segments, once known: before that no set may be called undeclared */
+    bool declared_known;
     bool sets_wanted, sets_under_way; /* the walk over sets of segments */
     unsigned long long sets_cursor;
 };

@@ -21,7 +21,7 @@ upt_segments_take(struct upt_view *view)
         upt_buf_clear(&view->declared);
         upt_buf_put(&view->declared, view->segments.p == NULL ? "" : view->segments.p, view->segments.len);
         view->segments_changed = false;
-        view->sets_wanted = true;
+        view->declared_known = view->sets_wanted = true;
     }
     pthread_mutex_unlock(&view->lock);
 }
@@ -137,7 +137,7 @@ delete_sets(struct upt_view *view, const struct upt_buf *gone)
 bool
 upt_segments_step(struct upt_view *view)
 {
-    if (view->scan_cursor != 0 || (!view->sets_under_way && !view->sets_wanted) || !view->segments_known ||
+    if (view->scan_cursor != 0 || (!view->sets_under_way && !view->sets_wanted) || !view->declared_known ||
         upt_mono_ms() < view->scan_ms) {
         return true;
     }

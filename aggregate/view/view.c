@@ -64,7 +64,7 @@ upt_view_segments(struct upt_view *view, struct upt_str names)
     pthread_mutex_lock(&view->lock);
     upt_buf_clear(&view->segments);
     upt_buf_put(&view->segments, names.p == NULL ? "" : names.p, names.len);
-    view->segments_known = view->segments_changed = true;
+    view->segments_changed = true;
     pthread_mutex_unlock(&view->lock);
     ring_doorbell(view);
 }
