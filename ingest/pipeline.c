@@ -95,6 +95,15 @@ upt_scoring_destroy(struct upt_scoring **scoring_p)
 }
 
 static void
+show_model(struct upt_board *board, const struct upt_model *model)
+{
+    struct upt_board_model shown = {0};
+    (void)snprintf(shown.version, sizeof(shown.version), "%s", upt_model_version(model));
+    (void)snprintf(shown.hash, sizeof(shown.hash), "%s", upt_model_hash(model));
+    upt_board_set_model(board, &shown);
+}
+
+static void
 reload(struct pipeline *pipe)
 {
     struct upt_config *fresh = NULL;
@@ -114,6 +123,7 @@ reload(struct pipeline *pipe)
         upt_assert(scoring != NULL);
         scoring->older = atomic_load(&pipe->shared.scoring);
         atomic_store(&pipe->shared.scoring, scoring);
+        show_model(pipe->shared.board, scoring->model);
         upt_log(UPT_LOG_INFO, "reload", "rules and model read again, configuration hash %s", scoring->config_hash);
     }
     upt_config_destroy(&fresh);
@@ -225,6 +235,7 @@ open_shared(struct pipeline *pipe, struct upt_error *reterr)
     upt_status status = upt_scoring_load(config, &scoring, reterr);
     atomic_store(&shared->scoring, scoring);
     if (status == UPT_OK) {
+        show_model(shared->board, scoring->model);
         status = upt_topics_prepare(config, true, NULL, &shared->partitions, reterr);
     }
     if (status == UPT_OK) {

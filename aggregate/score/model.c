@@ -536,13 +536,18 @@ upt_model_load(const char *path, struct upt_model **ret, struct upt_error *reter
     loader.model = calloc(1, sizeof(*loader.model));
     upt_status status =
         loader.model == NULL ? upt_fail(reterr, UPT_ENOMEM, "out of memory for the model") : parse_text(&loader, text);
-    upt_buf_fini(&file);
+    if (status == UPT_OK) {
+        (void)snprintf(loader.model->hash, sizeof(loader.model->hash), "%016llx",
+                       (unsigned long long)upt_hash(text.p, text.len));
+    }
     if (status != UPT_OK) {
         goto fail;
     }
+    upt_buf_fini(&file);
     *ret = loader.model;
     return UPT_OK;
 fail:
+    upt_buf_fini(&file);
     upt_model_destroy(&loader.model);
     return status;
 }
@@ -558,4 +563,10 @@ const char *
 upt_model_version(const struct upt_model *model)
 {
     return model->version;
+}
+
+const char *
+upt_model_hash(const struct upt_model *model)
+{
+    return model->hash;
 }

@@ -1,14 +1,14 @@
 /* The product judges its own risk: a 30-day risk is noted with the account, and when its outcome is known it is counted
- * on /metrics under the tenth of the scale in which it was; then today's is noted. So of each account there is one
- * risk each 90 days or so, and outcomes are independent witnesses; none while it is gone by contract or after 90 silent
- * days, else those long dead would flatter the figures for ever.
+ * on /metrics under the segment that the account is in by then (uptake/outcomes.h); then today's is noted. So of each
+ * account there is one risk each 90 days or so, and outcomes are independent witnesses; none while it is gone by
+ * contract or after 90 silent days, else those long dead would flatter the figures for ever.
  *
  * Left: CHURNED within the 30 days, or no key-active day in the SILENCE_DAYS after them. Noted risks are in the
  * checkpoint; counts begin with the process, and a replay after a restart counts its days once more, as everything on
  * /metrics. Decides nothing. The lane's thread. */
 #include "activity.h"
 #include "decide.h"
-#include "uptake/metrics.h"
+#include "uptake/outcomes.h"
 
 #define HORIZON_DAYS 30
 #define SILENCE_DAYS 60
@@ -32,15 +32,14 @@ has_left(const struct upt_score_ext *ext, int64_t until)
 }
 
 static void
-count(struct upt_metrics *metrics, const struct upt_score_ext *ext, bool left)
+count(const struct upt_decision *d, bool left)
 {
-    int tenth = ext->foretold.risk_e4 / 1000;
-    tenth = tenth > 9 ? 9 : tenth;
-    upt_metric_add(metrics, (upt_metric)((left ? UPT_M_RISK_LEFT_0 : UPT_M_RISK_STAYED_0) + tenth), 1);
-    upt_metric_add(metrics, (upt_metric)(UPT_M_RISK_SUM_0 + tenth), (ext->foretold.risk_e4 + 5U) / 10);
-    if (left && ext->foretold.risk_e4 >= ALARM_E4 && ext->last_day > ext->foretold.day) {
-        upt_metric_add(metrics, UPT_M_RISK_LEADS, 1);
-        upt_metric_add(metrics, UPT_M_RISK_LEAD_DAYS, (uint64_t)(ext->last_day - ext->foretold.day));
+    const struct upt_score_ext *ext = d->ext;
+    struct upt_outcomes *outcomes = upt_state_metrics(d->st)->outcomes;
+    bool told = left && ext->foretold.risk_e4 >= ALARM_E4 && ext->last_day > ext->foretold.day;
+    if (outcomes != NULL) {
+        upt_outcomes_add(outcomes, upt_account_trait(d->acct, UPT_STR("segment")), ext->foretold.risk_e4, left,
+                         told ? (uint32_t)(ext->last_day - ext->foretold.day) : 0);
     }
 }
 
@@ -56,7 +55,7 @@ upt_outcome_daily(struct upt_decision *d)
         if (d->eval->today <= until + SILENCE_DAYS) {
             return;
         }
-        count(upt_state_metrics(d->st), ext, has_left(ext, until));
+        count(d, has_left(ext, until));
     }
     bool gone = ext->churned_min > ext->renewed_min || d->eval->act.day - d->eval->act.last > SILENT_LONG;
     ext->foretold.day = (int32_t)d->eval->today - 1;

@@ -21,6 +21,7 @@ struct upt_score;
 UPT_NODISCARD upt_status upt_model_load(const char *path, struct upt_model **ret, struct upt_error *reterr);
 void upt_model_destroy(struct upt_model **model_p);
 const char *upt_model_version(const struct upt_model *model);
+const char *upt_model_hash(const struct upt_model *model); /* of the file's bytes, 16 hex digits */
 UPT_NODISCARD upt_status upt_rules_load(const char *path, struct upt_rules **ret, struct upt_error *reterr);
 void upt_rules_destroy(struct upt_rules **rules_p);
 /* Hash of the rules' meaning, mixed into config_hash. */

@@ -32,12 +32,20 @@ struct upt_board_partition {
     char note[160];  /* why it is blocked, or "" */
 };
 
+/* The score model in use. */
+struct upt_board_model {
+    char version[64], hash[17];
+};
+
 struct upt_board;
 struct upt_board *upt_board_create(void);
 void upt_board_destroy(struct upt_board **board_p);
 
 /* Lanes. */
 struct upt_metrics *upt_board_metrics(struct upt_board *board); /* a new set, owned by the board */
+struct upt_outcomes *upt_board_outcomes(struct upt_board *board);
+void upt_board_set_model(struct upt_board *board, const struct upt_board_model *model);
+struct upt_board_model upt_board_get_model(struct upt_board *board);
 void upt_board_set_partition(struct upt_board *board, const struct upt_board_partition *part);
 void upt_board_drop_partition(struct upt_board *board, int32_t partition);
 void upt_board_alert(struct upt_board *board,

@@ -71,41 +71,7 @@ typedef enum upt_metric_type { UPT_COUNTER, UPT_GAUGE_SUM, UPT_GAUGE_MAX } upt_m
       "Flushes that the guard in Redis refused, since another process owns the partition or the marker is gone")       \
     M(REDIS_REPAIRS, UPT_COUNTER, "uptake_redis_repairs_total", "", 1,                                                 \
       "Partitions published again in full, since Redis had lost writes")                                               \
-    M(REDIS_SWEPT, UPT_COUNTER, "uptake_redis_swept_rows_total", "", 1, "Rows asserted again by the slow sweep")       \
-    M(RISK_STAYED_0, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"0\"", 1,                   \
-      "30-day risks whose outcome has come, by the tenth of the scale that they were in")                              \
-    M(RISK_STAYED_1, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"1\"", 1, "")               \
-    M(RISK_STAYED_2, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"2\"", 1, "")               \
-    M(RISK_STAYED_3, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"3\"", 1, "")               \
-    M(RISK_STAYED_4, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"4\"", 1, "")               \
-    M(RISK_STAYED_5, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"5\"", 1, "")               \
-    M(RISK_STAYED_6, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"6\"", 1, "")               \
-    M(RISK_STAYED_7, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"7\"", 1, "")               \
-    M(RISK_STAYED_8, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"8\"", 1, "")               \
-    M(RISK_STAYED_9, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"stayed\",tenth=\"9\"", 1, "")               \
-    M(RISK_LEFT_0, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"0\"", 1, "")                   \
-    M(RISK_LEFT_1, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"1\"", 1, "")                   \
-    M(RISK_LEFT_2, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"2\"", 1, "")                   \
-    M(RISK_LEFT_3, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"3\"", 1, "")                   \
-    M(RISK_LEFT_4, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"4\"", 1, "")                   \
-    M(RISK_LEFT_5, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"5\"", 1, "")                   \
-    M(RISK_LEFT_6, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"6\"", 1, "")                   \
-    M(RISK_LEFT_7, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"7\"", 1, "")                   \
-    M(RISK_LEFT_8, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"8\"", 1, "")                   \
-    M(RISK_LEFT_9, UPT_COUNTER, "uptake_risk_outcomes_total", "outcome=\"left\",tenth=\"9\"", 1, "")                   \
-    M(RISK_SUM_0, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"0\"", 1000, "Sum of those risks")               \
-    M(RISK_SUM_1, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"1\"", 1000, "")                                 \
-    M(RISK_SUM_2, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"2\"", 1000, "")                                 \
-    M(RISK_SUM_3, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"3\"", 1000, "")                                 \
-    M(RISK_SUM_4, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"4\"", 1000, "")                                 \
-    M(RISK_SUM_5, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"5\"", 1000, "")                                 \
-    M(RISK_SUM_6, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"6\"", 1000, "")                                 \
-    M(RISK_SUM_7, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"7\"", 1000, "")                                 \
-    M(RISK_SUM_8, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"8\"", 1000, "")                                 \
-    M(RISK_SUM_9, UPT_COUNTER, "uptake_risk_predicted_total", "tenth=\"9\"", 1000, "")                                 \
-    M(RISK_LEADS, UPT_COUNTER, "uptake_risk_leads_total", "", 1,                                                       \
-      "Of those that left, with a risk of at least .75 and used after that")                                           \
-    M(RISK_LEAD_DAYS, UPT_COUNTER, "uptake_risk_lead_days_total", "", 1, "Days from there to their last use")
+    M(REDIS_SWEPT, UPT_COUNTER, "uptake_redis_swept_rows_total", "", 1, "Rows asserted again by the slow sweep")
 
 typedef enum upt_metric {
 #define UPT_METRIC_ID(id, ...) UPT_M_##id,
@@ -114,8 +80,11 @@ typedef enum upt_metric {
         UPT_M_COUNT
 } upt_metric;
 
+struct upt_outcomes; /* uptake/outcomes.h: the figures of the risk, which have labels of their own */
+
 struct upt_metrics {
     _Alignas(64) _Atomic uint64_t v[UPT_M_COUNT];
+    struct upt_outcomes *outcomes; /* shared by the sets of a board; NULL: not counted */
 };
 
 static inline void
@@ -139,9 +108,6 @@ upt_metric_dead(upt_reason reason)
 
 /* Sums n sets into Prometheus text (version 0.0.4), with HELP and TYPE. */
 void upt_metrics_prometheus(struct upt_metrics *const *sets, size_t n, struct upt_buf *out);
-/* How good the 30-day risk has been since the process began, from its outcomes: gauges uptake_risk_auc and
- * uptake_risk_calibration_error; nothing while there are not both outcomes. metrics_risk.c. */
-void upt_metrics_risk(struct upt_metrics *const *sets, size_t n, struct upt_buf *out);
 /* One metric over n sets. */
 uint64_t upt_metrics_total(struct upt_metrics *const *sets, size_t n, upt_metric id);
 /* deploy/METRICS.md. */

@@ -7,6 +7,7 @@
  * /status.json: reader thread. /metrics: the thread of libmicrohttpd. */
 #include "ingest/admin/internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,6 +15,7 @@
 
 #include "uptake/assert.h"
 #include "uptake/metrics.h"
+#include "uptake/outcomes.h"
 #include "uptake/time.h"
 
 #define SETS_MAX 256
@@ -169,6 +171,50 @@ put_readiness(struct upt_admin *admin, json_t *status)
     set(status, "alive", json_boolean(upt_board_alive(admin->board, admin->heartbeat_max_ms)));
 }
 
+static json_t *
+real(double v)
+{
+    return isnan(v) ? NULL : json_real(v);
+}
+
+static json_t *
+figures_json(const struct upt_outcome_figures *f)
+{
+    json_t *object = json_object();
+    set(object, "outcomes", json_integer((json_int_t)f->n));
+    set(object, "left", json_integer((json_int_t)f->left));
+    set(object, "predicted", real(f->predicted));
+    set(object, "observed", real(f->observed));
+    set(object, "auc", real(f->auc));
+    set(object, "calibration_error", real(f->calibration_error));
+    set(object, "leads", json_integer((json_int_t)f->leads));
+    set(object, "lead_days", real(f->lead_days));
+    return object;
+}
+
+/* The model in use, and what became of those of whom it foretold something. */
+static json_t *
+model_json(struct upt_board *board)
+{
+    struct upt_board_model model = upt_board_get_model(board);
+    struct upt_outcomes *outcomes = upt_board_outcomes(board);
+    struct upt_outcome_figures f;
+    json_t *object = json_object();
+    json_t *segments = json_array();
+    set(object, "version", json_string(model.version));
+    set(object, "hash", json_string(model.hash));
+    set(object, "all", upt_outcomes_figures(outcomes, UPT_OUTCOME_ALL, &f) ? figures_json(&f) : NULL);
+    for (int i = 0; i < UPT_OUTCOME_SLOTS; i++) {
+        if (upt_outcomes_figures(outcomes, i, &f)) {
+            json_t *segment = figures_json(&f);
+            set(segment, "segment", json_string(f.segment));
+            (void)json_array_append_new(segments, segment);
+        }
+    }
+    set(object, "segments", segments);
+    return object;
+}
+
 void
 upt_admin_status_build(struct upt_admin *admin, struct upt_buf *out)
 {
@@ -187,6 +233,7 @@ upt_admin_status_build(struct upt_admin *admin, struct upt_buf *out)
     set(status, "metrics", metrics_json(sets, n));
     set(status, "partitions", partitions_json(admin->board, now_ms));
     put_redis(&admin->redis, status);
+    set(status, "model", model_json(admin->board));
 
     struct upt_buf alerts = {0};
     upt_board_alerts_json(admin->board, &alerts);
@@ -255,6 +302,6 @@ upt_admin_metrics_build(struct upt_admin *admin, struct upt_buf *out)
     struct upt_metrics *sets[SETS_MAX];
     size_t n = upt_board_sets(admin->board, sets, SETS_MAX);
     upt_metrics_prometheus(sets, n, out);
-    upt_metrics_risk(sets, n, out);
+    upt_outcomes_prometheus(upt_board_outcomes(admin->board), out);
     process_metrics(admin, out);
 }

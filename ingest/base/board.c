@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "uptake/assert.h"
+#include "uptake/outcomes.h"
 #include "uptake/time.h"
 
 struct lane {
@@ -25,6 +26,8 @@ struct upt_board {
     pthread_mutex_t mutex; /* @locks all below */
     struct upt_metrics **sets;
     size_t sets_n;
+    struct upt_outcomes *outcomes; /* has its own locks */
+    struct upt_board_model model;
     struct upt_board_partition *parts; /* sorted by partition */
     size_t parts_n;
     struct lane *lanes; /* by number */
@@ -65,7 +68,7 @@ struct upt_board *
 upt_board_create(void)
 {
     struct upt_board *board = grow(NULL, 1, sizeof(*board));
-    *board = (struct upt_board){0};
+    *board = (struct upt_board){.outcomes = upt_outcomes_create()};
     int err = pthread_mutex_init(&board->mutex, NULL);
     upt_assert(err == 0);
     return board;
@@ -84,6 +87,7 @@ upt_board_destroy(struct upt_board **board_p)
     for (size_t i = 0; i < UPT_BOARD_ALERTS; i++) {
         upt_buf_fini(&board->alerts[i]);
     }
+    upt_outcomes_destroy(&board->outcomes);
     upt_buf_fini(&board->asked);
     upt_buf_fini(&board->answer);
     free(board->sets);
@@ -104,11 +108,35 @@ upt_board_metrics(struct upt_board *board)
     for (size_t i = 0; i < UPT_M_COUNT; i++) {
         atomic_init(&set->v[i], 0);
     }
+    set->outcomes = board->outcomes;
     lock(board);
     board->sets = grow(board->sets, board->sets_n + 1, sizeof(struct upt_metrics *));
     board->sets[board->sets_n++] = set;
     unlock(board);
     return set;
+}
+
+struct upt_outcomes *
+upt_board_outcomes(struct upt_board *board)
+{
+    return board->outcomes;
+}
+
+void
+upt_board_set_model(struct upt_board *board, const struct upt_board_model *model)
+{
+    lock(board);
+    board->model = *model;
+    unlock(board);
+}
+
+struct upt_board_model
+upt_board_get_model(struct upt_board *board)
+{
+    lock(board);
+    struct upt_board_model model = board->model;
+    unlock(board);
+    return model;
 }
 
 /* Where the partition stands, or would stand. */

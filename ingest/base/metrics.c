@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "uptake/assert.h"
+#include "uptake/outcomes.h"
 
 struct metric_info {
     upt_metric_type type;
@@ -102,10 +103,11 @@ upt_metrics_markdown(struct upt_buf *out)
         upt_buf_printf(out, " | %s%s |\n", info->help,
                        info->type == UPT_GAUGE_MAX ? " (the largest over the lanes)" : "");
     }
-    upt_buf_puts(
-        out,
-        "\n`uptake_risk_auc`, `uptake_risk_calibration_error` (gauges): how good the 30-day risks were whose outcome "
-        "has come since the start; absent until there are both outcomes.\n\nBeside them, under the names that every "
-        "Prometheus client gives: `uptake_build_info{version}`, "
-        "`process_start_time_seconds`, `process_cpu_seconds_total`, `process_resident_memory_bytes`.\n");
+    upt_outcomes_markdown(out);
+    upt_buf_printf(out,
+                   "\n`segment` is the account's trait, \"\" without one: the first %d that had an outcome since the "
+                   "start, all others `other`. Gauges of the risk are absent until there are both outcomes.\n\nBeside "
+                   "them, under the names that every Prometheus client gives: `uptake_build_info{version}`, "
+                   "`process_start_time_seconds`, `process_cpu_seconds_total`, `process_resident_memory_bytes`.\n",
+                   UPT_OUTCOME_SEGMENTS);
 }

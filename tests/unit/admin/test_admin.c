@@ -18,6 +18,7 @@
 
 #include "fake_redis.h"
 #include "ingest/admin/admin.h"
+#include "uptake/outcomes.h"
 #include "uptake/time.h"
 
 #define TOKEN "s3cret-token"
@@ -345,6 +346,40 @@ post(struct fixture *fx)
     upt_board_alert(fx->board, UPT_STR("{\"alert_id\":\"00\",\"revision\":0,\"churn_probability\":0.1}"));
 }
 
+/* The model in use, and outcomes of all and of each segment; null what is not known. */
+static void
+status_tells_of_the_model(void **state)
+{
+    struct fixture *fx = *state;
+    start(fx, NULL);
+    struct answer *answer = get(fx, "/status.json", "");
+    json_t *json = parsed(answer);
+    assert_true(json_is_null(json_object_get(json_object_get(json, "model"), "all")));
+    json_decref(json);
+    upt_board_set_model(fx->board, &(struct upt_board_model){.version = "v 1", .hash = "00ff00ff00ff00ff"});
+    upt_outcomes_add(fx->metrics->outcomes, UPT_STR("gold"), 8000, true, 10);
+    upt_outcomes_add(fx->metrics->outcomes, UPT_STR("gold"), 2000, false, 0);
+    upt_outcomes_add(fx->metrics->outcomes, UPT_STR(""), 5000, false, 0);
+    sleep(2); /* the status is made once a second */
+    answer = get(fx, "/status.json", "");
+    json = parsed(answer);
+    json_t *model = json_object_get(json, "model");
+    assert_string_equal(json_string_value(json_object_get(model, "version")), "v 1");
+    assert_string_equal(json_string_value(json_object_get(model, "hash")), "00ff00ff00ff00ff");
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(model, "all"), "outcomes")), 3);
+    json_t *segments = json_object_get(model, "segments");
+    assert_int_equal(json_array_size(segments), 2);
+    json_t *none = json_array_get(segments, 0);
+    json_t *gold = json_array_get(segments, 1);
+    assert_string_equal(json_string_value(json_object_get(none, "segment")), "");
+    assert_true(json_is_null(json_object_get(none, "auc")));
+    assert_string_equal(json_string_value(json_object_get(gold, "segment")), "gold");
+    assert_true(json_real_value(json_object_get(gold, "auc")) > 0.999);
+    assert_int_equal(json_integer_value(json_object_get(gold, "left")), 1);
+    assert_true(json_real_value(json_object_get(gold, "lead_days")) > 9.99);
+    json_decref(json);
+}
+
 static void
 status_with_redis(void **state)
 {
@@ -545,6 +580,7 @@ main(void)
         CASE(two_requests_on_one_connection),
         CASE(the_page_carries_its_own_policy),
         CASE(metrics_have_the_names_of_the_table),
+        CASE(status_tells_of_the_model),
         CASE(status_with_redis),
         CASE(many_looks_are_one_read),
         CASE(redis_away_spoils_only_its_parts),

@@ -177,6 +177,7 @@ world_new(const char *rules)
     w->metrics = aligned_alloc(64, (sizeof(*w->metrics) + 63) / 64 * 64);
     assert_non_null(w->metrics);
     memset(w->metrics, 0, sizeof(*w->metrics));
+    w->metrics->outcomes = upt_outcomes_create();
     w->sink = (struct upt_sink){.ctx = w, .alert = take_alert, .health = take_health, .health_null = take_null};
     assert_int_equal(upt_model_load(NULL, &w->model, &err), UPT_OK);
     char path[] = "/tmp/upt-rules-XXXXXX";
@@ -227,6 +228,7 @@ world_free(struct world *w)
     upt_score_destroy(&w->score);
     upt_rules_destroy(&w->rules);
     upt_model_destroy(&w->model);
+    upt_outcomes_destroy(&w->metrics->outcomes);
     free(w->metrics);
     free(w);
 }

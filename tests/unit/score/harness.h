@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "aggregate/score/decide.h"
+#include "uptake/outcomes.h"
 #include "uptake/time.h"
 
 #define DAY0 20089 /* 2025-01-01, a Wednesday */

@@ -1,15 +1,24 @@
 /* Outcomes of risks on the metrics: who left, who stayed, when they are counted, and what a restart keeps. */
 #include "harness.h"
 
-static uint64_t
-total(const struct world *w, upt_metric first)
+static struct upt_outcome_figures
+all(const struct world *w)
 {
-    uint64_t sum = 0;
-    for (int k = 0; k < 10; k++) {
-        struct upt_metrics *sets[] = {w->metrics};
-        sum += upt_metrics_total(sets, 1, (upt_metric)((int)first + k));
-    }
-    return sum;
+    struct upt_outcome_figures f = {0};
+    (void)upt_outcomes_figures(w->metrics->outcomes, UPT_OUTCOME_ALL, &f);
+    return f;
+}
+
+static uint64_t
+left(const struct world *w)
+{
+    return all(w).left;
+}
+
+static uint64_t
+stayed(const struct world *w)
+{
+    return all(w).n - all(w).left;
 }
 
 /* Both are noted on the morning of day 1, about day 0. One uses the product until day 20, the other on day 31 again. */
@@ -28,18 +37,16 @@ left_and_stayed(void **state)
     world_use(w, "stayed", 31, "f", 1);
     world_restart(w);
     world_to(w, 90, 0, 59);
-    assert_int_equal(total(w, UPT_M_RISK_LEFT_0) + total(w, UPT_M_RISK_STAYED_0), 0); /* the 60 days are not over */
+    assert_int_equal(all(w).n, 0); /* the 60 days are not over */
     world_to(w, 91, 0, 59);
-    assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 1);
-    assert_int_equal(total(w, UPT_M_RISK_STAYED_0), 1);
-    struct upt_metrics *sets[] = {w->metrics};
-    assert_int_equal(upt_metrics_total(sets, 1, (upt_metric)(UPT_M_RISK_LEFT_0 + risk / 1000)), 1);
-    assert_int_equal(total(w, UPT_M_RISK_SUM_0), 2 * ((risk + 5) / 10));
-    assert_int_equal(upt_metrics_total(sets, 1, UPT_M_RISK_LEADS), risk >= 7500 ? 1 : 0);
-    assert_int_equal(upt_metrics_total(sets, 1, UPT_M_RISK_LEAD_DAYS), risk >= 7500 ? 20 : 0);
+    assert_int_equal(left(w), 1);
+    assert_int_equal(stayed(w), 1);
+    assert_true(fabs(all(w).predicted - risk / 1e4) < 1e-9);
+    assert_int_equal(all(w).leads, risk >= 7500 ? 1 : 0);
+    assert_true(risk < 7500 || fabs(all(w).lead_days - 20) < 1e-9);
     assert_int_equal(world_ext(w, "left")->foretold.day, DAY0 + 90); /* the next one */
     world_to(w, 400, 0, 59);
-    assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 3); /* each once more, silent for 70 and 59 days then; not for ever */
+    assert_int_equal(left(w), 3); /* each once more, silent for 70 and 59 days then; not for ever */
     assert_int_equal(world_ext(w, "left")->foretold.risk_e4, UPT_NULL_U16);
     world_use(w, "left", 401, "f", 1);
     world_to(w, 402, 0, 59);
@@ -64,41 +71,37 @@ told_by_events(void **state)
         }
     }
     world_to(w, 92, 0, 59);
-    assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 1);
-    assert_int_equal(total(w, UPT_M_RISK_STAYED_0), 1);
+    assert_int_equal(left(w), 1);
+    assert_int_equal(stayed(w), 1);
     for (int d = 93; d < 400; d += 3) {
         world_use(w, "churned", d, "f", 1);
         world_use(w, "renewed", d, "f", 1);
     }
     world_to(w, 400, 0, 59);
-    assert_int_equal(total(w, UPT_M_RISK_LEFT_0), 1); /* of a customer who is gone by contract nothing is foretold */
+    assert_int_equal(left(w), 1); /* of a customer who is gone by contract nothing is foretold */
     world_free(w);
 }
 
-/* Two that left at .85 and .25, two that stayed at .25 and .05: of four pairs three and a half are in order. */
+/* An outcome is counted under the segment that the account is in when it has come. */
 static void
-figures(void **state)
+by_segment(void **state)
 {
     (void)state;
-    static struct upt_metrics set;
-    struct upt_metrics *sets[] = {&set};
-    struct upt_buf page = {0};
-    upt_metrics_risk(sets, 1, &page);
-    assert_int_equal(page.len, 0);
-    upt_metric_add(&set, UPT_M_RISK_LEFT_8, 1);
-    upt_metric_add(&set, UPT_M_RISK_LEFT_2, 1);
-    upt_metrics_risk(sets, 1, &page);
-    assert_int_equal(page.len, 0);
-    upt_metric_add(&set, UPT_M_RISK_STAYED_2, 1);
-    upt_metric_add(&set, UPT_M_RISK_STAYED_0, 1);
-    upt_metric_add(&set, UPT_M_RISK_SUM_8, 850);
-    upt_metric_add(&set, UPT_M_RISK_SUM_2, 500);
-    upt_metric_add(&set, UPT_M_RISK_SUM_0, 50);
-    upt_metrics_risk(sets, 1, &page);
-    upt_buf_put(&page, "", 1);
-    assert_non_null(strstr(page.p, "\nuptake_risk_auc 0.8750\n"));
-    assert_non_null(strstr(page.p, "\nuptake_risk_calibration_error 0.1750\n")); /* (.15 + .5 + .05) / 4 */
-    upt_buf_fini(&page);
+    struct world *w = world_new(NULL);
+    struct upt_outcome_figures f;
+    world_use(w, "a", 0, "f", 1);
+    world_use(w, "b", 0, "f", 1);
+    world_profile(w, "a", 0, "segment", "courses");
+    world_profile(w, "b", 0, "segment", "trial");
+    world_to(w, 1, 0, 59);
+    world_profile(w, "b", 40, "segment", "courses");
+    world_to(w, 91, 0, 59);
+    assert_true(upt_outcomes_figures(w->metrics->outcomes, 1, &f));
+    assert_string_equal(f.segment, "courses");
+    assert_int_equal(f.n, 2);
+    assert_false(upt_outcomes_figures(w->metrics->outcomes, 2, &f));
+    assert_false(upt_outcomes_figures(w->metrics->outcomes, 0, &f)); /* without a segment */
+    world_free(w);
 }
 
 int
@@ -107,7 +110,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(left_and_stayed),
         cmocka_unit_test(told_by_events),
-        cmocka_unit_test(figures),
+        cmocka_unit_test(by_segment),
     };
     return cmocka_run_group_tests_name("score_outcome", tests, NULL, NULL);
 }
