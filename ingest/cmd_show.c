@@ -19,6 +19,7 @@
 #include "ingest/explain_state.h"
 #include "ingest/explained.h"
 #include "ingest/kafka/client.h"
+#include "ingest/show_model.h"
 #include "ingest/topic_read.h"
 #include "uptake/event.h"
 #include "uptake/time.h"
@@ -480,7 +481,7 @@ explain(struct show *show, bool json)
 static int
 run(int argc, char **argv)
 {
-    struct upt_option options[] = {{.name = "c", .takes_value = true}, {.name = "json"}};
+    struct upt_option options[] = {{.name = "c", .takes_value = true}, {.name = "json"}, {.name = "model"}};
     const size_t n = sizeof(options) / sizeof(options[0]);
     const char *account = NULL;
     size_t args = 0;
@@ -489,8 +490,14 @@ run(int argc, char **argv)
     if (rc != 0) {
         return rc < 0 ? EX_OK : rc;
     }
+    bool json = upt_option(options, n, "json") != NULL;
+    bool model = upt_option(options, n, "model") != NULL;
     size_t len = args == 1 ? strlen(account) : 0;
-    if (len < 1 || len > UPT_KEY_MAX || !upt_utf8_valid(account, len)) {
+    if (model && args > 0) {
+        fprintf(stderr, "uptake show: an account or --model, not both\n");
+        return EX_USAGE;
+    }
+    if (!model && (len < 1 || len > UPT_KEY_MAX || !upt_utf8_valid(account, len))) {
         fprintf(stderr, "uptake show: an account is wanted, 1 to %d bytes of UTF-8\n", UPT_KEY_MAX);
         return EX_USAGE;
     }
@@ -498,8 +505,13 @@ run(int argc, char **argv)
     if (rc != 0) {
         return rc;
     }
+    if (model) {
+        rc = upt_show_model(config, json);
+        upt_config_destroy(&config);
+        return rc;
+    }
     struct show show = {.config = config, .account = {.p = account, .len = (uint32_t)len}};
-    rc = explain(&show, upt_option(options, n, "json") != NULL);
+    rc = explain(&show, json);
     json_decref(show.row);
     json_decref(show.features);
     json_decref(show.health);
@@ -511,11 +523,13 @@ run(int argc, char **argv)
 
 const struct upt_command upt_cmd_show = {
     .name = "show",
-    .usage = "ACCOUNT [-c FILE] [--json]",
+    .usage = "ACCOUNT|--model [-c FILE] [--json]",
     .summary = "An account explained: counters, features, score, risk and its reasons, open alerts and what to do.",
     .help =
         "  -c FILE  configuration; without it Redis on this machine, and no reasons\n"
         "  --json   one JSON object; units are text, since they are exact decimals\n"
+        "  --model  instead of an account the score model: what it is made of, what it was fitted to, and how it does\n"
+        "           on matured outcomes, by segment, in the process that runs with this configuration\n"
         "\n"
         "Counters are Redis's, alerts the last records in Kafka, risk, use and score those of the last checkpoint:\n"
         "they can be seconds apart.\n",
