@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "aggregate/score/score.h"
 #include "ingest/topic_read.h"
 #include "uptake/time.h"
 
@@ -57,12 +58,22 @@ print_risk(const json_t *risk)
 
 /* ---- score ---- */
 
-/* "name: value unit" for a program's name, with spaces. */
+/* What a part is and its value. Records in Kafka have no sentences: of signals they are made here, of parts of the
+ * score the program's name stands, with spaces. */
 static void
 print_named(const json_t *part)
 {
+    char text[120];
     const char *name = json_string_value(json_object_get(part, "name"));
     const json_t *value = json_object_get(part, "value");
+    if (json_is_string(json_object_get(part, "text"))) {
+        print_string("", part, "text", "\n");
+        return;
+    }
+    if (name != NULL && json_is_number(value) && upt_signal_say(name, json_number_value(value), text, sizeof(text))) {
+        printf("%s\n", text);
+        return;
+    }
     for (const char *p = name; p != NULL && *p != '\0'; p++) {
         upt_print_text(stdout, *p == '_' ? " " : p, 1);
     }
@@ -94,11 +105,7 @@ upt_explained_print_score(const json_t *health)
         if (json_number_value(json_object_get(part, "weight")) > 0) {
             printf("%s", any ? "" : "\nScore, points against the mean of its cohort\n");
             printf("  %+6.2f  ", json_number_value(json_object_get(part, "points")));
-            if (json_is_string(json_object_get(part, "text"))) {
-                print_string("", part, "text", "\n");
-            } else {
-                print_named(part);
-            }
+            print_named(part);
             any = true;
         }
     }

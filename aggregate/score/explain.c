@@ -53,8 +53,13 @@ put_health(struct upt_buf *out, const struct upt_health *health)
         upt_buf_puts(out, i > 0 ? ",{" : "{");
         put_text(out, "name", c->name);
         upt_buf_puts(out, ",");
-        if (i < UPT_PARTS && !isnan(c->value)) { /* behind them come the signals */
+        text[0] = '\0';
+        if (i < UPT_PARTS && !isnan(c->value)) {
             upt_part_say(i, c->value, text, sizeof(text));
+        } else if (i >= UPT_PARTS) { /* names of signals are of our table: they end with a NUL */
+            (void)upt_signal_say(c->name.p, c->value, text, sizeof(text));
+        }
+        if (text[0] != '\0') {
             put_text(out, "text", upt_str_of(text));
             upt_buf_puts(out, ",");
         }

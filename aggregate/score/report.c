@@ -4,6 +4,8 @@
  * Worked out only when a health record is written. They decide nothing, so they are rounded to 1e-6 and that is all.
  * Pure: reads the state. The lane's thread. */
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "decide.h"
 #include "uptake/time.h"
@@ -327,48 +329,62 @@ contract_value(const struct reading *x)
     return x->f->value;
 }
 
+enum saying { PLAIN, PERCENT, EXP, YES };
 static const struct {
     const char *name, *unit;
     double (*read)(const struct reading *x);
+    const char *words; /* for people; how the value goes into them */
+    enum saying say;
 } signals[] = {
-    {"onboarding_completion", "steps done / steps", onboarding_completion},
-    {"onboarding_days", "days from the start", onboarding_days},
-    {"onboarding_in_time", "1 or 0", onboarding_in_time},
-    {"time_to_first_key_action", "days from the start", first_key_days},
-    {"time_to_basic_value", "days from the start", basic_value_days},
-    {"time_to_exceeded_value", "days from the start", exceeded_value_days},
-    {"time_to_features", "days, middle of the features", feature_days},
-    {"cadence", "days of a period", cadence_days},
-    {"natural_gap", "days", usual_gap},
-    {"natural_gap_spread", "standard deviation of the log", gap_spread},
-    {"effective_features", "features", effective_features},
-    {"adopted_users", "users", adopted_users},
-    {"adoption_rate_28d", "adopted users / users active in 28 days", adoption_rate_28d},
-    {"adoption_rate_month", "adopted users / active users, this month", adoption_rate_month},
-    {"users_high", "users", users_high},
-    {"users_medium", "users", users_medium},
-    {"users_low", "users", users_low},
-    {"training_share", "users trained / users", training_share},
-    {"users_change_90d", "share", user_change_90d},
-    {"seat_utilisation_change_90d", "points of the share", seat_change_90d},
-    {"champion_days", "days of 28", champion_days},
-    {"champion_silent", "days", champion_silent},
-    {"tickets", "tickets in 4 to 5 weeks", tickets},
-    {"tickets_per_user", "tickets / users in 30 days", tickets_per_user},
-    {"tickets_open", "tickets", tickets_open},
-    {"time_to_close", "days", close_days},
-    {"nps", "-100 to 100", nps},
-    {"nps_answers", "answers", nps_answers},
-    {"csat", "mean", csat},
-    {"csat_answers", "answers", csat_answers},
-    {"days_since_contact", "days", contact_days},
-    {"goals_reached", "goals", goals_reached},
-    {"days_to_renewal", "days", renewal_days},
-    {"adoption_percentile", "share of the accounts that stayed", adoption_percentile},
-    {"usage_trend", "share a week", usage_trend},
-    {"release_waiting", "days", release_waiting},
-    {"consumption_share", "units in 30 days / entitlement", consumption_share},
-    {"contract_value", "as given", contract_value},
+    {"onboarding_completion", "steps done / steps", onboarding_completion, "Steps of onboarding done: %.0f%%", PERCENT},
+    {"onboarding_days", "days from the start", onboarding_days, "Days from the start until onboarding was done: %.0f",
+     PLAIN},
+    {"onboarding_in_time", "1 or 0", onboarding_in_time, "Onboarding was done in time: %s", YES},
+    {"time_to_first_key_action", "days from the start", first_key_days, "Days from the start to the first use: %.0f",
+     PLAIN},
+    {"time_to_basic_value", "days from the start", basic_value_days, "Days from the start to the first value: %.0f",
+     PLAIN},
+    {"time_to_exceeded_value", "days from the start", exceeded_value_days,
+     "Days from the start to more value than was expected: %.0f", PLAIN},
+    {"time_to_features", "days, middle of the features", feature_days,
+     "Days until a feature is first used, middle of its features: %.0f", PLAIN},
+    {"cadence", "days of a period", cadence_days, "Days of the period in which it comes: %.0f", PLAIN},
+    {"natural_gap", "days", usual_gap, "Days from one use to the next, typically: %.1f", PLAIN},
+    {"natural_gap_spread", "standard deviation of the log", gap_spread, "Factor by which these gaps differ: %.1f", EXP},
+    {"effective_features", "features", effective_features, "Features that its use is spread over: %.1f", PLAIN},
+    {"adopted_users", "users", adopted_users, "Users that have adopted the product: %.0f", PLAIN},
+    {"adoption_rate_28d", "adopted users / users active in 28 days", adoption_rate_28d,
+     "Of the users of 28 days, those that have adopted it: %.0f%%", PERCENT},
+    {"adoption_rate_month", "adopted users / active users, this month", adoption_rate_month,
+     "Of the users of this month, those that have adopted it: %.0f%%", PERCENT},
+    {"users_high", "users", users_high, "Users active on 12 or more of 28 days: %.0f", PLAIN},
+    {"users_medium", "users", users_medium, "Users active on 4 to 11 of 28 days: %.0f", PLAIN},
+    {"users_low", "users", users_low, "Users active on 1 to 3 of 28 days: %.0f", PLAIN},
+    {"training_share", "users trained / users", training_share, "Users that were trained: %.0f%%", PERCENT},
+    {"users_change_90d", "share", user_change_90d, "Users, against 90 days ago: %+.0f%%", PERCENT},
+    {"seat_utilisation_change_90d", "points of the share", seat_change_90d,
+     "Share of the seats in use, against 90 days ago, in points: %+.0f", PERCENT},
+    {"champion_days", "days of 28", champion_days, "Days of 28 on which the most active user came: %.0f", PLAIN},
+    {"champion_silent", "days", champion_silent, "Days since the most active user came: %.0f", PLAIN},
+    {"tickets", "tickets in 4 to 5 weeks", tickets, "Tickets opened in the last four to five weeks: %.0f", PLAIN},
+    {"tickets_per_user", "tickets / users in 30 days", tickets_per_user,
+     "Of these, tickets for each user of 30 days: %.2f", PLAIN},
+    {"tickets_open", "tickets", tickets_open, "Tickets that are open: %.0f", PLAIN},
+    {"time_to_close", "days", close_days, "Days until a ticket is closed, in the mean: %.1f", PLAIN},
+    {"nps", "-100 to 100", nps, "Net promoter score, -100 to 100: %.0f", PLAIN},
+    {"nps_answers", "answers", nps_answers, "Answers on recommending it: %.0f", PLAIN},
+    {"csat", "mean", csat, "Satisfaction, 1 to 5, in the mean: %.1f", PLAIN},
+    {"csat_answers", "answers", csat_answers, "Answers on satisfaction: %.0f", PLAIN},
+    {"days_since_contact", "days", contact_days, "Days since a person was in touch with them: %.0f", PLAIN},
+    {"goals_reached", "goals", goals_reached, "Goals reached: %.0f", PLAIN},
+    {"days_to_renewal", "days", renewal_days, "Days to the renewal: %.0f", PLAIN},
+    {"adoption_percentile", "share of the accounts that stayed", adoption_percentile,
+     "Of the accounts that stayed, those that use it less: %.0f%%", PERCENT},
+    {"usage_trend", "share a week", usage_trend, "Use from one week to the next, over four weeks: %+.0f%%", PERCENT},
+    {"release_waiting", "days", release_waiting, "Days since a release that it has not tried: %.0f", PLAIN},
+    {"consumption_share", "units in 30 days / entitlement", consumption_share,
+     "Units used in 30 days, of those that it is entitled to: %.0f%%", PERCENT},
+    {"contract_value", "as given", contract_value, "Contract value: %.0f", PLAIN},
 };
 #define SIGNALS_N (sizeof(signals) / sizeof(signals[0]))
 _Static_assert(UPT_PARTS + SIGNALS_N <= UPT_COMPONENTS_MAX, "all are published");
@@ -396,4 +412,22 @@ upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, 
             .status = UPT_FRESH,
         };
     }
+}
+
+bool
+upt_signal_say(const char *name, double value, char *buf, size_t cap)
+{
+    for (size_t i = 0; i < SIGNALS_N; i++) {
+        if (strcmp(signals[i].name, name) != 0) {
+            continue;
+        }
+        if (signals[i].say == YES) {
+            (void)snprintf(buf, cap, signals[i].words, value > 0 ? "yes" : "no");
+        } else {
+            double shown = signals[i].say == PERCENT ? 100 * value : signals[i].say == EXP ? exp(value) : value;
+            (void)snprintf(buf, cap, signals[i].words, shown + 0.0);
+        }
+        return true;
+    }
+    return false;
 }

@@ -185,7 +185,9 @@ class People(unittest.TestCase):
         known = text[text.index("\nAlso known\n") :]
         for part in parts:
             if part["weight"] == 0 and part["status"] == "FRESH":
-                self.assertIn("\n  " + part["name"].replace("_", " ") + ": ", known)
+                self.assertIn("\n  " + part["text"] + "\n", known + "\n")
+                self.assertNotIn(part["name"].replace("_", " ") + ":", known)
+                self.assertRegex(part["text"], r"^[A-Z][^_]*: \S+$")
         order, various = ["CRITICAL", "HIGH", "WARNING", "INFO"], False
         for account in ("gone-0", "gone-1", "gone-2", "gone-3"):  # the worst first
             severities = re.findall(r"(?m)^  (CRITICAL|HIGH|WARNING|INFO) ", self.uptake("show", account).out)
