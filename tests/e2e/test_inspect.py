@@ -6,6 +6,7 @@ One set of services for all; the tests run in the order of their numbers, those 
 from __future__ import annotations
 
 import json
+import re
 import time
 import unittest
 from collections import Counter
@@ -15,8 +16,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from support.kafka_util import Decoder, Message, produce, read_topic
+from support.process import wait_until
 from support.services import Redis, Services
-from support.uptake_proc import Result, Uptake, config_for, run, to_yaml
+from support.uptake_proc import Result, Uptake, config_for, merged, run, to_yaml
 
 from e2e.test_exact import INPUT, until_end
 from e2e.traffic import DAY, Traffic
@@ -310,6 +312,88 @@ class Inspect(unittest.TestCase):
         self.produce([letter], "usage-events-dead")
         self.differs(f"alert {record['alert_id']} revision {record['revision']} ",
                      f"usage-events [1] offset {letter.header('uptake.offset')} is in usage-events-dead twice")
+
+
+class Model(unittest.TestCase):
+    """A hundred days: five of segment gold leave after two of them, five without a segment stay. Each has one outcome."""
+
+    def log(self, traffic: Traffic) -> Iterator[Message]:
+        for day in range(100):
+            for n in range(10):
+                account, now = f"account-{n}", traffic.start + day * DAY + DAY // 2 + n
+                event = {"user_id": "ann", "kind": "USAGE", "feature": "api", "quantity": 1.0, "event_id": "", "occurred_at": now}
+                if day == 0 and n < 5:
+                    profile = {**event, "kind": "PROFILE", "feature": None, "properties": {"segment": "gold"}}
+                    yield traffic.message(account, traffic.event.encode(traffic.usage(account, now, **profile)), now)
+                if day < 2 or n >= 5:
+                    yield traffic.message(account, traffic.event.encode(traffic.usage(account, now, **event)), now)
+
+    def shown(self, *args: str, **over: Any) -> str:
+        path = Path(self.folder.name) / "other.yaml"
+        path.write_text(to_yaml(merged(self.config, over)))
+        result = run("show", "--model", "-c", str(path), *args, timeout=60)
+        self.assertEqual(result.code, EX_OK, result.err)
+        return result.out
+
+    def test_show_model(self) -> None:
+        self.folder = TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        token = Path(self.folder.name) / "token"
+        token.write_text("secret-word\n")
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 2, INPUT)
+            traffic = Traffic(services.registry, start=(int(time.time() * 1000) // DAY - 101) * DAY, seed=5)
+            produce(services.kafka.bootstrap, "usage-events", self.log(traffic))
+            self.uptake = Uptake(config_for(services, {"clock": "log", "threads": 2}), name="model")
+            listen = {"admin": {"listen": f"127.0.0.1:{self.uptake.admin_port}"}}
+            self.config = config_for(services, {"clock": "log", "threads": 2, **listen})
+            try:
+                self.uptake.launch()
+                self.uptake.wait_ready()
+                wait_until("all outcomes", lambda: self.outcomes() == 10, 60, 0.2)
+                self.check()
+                self.uptake.terminate()
+                guarded = {"admin": {**listen["admin"], "token_file": str(token)}}
+                self.uptake.configure(merged(self.config, guarded))
+                self.uptake.launch()
+                wait_until("it answers", lambda: "no outcome yet" in self.shown(**guarded), 30, 0.2)  # counts begin with the process
+                self.assertRegex(self.shown(), r"(?m)^Nothing of a running process: .*/status.json: it answers 401$")
+            finally:
+                self.uptake.close()
+            alone = json.loads(self.shown("--json"))
+            self.assertIsNone(alone["process"])
+            self.assertIn("/status.json: ", alone["no_process"])
+            text = self.shown()
+            self.assertRegex(text, r"(?m)^Nothing of a running process: http://\S+/status.json: \S.*$")
+            self.assertIn("Model courses-", text)
+
+    def outcomes(self) -> int:
+        process = json.loads(self.shown("--json"))["process"]
+        return ((process or {}).get("all") or {}).get("outcomes", 0)
+
+    def check(self) -> None:
+        shipped = Path(__file__).resolve().parents[2] / "aggregate/score/default.model"
+        got = json.loads(self.shown("--json"))
+        model, process = got["model"], got["process"]
+        rows = dict(re.findall(r"(?m)^([a-z0-9_]+) +(-?[0-9.]+) -?[0-9.]+ -?[0-9.]+ -?[0-9.]+$", shipped.read_text().split("\n[risk]\n")[1].split("\n[silence]\n")[0]))
+        self.assertEqual({f["name"]: f["weight"] for f in model["features"]}, {name: float(w) for name, w in rows.items()})
+        self.assertEqual((process["hash"], process["version"]), (model["hash"], model["version"]))
+        self.assertIn("92591 samples of 20816 accounts", model["fitted"])
+        self.assertEqual((process["all"]["outcomes"], process["all"]["left"]), (10, 5))
+        self.assertEqual({s["segment"]: (s["outcomes"], s["left"]) for s in process["segments"]}, {"gold": (5, 5), "": (5, 0)})
+        self.assertEqual(self.uptake.metric("uptake_risk_outcomes_total", segment="gold", outcome="left",
+                                            tenth=str(int(10 * process["segments"][1]["predicted"]))), 5)
+        text = self.shown()
+        for part in ("Model " + model["version"], model["hash"], "built in", "share of the seats that people use"):
+            self.assertIn(part, text)
+        self.assertRegex(text, r"(?m)^  gold +5 +5 ")
+        self.assertRegex(text, r"(?m)^  \(no segment\) +5 +0 ")
+        self.assertNotIn("another one", text)
+        other = Path(self.folder.name) / "other.model"
+        other.write_text(shipped.read_text().replace("version courses-2", "version mine"))
+        text = self.shown(model_file=str(other))
+        self.assertIn("Model mine, ", text)
+        self.assertIn("uses another one: version courses-2", text)
 
 
 class Live(unittest.TestCase):
