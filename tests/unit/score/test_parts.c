@@ -185,6 +185,46 @@ words(void **state)
     assert_string_equal(text, "Chance that it uses the product within 10 days: 10%");
 }
 
+/* Signals likewise; every one that is published has its sentence, with the unit in it and the value at its end. */
+static void
+signals_in_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double value;
+        const char *text;
+    } said[] = {
+        {"days_since_contact", 12, "Days since a person was in touch with them: 12"},
+        {"onboarding_completion", 0.25, "Steps of onboarding done: 25%"},
+        {"onboarding_in_time", 0, "Onboarding was done in time: no"},
+        {"onboarding_in_time", 1, "Onboarding was done in time: yes"},
+        {"natural_gap_spread", 0, "Factor by which these gaps differ: 1.0"},
+        {"usage_trend", -0.2, "Use from one week to the next, over four weeks: -20%"},
+        {"users_change_90d", 0.5, "Users, against 90 days ago: +50%"},
+    };
+    char text[120];
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        assert_true(upt_signal_say(said[i].name, said[i].value, text, sizeof(text)));
+        assert_string_equal(text, said[i].text);
+    }
+    assert_false(upt_signal_say("no_such_signal", 1, text, sizeof(text)));
+    struct world *w = world_new(NULL);
+    struct upt_health health;
+    world_profile(w, "a", 0, "onboarding_steps", "x,y");
+    for (int d = 0; d < 40; d++) {
+        world_use(w, "a", d, "f", 2);
+    }
+    upt_score_explain(w->score, w->st, world_account(w, "a"), &health);
+    assert_true(health.components_n > UPT_PARTS + 8);
+    for (int i = UPT_PARTS; i < health.components_n; i++) {
+        assert_true(upt_signal_say(health.components[i].name.p, health.components[i].value, text, sizeof(text)));
+        assert_null(strchr(text, '_'));
+        assert_non_null(strstr(text, ": "));
+    }
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -196,6 +236,7 @@ main(void)
         cmocka_unit_test(fewer_people),
         cmocka_unit_test(by_phase_and_segment),
         cmocka_unit_test(words),
+        cmocka_unit_test(signals_in_words),
     };
     return cmocka_run_group_tests_name("score_parts", tests, NULL, NULL);
 }
