@@ -14,6 +14,7 @@
 #include "ingest/fitting.h"
 #include "ingest/pipeline.h"
 #include "uptake/assert.h"
+#include "uptake/time.h"
 
 #define MODEL_MAX (1024 * 1024)
 
@@ -101,10 +102,16 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
     struct upt_buf out = {0};
     char notes[600];
     char beside[4096];
+    char first[16], last[16];
     size_t outcomes[3] = {0};
+    int32_t least = INT32_MAX, most = INT32_MIN;
     for (size_t i = 0; i < f->samples_n; i++) {
         outcomes[f->samples[i].outcome[0]]++;
+        least = f->samples[i].day < least ? f->samples[i].day : least;
+        most = f->samples[i].day > most ? f->samples[i].day : most;
     }
+    upt_format_day(least, first);
+    upt_format_day(most, last);
     upt_status status = base == NULL ? UPT_OK : upt_read_file(base, MODEL_MAX, &text, reterr);
     if (status == UPT_OK && snprintf(beside, sizeof(beside), "%s.new", path) >= (int)sizeof(beside)) {
         status = upt_fail(reterr, UPT_EINVAL, "%.60s…: too long a path", path);
@@ -113,14 +120,14 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
         upt_buf_fini(&text);
         return status;
     }
-    (void)snprintf(
-        notes, sizeof(notes),
-        "# Written by uptake fit: ridge logistic regression, signs given, label %s.\n"
-        "# %zu samples of %zu accounts; of %zu the outcome is known, %zu (%.1f%%) left; the intercepts are those of "
-        "this data.\n",
-        f->labelled ? "of a labelled file" : "silence, RENEWED, CHURNED", f->samples_n, f->accounts_n,
-        outcomes[UPT_LEFT] + outcomes[UPT_STAYED], outcomes[UPT_LEFT],
-        100.0 * (double)outcomes[UPT_LEFT] / (double)(outcomes[UPT_LEFT] + outcomes[UPT_STAYED]));
+    (void)snprintf(notes, sizeof(notes),
+                   "# Written by uptake fit: ridge logistic regression, signs given, label %s.\n"
+                   "# %zu samples of %zu accounts, of the days %s to %s; of %zu the outcome is known, %zu (%.1f%%) "
+                   "left; the intercepts are those of "
+                   "this data.\n",
+                   f->labelled ? "of a labelled file" : "silence, RENEWED, CHURNED", f->samples_n, f->accounts_n, first,
+                   last, outcomes[UPT_LEFT] + outcomes[UPT_STAYED], outcomes[UPT_LEFT],
+                   100.0 * (double)outcomes[UPT_LEFT] / (double)(outcomes[UPT_LEFT] + outcomes[UPT_STAYED]));
     upt_model_rewrite(base == NULL ? upt_model_shipped() : (struct upt_str){text.p, (uint32_t)text.len}, model, notes,
                       &out);
     FILE *file = fopen(beside, "wb");
@@ -261,7 +268,7 @@ const struct upt_command upt_cmd_fit = {
         "  --base FILE        what is not fitted is taken from here (default: the shipped model)\n"
         "  --every DAYS       a sample of each account so often (7); --at 10,20,30: on these days of the log instead\n"
         "  --keep NAMES       features whose weights stay those of the base\n"
-        "  --ridge N          strength, in millionths a sample (1000)\n"
+        "  --ridge N          strength, in millionths a sample (1000); with 0 it may not converge, which is told\n"
         "  --segments-least N accounts that a segment must have to get a shift of its own (30); --no-segments\n"
         "  --version WORD     of the model (fitted)\n"
         "  --no-report        does not fit again and again to say how good it is on what was left out\n"

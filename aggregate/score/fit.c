@@ -224,7 +224,8 @@ fit_weights(struct fit *fit, const struct upt_fit_options *options, struct upt_e
     free(offset);
     if (!good) {
         return upt_fail(reterr, UPT_EDATA,
-                        "the fit does not converge: too few samples, or a feature tells all; a higher --ridge helps");
+                        "the fit does not converge: too few samples, a feature that tells all, or two that tell the "
+                        "same; a higher --ridge helps");
     }
     double intercept = w[0];
     for (int c = 0; c < fit->columns_n; c++) {

@@ -169,6 +169,39 @@ refused(void **state)
     free(v);
 }
 
+/* Without a ridge nothing holds the weight of a feature that tells all, nor shares it between two that are one: said,
+ * and soon; with a ridge both are fitted. */
+static void
+ridge_of_nothing(void **state)
+{
+    (void)state;
+    size_t n = 2000;
+    struct upt_fit_options o = options();
+    struct upt_error err = {0};
+    for (int which = 0; which < 2; which++) {
+        struct upt_fit_sample *v = simulate(n, 0);
+        struct upt_model *model = base();
+        for (size_t i = 0; i < n && which == 0; i++) {
+            v[i].outcome[0] = v[i].x[UPT_R_SILENCE] > 2 ? UPT_LEFT : UPT_STAYED;
+        }
+        for (size_t i = 0; i < n && which == 1; i++) {
+            v[i].x[UPT_R_OWN_SILENCE] = v[i].x[UPT_R_SILENCE];
+        }
+        o.ridge = 0;
+        assert_int_equal(upt_fit(v, n, NULL, names, 4, &o, model, &err), UPT_EDATA);
+        assert_non_null(strstr(err.msg, "the fit does not converge"));
+        assert_non_null(strstr(err.msg, "a higher --ridge helps"));
+        assert_null(strchr(err.msg, '\n'));
+        o.ridge = 1e-3;
+        assert_int_equal(upt_fit(v, n, NULL, names, 4, &o, model, &err), UPT_OK);
+        for (int i = 0; i < UPT_R_FITTED; i++) {
+            assert_true(isfinite(model->risk[i].weight));
+        }
+        upt_model_destroy(&model);
+        free(v);
+    }
+}
+
 static void
 figures_by_hand(void **state)
 {
@@ -289,9 +322,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(found_again), cmocka_unit_test(signs_and_kept),  cmocka_unit_test(shrinkage),
-        cmocka_unit_test(refused),     cmocka_unit_test(figures_by_hand), cmocka_unit_test(names_as_words),
-        cmocka_unit_test(written),
+        cmocka_unit_test(found_again),    cmocka_unit_test(signs_and_kept),   cmocka_unit_test(shrinkage),
+        cmocka_unit_test(refused),        cmocka_unit_test(ridge_of_nothing), cmocka_unit_test(figures_by_hand),
+        cmocka_unit_test(names_as_words), cmocka_unit_test(written),
     };
     return cmocka_run_group_tests_name("score_fit", tests, NULL, NULL);
 }
