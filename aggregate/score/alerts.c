@@ -39,6 +39,7 @@ upt_verdict_of(enum upt_verdict_kind kind)
     v.severity = UPT_INFO;
     v.since_ms = 0;
     v.quick = false;
+    v.waits = false;
     clear(&v.finding);
     return v;
 }

@@ -136,6 +136,7 @@ struct upt_verdict {
     int severity;
     int64_t since_ms;
     bool quick; /* one evaluation suffices */
+    bool waits; /* ON that is counted, but does not open yet */
     struct upt_finding finding;
 };
 struct upt_verdict upt_verdict_of(enum upt_verdict_kind kind);

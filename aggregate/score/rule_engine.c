@@ -127,7 +127,7 @@ upt_verdict_apply(struct upt_decision *d, int rule, uint32_t subject, struct upt
     int need = d->facts->watched ? (spec->on_count + 1) / 2 : spec->on_count;
     int severity = severity_of(d, rule, v->severity);
     int on_n = slot == NULL ? 1 : one_more(slot->on_n);
-    if ((v->quick || on_n >= need) && !upt_alert_capped(d, severity)) {
+    if ((v->quick || on_n >= need) && !v->waits && !upt_alert_capped(d, severity)) {
         int64_t since = v->since_ms != 0 ? v->since_ms : d->now - (int64_t)(on_n - 1) * UPT_DAY_MS;
         (void)upt_alert_open(d, rule, subject, severity, since, &v->finding);
         return;

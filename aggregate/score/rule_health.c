@@ -8,6 +8,8 @@
 #include "uptake/time.h"
 #include "uptake/units.h"
 
+#define RHYTHM_DAYS 5 /* a typical gap from which on one waits for the account's next day */
+
 static struct upt_finding
 find(const struct upt_decision *d)
 {
@@ -58,6 +60,16 @@ upt_risk_horizon(const struct upt_rules *rules)
     return days < 45 ? 0 : days < 75 ? 1 : 2;
 }
 
+/* In its first weeks nobody knows how often an account comes: one that came on two Mondays may well be there on the
+ * next. Until then it has to be silent for its own typical gap; one that came on a single day has none. */
+static bool
+may_come_yet(const struct upt_decision *d)
+{
+    const struct upt_activity *act = &d->eval->act;
+    return (double)d->facts->age < d->score->rules->rule[UPT_RULE_CHURN_RISK].p[UPT_P_RISK_EARLY] &&
+           (act->days_n < 2 || (act->gap_own >= RHYTHM_DAYS && (double)(act->day - act->last) < act->gap_own));
+}
+
 void
 upt_rule_risk(struct upt_decision *d)
 {
@@ -70,6 +82,7 @@ upt_rule_risk(struct upt_decision *d)
             d->facts->has_renewal && d->facts->to_renewal >= 0 && (double)d->facts->to_renewal <= p[UPT_P_RISK_RENEWAL];
         bool dear = d->facts->value >= d->score->rules->value_raised_at;
         v.kind = risk >= p[UPT_P_RISK_ON] ? UPT_V_ON : risk >= p[UPT_P_RISK_OFF] ? UPT_V_HOLD : UPT_V_OFF;
+        v.waits = may_come_yet(d);
         v.severity = renewal || dear ? UPT_CRITICAL : UPT_HIGH;
         v.finding.observed = risk;
         v.finding.expected = p[UPT_P_RISK_ON];

@@ -11,7 +11,7 @@
 
 #define UPT_PLAY_MAX 300
 #define UPT_OFF (-1)
-#define UPT_RULE_NUMBERS 4
+#define UPT_RULE_NUMBERS 5
 
 extern const char *const upt_rule_names[UPT_RULES];
 
@@ -26,7 +26,7 @@ struct upt_rule {
 };
 
 /* Places in p, by rule. */
-enum { UPT_P_RISK_ON, UPT_P_RISK_OFF, UPT_P_RISK_DAYS, UPT_P_RISK_RENEWAL };
+enum { UPT_P_RISK_ON, UPT_P_RISK_OFF, UPT_P_RISK_DAYS, UPT_P_RISK_RENEWAL, UPT_P_RISK_EARLY };
 enum { UPT_P_RENEWAL_ON, UPT_P_RENEWAL_OFF, UPT_P_RENEWAL_FROM };
 enum { UPT_P_CHAMPION_DAYS, UPT_P_CHAMPION_GAPS };
 enum { UPT_P_CONTRACTION_FALL, UPT_P_CONTRACTION_P, UPT_P_CONTRACTION_BACK };

@@ -128,6 +128,7 @@ const struct upt_rules_key upt_rules_keys[] = {
     NUMBER("CHURN_RISK", UPT_RULE_CHURN_RISK, "close_below", UPT_P_RISK_OFF, 0, 0.99),
     NUMBER("CHURN_RISK", UPT_RULE_CHURN_RISK, "horizon", UPT_P_RISK_DAYS, 30, 90),
     NUMBER("CHURN_RISK", UPT_RULE_CHURN_RISK, "critical_before_renewal", UPT_P_RISK_RENEWAL, 0, 366),
+    NUMBER("CHURN_RISK", UPT_RULE_CHURN_RISK, "early_days", UPT_P_RISK_EARLY, 0, 366),
     DAILY("HEALTH_BAND", UPT_RULE_HEALTH_BAND),
     BAND("WATCH", UPT_BAND_WATCH),
     BAND("AT_RISK", UPT_BAND_AT_RISK),

@@ -1,13 +1,15 @@
 /* Replays labelled daily usage through the real state and score code and prints how well the scores rank the accounts.
  *
- *     score_replay EVENTS.csv LABELS.csv [aligned]
+ *     score_replay EVENTS.csv LABELS.csv [aligned] [rules=FILE]
  *
  * EVENTS.csv: course,enrollment,day,COUNT of each feature…; LABELS.csv: course,enrollment,churned (both with a header
  * line, days as 2026-01-31). An account is course-enrollment; its course's first day is day 1. One USAGE event for each
  * count, all courses in one log by date. At the end of days 10, 15, 20, 25 and 30 of a course its accounts are
  * evaluated; AUC over all accounts seen so far and over the hot ones (active in the last 3 days), for health and
  * churn_risk_30d. aligned: all courses moved to the same first day, so that none ends while others go on. Raw: also
- * accounts whose score is still withheld for want of confidence. */
+ * accounts whose score is still withheld for want of confidence. Noise of alerts by the rules (the shipped ones, or
+ * those of FILE), for all courses and for the earlier and the later half of them: what is chosen on such figures should
+ * hold in either. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@
 #define RULES_FIRED 4 /* those before are the product's, the others are policies over the risk */
 #define EARLY 8
 #define COOL_DOWN 7
+#define HALVES 2
 #define FIRST_DAY 16000 /* 2013-10-22 */
 static const int evaluated_day[EVALUATIONS] = {10, 15, 20, 25, 30};
 
@@ -58,6 +61,7 @@ static size_t accounts_n;
 static struct {
     int id;
     int64_t start;
+    int half; /* 0: among the earlier courses, 1: the later */
 } courses[256];
 static int courses_n;
 static char feature_name[FEATURES_MAX][64];
@@ -109,6 +113,19 @@ read_header(char *line)
     }
 }
 
+/* The earlier half of the courses by their first day, the larger one if they are odd. */
+static void
+halve(void)
+{
+    for (int c = 0; c < courses_n; c++) {
+        int before = 0;
+        for (int i = 0; i < courses_n; i++) {
+            before += courses[i].start < courses[c].start || (courses[i].start == courses[c].start && i < c) ? 1 : 0;
+        }
+        courses[c].half = before >= (courses_n + 1) / 2 ? 1 : 0;
+    }
+}
+
 static void
 read_events(FILE *file, bool aligned)
 {
@@ -135,6 +152,7 @@ read_events(FILE *file, bool aligned)
             u->count[i] = w == NULL ? 0 : (int)strtol(w, NULL, 10);
         }
     }
+    halve();
     for (size_t i = 0; aligned && i < usage_n; i++) {
         usage[i].day += FIRST_DAY - courses[usage[i].course].start;
     }
@@ -188,11 +206,17 @@ take_alert(void *ctx, const struct upt_alert *alert)
         return;
     }
     int day = (int)(upt_floor_div(alert->changed_at, UPT_DAY_MS) - courses[a->course].start);
-    for (int i = 0; i < RULES_FIRED; i++) {
-        if (day >= EARLY && day <= 30 && upt_str_eq(alert->rule, upt_str_of(rule_names[i]))) {
-            a->opens[i] += alert->action == UPT_OPEN ? 1 : 0;
-            a->first_open[i] = alert->action == UPT_OPEN && a->first_open[i] == 0 ? day : a->first_open[i];
-            a->open[i] = alert->action != UPT_RESOLVE && alert->action != UPT_EXPIRE;
+    for (int i = 0; i < RULES_FIRED && day <= 30; i++) {
+        if (!upt_str_eq(alert->rule, upt_str_of(rule_names[i]))) {
+            continue;
+        }
+        a->open[i] = alert->action != UPT_RESOLVE && alert->action != UPT_EXPIRE;
+        if (day < EARLY) { /* what is open then counts as opened then */
+            a->opens[i] = a->open[i] ? 1 : 0;
+            a->first_open[i] = a->open[i] ? EARLY : 0;
+        } else if (alert->action == UPT_OPEN) {
+            a->opens[i]++;
+            a->first_open[i] = a->first_open[i] == 0 ? day : a->first_open[i];
         }
     }
 }
@@ -343,10 +367,11 @@ by_value(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-/* Noise, over accounts with at least 2 active days by day 8, on days 8 to 30. */
+/* Noise, over accounts with at least 2 active days by day 8, on days 8 to 30. half −1: of all courses. */
 static void
-report_rule(int rule)
+report_rule(int rule, int half)
 {
+    static const char *const halves[] = {"", ", earlier half", ", later half"};
     double n = 0;
     double opens = 0;
     double reopened = 0;
@@ -359,7 +384,7 @@ report_rule(int rule)
     size_t leads = 0;
     for (size_t i = 0; i < accounts_n; i++) {
         const struct account *a = &accounts[i];
-        if (a->early_days < 2) {
+        if (a->early_days < 2 || (half >= 0 && courses[a->course].half != half)) {
             continue;
         }
         n++;
@@ -374,11 +399,12 @@ report_rule(int rule)
         }
     }
     qsort(lead, leads, sizeof(*lead), by_value);
-    printf("%-12s accounts %.0f: per 1000 opened %.0f, reopened %.0f; retained ever alerted %.1f%%; at day 30 recall "
+    printf("%s%s: accounts %.0f, per 1000 opened %.0f, reopened %.0f; retained ever alerted %.1f%%; at day 30 recall "
            "%.3f, "
            "precision %.3f, median lead %d d\n",
-           rule_names[rule], n, 1e3 * opens / n, 1e3 * reopened / n, 100 * retained_alerted / retained,
-           right / (n - retained), at_end > 0 ? right / at_end : 0, leads > 0 ? lead[leads / 2] : 0);
+           rule_names[rule], halves[half + 1], n, 1e3 * opens / n, 1e3 * reopened / n,
+           100 * retained_alerted / retained, right / (n - retained), at_end > 0 ? right / at_end : 0,
+           leads > 0 ? lead[leads / 2] : 0);
     free(lead);
 }
 
@@ -399,7 +425,9 @@ report(void)
         printf("\n");
     }
     for (int i = 0; i < RULES; i++) {
-        report_rule(i);
+        for (int half = -1; half < HALVES; half++) {
+            report_rule(i, half);
+        }
     }
     printf("transitions %" PRIu64 ", health records %" PRIu64 "\n", transitions, health_records);
 }
@@ -409,11 +437,17 @@ main(int argc, char **argv)
 {
     FILE *events = argc >= 3 ? fopen(argv[1], "r") : NULL;
     FILE *labels = argc >= 3 ? fopen(argv[2], "r") : NULL;
+    bool aligned = false;
+    const char *rules_path = NULL;
+    for (int i = 3; i < argc; i++) {
+        aligned = aligned || strcmp(argv[i], "aligned") == 0;
+        rules_path = strncmp(argv[i], "rules=", 6) == 0 ? argv[i] + 6 : rules_path;
+    }
     if (events == NULL || labels == NULL) {
-        (void)fprintf(stderr, "use: score_replay EVENTS.csv LABELS.csv\n");
+        (void)fprintf(stderr, "use: score_replay EVENTS.csv LABELS.csv [aligned] [rules=FILE]\n");
         return 64;
     }
-    read_events(events, argc > 3 && strcmp(argv[3], "aligned") == 0);
+    read_events(events, aligned);
     read_labels(labels);
     (void)fclose(events);
     (void)fclose(labels);
@@ -432,7 +466,7 @@ main(int argc, char **argv)
                                       .adopted_days = 3,
                                       .observer = &upt_score_observer,
                                       .metrics = metrics};
-    if (upt_model_load(NULL, &model, &err) != UPT_OK || upt_rules_load(NULL, &rules, &err) != UPT_OK ||
+    if (upt_model_load(NULL, &model, &err) != UPT_OK || upt_rules_load(rules_path, &rules, &err) != UPT_OK ||
         upt_score_create(model, rules, "0123456789abcdef", &sink, &score, &err) != UPT_OK) {
         (void)fprintf(stderr, "%s\n", err.msg);
         return 78;

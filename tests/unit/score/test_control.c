@@ -252,7 +252,7 @@ static void
 snoozed_is_in_hand(void **state)
 {
     (void)state;
-    struct world *w = world_only("CHURN_RISK{open_at: 0.5, close_below: 0.01};", NULL);
+    struct world *w = world_only("CHURN_RISK{open_at: 0.5, close_below: 0.01, min_days: 21};", NULL);
     world_profile(w, "a", 0, "tier", "gold"); /* 3 days */
     for (int d = 0; d < 20; d++) {
         world_use(w, "a", d, "f", 1);
