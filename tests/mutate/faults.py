@@ -367,7 +367,7 @@ RULES = [
     Fault("false_advice", "the smallest change is true of the number it shows", SCORE + "explain.c",
           "floor(upt_round6(shown))) / unit", "round(shown)) / unit", "unit:score/test_score_explain", "change"),
     Fault("newcomer_not_awaited", "who may come weekly is not alarmed of before the next week is over", SCORE + "rule_health.c",
-          "v.waits = may_come_yet(d);", "v.waits = false;", "scenario:score", "Near miss: the second and third week"),
+          "act->gap_own >= RHYTHM_DAYS", "act->gap_own >= 99", "scenario:score", "Near miss: the second and third week"),
     Fault("never_awaited_enough", "a newcomer who stays away longer than that is told of", SCORE + "rule_health.c",
           "(double)(act->day - act->last) < act->gap_own", "(double)(act->day - act->last) < 99", "scenario:score", "The third Monday does not come"),
     Fault("outcome_of_no_segment", "outcomes are counted by segment", SCORE + "outcome.c",
