@@ -145,6 +145,22 @@ metadata_is_valid(const rd_kafka_consumer_group_metadata_t *metadata)
     return valid;
 }
 
+/* Before they are assigned: where the log begins later, a fetch that slipped in at offset 0 would fail, and librdkafka
+ * seeks a partition no more that failed so. Only what the client knows can be paused; asking for its queue makes it
+ * known. */
+static void
+pause_first(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_queue_t *queue =
+            rd_kafka_queue_get_partition(lane->rk, list->elems[i].topic, list->elems[i].partition);
+        if (queue != NULL) {
+            rd_kafka_queue_destroy(queue);
+        }
+    }
+    (void)rd_kafka_pause_partitions(lane->rk, list);
+}
+
 static void
 on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
 {
@@ -166,11 +182,11 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
     assignment->next = lane->assignments;
     lane->assignments = lane->assignment = assignment;
     lane->lost = false;
+    pause_first(lane, list);
     for (int i = 0; i < list->cnt; i++) {
-        list->elems[i].offset = 0; /* paused before anything is read, then sought */
+        list->elems[i].offset = 0; /* nothing is read before it is sought */
     }
     (void)rd_kafka_assign(lane->rk, list);
-    (void)rd_kafka_pause_partitions(lane->rk, list);
     for (int i = 0; i < list->cnt; i++) {
         int32_t p = list->elems[i].partition;
         if (p >= lane->parts_n) {

@@ -46,6 +46,7 @@ upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
         part = &view->parts[view->parts_n++];
         memset(part, 0, sizeof(*part));
         part->partition = partition;
+        part->highest = UPT_POS_NONE;
     }
     part->gen++;
     part->epoch = epoch;

@@ -253,6 +253,40 @@ class Faults(unittest.TestCase):
             until_end(services, "fenced-end", **{k: v for k, v in CONFIG.items() if k != "clock"})
             print("\nfenced:", verify(services).splitlines()[-1])
 
+    def test_log_begins_later(self) -> None:
+        """Retention has removed what was counted: restarts go on. What was not counted yet: stop, or go on without it."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            redis = services.redis.client()
+            clock = 1_750_000_000_000
+            written = counted = 0
+
+            def more(count: int) -> None:
+                nonlocal written
+                codec = Traffic(services.registry).event
+                events = [{"event_id": "", "occurred_at": clock, "account_id": "later", "user_id": None, "kind": "USAGE",
+                           "feature": None, "quantity": 1.0, "duration_ms": None, "properties": {}}] * count
+                produce(services.kafka.bootstrap, "usage-events",
+                        [Message(b"later", codec.encode(e), timestamp=clock) for e in events])
+                written += count
+
+            more(10)
+            until_end(services, "before")
+            counted = written
+            for restart in range(5):
+                services.kafka.delete_records("usage-events", {0: written})
+                more(1)
+                counted += 1
+                until_end(services, f"later{restart}", timeout=30)
+                self.assertEqual(redis.hget("uptake:account:{later}", "events_30d"), str(counted))
+            more(10)
+            services.kafka.delete_records("usage-events", {0: written - 4})
+            with self.assertRaisesRegex(AssertionError, "(?s)exit 65.*6 offsets that were not yet counted are gone"):
+                until_end(services, "gap", timeout=30)
+            self.assertEqual(redis.hget("uptake:account:{later}", "events_30d"), str(counted))
+            until_end(services, "over-the-gap", timeout=30, on_gap="continue")
+            self.assertEqual(redis.hget("uptake:account:{later}", "events_30d"), str(counted + 4))
+
     def test_takeover_time(self) -> None:
         """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""
         with Services() as services:

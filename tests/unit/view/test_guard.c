@@ -77,6 +77,24 @@ test_floor_is_the_highest_row(void **state)
     assert_int_equal(upt_pos_cmp(rig_own(&other, 0, 2), rig_pos(10)), 0);
 }
 
+/* Nothing written, or only what stands before any tick, is no higher position: its next owner may write. */
+static void
+test_floor_before_any_tick(void **state)
+{
+    (void)state;
+    const struct upt_pos first = {.offset = 0, .tick = UPT_NO_CLOCK};
+    rig_open(&rig, &server, "one");
+    rig_own(&rig, 0, 1);
+    assert_int_equal(upt_pos_cmp(rig_own(&rig, 0, 2), UPT_POS_NONE), 0);
+    struct upt_row row = rig_row("acme", 0, 0);
+    row.pos = first;
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 0, 0);
+    assert_true(rig_published(&rig, 0, 0));
+    rig_open(&other, &server, "two");
+    assert_int_equal(upt_pos_cmp(rig_own(&other, 0, 3), first), 0);
+}
+
 static void
 test_stale_owner_is_refused(void **state)
 {
@@ -529,6 +547,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_floor_is_the_highest_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_floor_before_any_tick, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_owner_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_zombie_between_check_and_exec, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_exec_reply_is_no_lost_write, setup, teardown),
