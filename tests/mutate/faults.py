@@ -1,7 +1,7 @@
 """The faults of run.py: each breaks one promise, in one place, and names the test that must notice.
 
-`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS or e2e:MODULE.CLASS.METHOD; `case` the test within it that fails. `old` stands exactly once
-in `file`. A new promise comes with its fault here.
+`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), protocol:SEEDS (of sim_protocol) or e2e:MODULE.CLASS.METHOD; `case`
+the test within it that fails. `old` stands exactly once in `file`. A new promise comes with its fault here.
 """
 
 from __future__ import annotations
@@ -262,6 +262,15 @@ GROUPS = [
           " || (row->changed & UPT_ROW_REST) != 0) {", ") {", "unit:view/test_view", "test_row_fields_come_and_go"),
 ]
 
+LANES = [
+    Fault("flush_ends_ahead", "up to the position that a flush shows every row is in Redis", "ingest/lane_rows.c",
+          "    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
+          "    part->flush_pos = upt_state_pos(part->st);\n    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
+          "protocol:300"),
+    Fault("waker_not_told", "a lane that takes records has its reading woken", "ingest/lane_intake.c",
+          "        upt_waker_note(part->lane->waker, part->id);", "        upt_waker_note(NULL, part->id);", "protocol:20"),
+]
+
 ALERTS = [
     Fault("revision_not_raised", "revisions of an alert grow by 1", SCORE + "alerts.c",
           "    slot->revision++;\n", "    slot->revision = (uint16_t)(slot->revision == 0);\n", "unit:score/test_score_lifecycle",
@@ -516,4 +525,4 @@ PEOPLE = [
           "scan.n == 0 ||", "true ||", SETS, "not_declared"),
 ]
 
-FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END
+FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END
