@@ -263,6 +263,14 @@ GROUPS = [
 ]
 
 LANES = [
+    Fault("restored_once", "state that does not fit together is read again", "ingest/kafka/restore.c",
+          "if (!stale || tries == STALE_READS_MAX) {", "if (!stale || tries > 0) {", "unit:kafka/test_restore", "progress_behind_the_group"),
+    Fault("state_read_once", "also where only the whole of it shows that", "ingest/kafka/restore.c",
+          "out->checkpoint.clock, err);\n        *ret_stale = status == UPT_EDATA;", "out->checkpoint.clock, err);\n        *ret_stale = false;",
+          "unit:kafka/test_restore", "state_without_checkpoint"),
+    Fault("readings_mixed", "and nothing is kept of what did not fit", "ingest/kafka/restore.c",
+          "        bool stale;\n        forget_reading(res, out);", "        bool stale;\n        out->state = NULL;", "unit:kafka/test_restore",
+          "progress_behind_the_group"),
     Fault("flush_ends_ahead", "up to the position that a flush shows every row is in Redis", "ingest/lane_rows.c",
           "    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
           "    part->flush_pos = upt_state_pos(part->st);\n    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
