@@ -275,6 +275,8 @@ LANES = [
           "    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
           "    part->flush_pos = upt_state_pos(part->st);\n    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
           "protocol:300"),
+    Fault("nobody_wakes", "a short queue does not leave its reader waiting", "ingest/kafka/waker.c",
+          "        if (partition >= 0) {", "        if (partition > 999) {", "unit:kafka/test_waker", "never_waits"),
     Fault("waker_not_told", "a lane that takes records has its reading woken", "ingest/lane_intake.c",
           "        upt_waker_note(part->lane->waker, part->id);", "        upt_waker_note(NULL, part->id);", "protocol:20"),
 ]
