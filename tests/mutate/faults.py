@@ -533,6 +533,8 @@ PEOPLE = [
           'in ? "SADD" : "SREM"', '"SADD"', SETS, "come_and_go"),
     Fault("sets_stay", "the set of a segment that is not declared any more is deleted", VIEW + "segments.c",
           "scan.n == 0 ||", "true ||", SETS, "not_declared"),
+    Fault("sets_deleted_early", "no set is deleted before it is known which segments are declared", VIEW + "segments.c",
+          " || !view->declared_known ||", " ||", SETS, "not_yet_declared"),
 ]
 
 FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END

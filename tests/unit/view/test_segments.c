@@ -12,6 +12,7 @@
 
 #include "aggregate/view/internal.h"
 #include "rig.h"
+#include "uptake/time.h"
 
 static struct redis_server server;
 static struct rig_view rig;
@@ -165,6 +166,37 @@ not_declared(void **state)
     assert_true(redis_server_wait(gone, bigger));
 }
 
+static bool
+stray_there(void *ctx)
+{
+    return upt_view_take_stray(rig.view, 0, ctx);
+}
+
+/* The accounts of Redis have been walked through, so the sets would have been next. */
+static void
+not_yet_declared(void **state)
+{
+    (void)state;
+    char old[] = "uptake:segment:{old}";
+    struct upt_buf stray = {0};
+    redis_server_ask(&server, "SADD uptake:segment:{big} a");
+    redis_server_ask(&server, "SADD %s a", old);
+    redis_server_ask(&server, "HSET uptake:account:{stray} partition 0");
+    rig_own(&rig, 0, 1);
+    assert_true(redis_server_wait(stray_there, &stray));
+    upt_buf_fini(&stray);
+    for (int i = 1; i <= 5; i++) {
+        upt_sleep_ms(30);
+        push("a", i, "big");
+        flush(i);
+    }
+    is_in("big", "a", true);
+    is_in("old", "a", true);
+    upt_view_segments(rig.view, UPT_STR("big"));
+    assert_true(redis_server_wait(gone, old));
+    is_in("big", "a", true);
+}
+
 static void
 lost(void **state)
 {
@@ -192,6 +224,7 @@ main(void)
         cmocka_unit_test_setup_teardown(come_and_go, setup, teardown),
         cmocka_unit_test_setup_teardown(many, setup, teardown),
         cmocka_unit_test_setup_teardown(not_declared, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_yet_declared, setup, teardown),
         cmocka_unit_test_setup_teardown(lost, setup, teardown),
     };
     return cmocka_run_group_tests_name("view_segments", tests, group_setup, group_teardown);
