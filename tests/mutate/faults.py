@@ -535,7 +535,7 @@ PEOPLE = [
     Fault("set_not_left", "an account that left a segment leaves its set", VIEW + "segments.c",
           'in ? "SADD" : "SREM"', '"SADD"', SETS, "come_and_go"),
     Fault("sets_stay", "the set of a segment that is not declared any more is deleted", VIEW + "segments.c",
-          "scan.n == 0 ||", "true ||", SETS, "not_declared"),
+          "        if (lists(declared(view), name)) {", "        if (name.p != NULL) {", SETS, "not_declared"),
     Fault("sets_deleted_early", "no set is deleted before it is known which segments are declared", VIEW + "segments.c",
           " || !view->declared_known ||", " ||", SETS, "not_yet_declared"),
 ]
