@@ -2,7 +2,6 @@
  * sets of segments that are not declared are deleted, and nothing else is. */
 #include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,44 +10,8 @@
 #include <cmocka.h>
 
 #include "aggregate/view/internal.h"
-#include "rig.h"
+#include "fixture.h"
 #include "uptake/time.h"
-
-static struct redis_server server;
-static struct rig_view rig;
-
-static int
-group_setup(void **state)
-{
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    return redis_server_start(&server) ? 0 : -1;
-}
-
-static int
-group_teardown(void **state)
-{
-    (void)state;
-    redis_server_end(&server);
-    return 0;
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    redis_server_ask(&server, "FLUSHALL");
-    rig_open(&rig, &server, "unit-1");
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
 
 static void
 push(const char *account, int64_t offset, const char *segments)
@@ -227,5 +190,5 @@ main(void)
         cmocka_unit_test_setup_teardown(not_yet_declared, setup, teardown),
         cmocka_unit_test_setup_teardown(lost, setup, teardown),
     };
-    return cmocka_run_group_tests_name("view_segments", tests, group_setup, group_teardown);
+    return cmocka_run_group_tests_name("view_segments", tests, start_server, end_server);
 }
