@@ -1,7 +1,7 @@
-/* Inside `uptake verify`. cmd_verify.c: the command and what it prints; verify_redis.c: what Redis holds;
- * verify_topics.c: what the output topics hold; verify_replay.c: a partition's log once more; verify_rows.c,
- * verify_sums.c: rows and sums of the replay against those of Redis. One thread. How it stays sound while `uptake run`
- * goes on: cmd_verify.c. */
+/* Inside `uptake verify`. cmd_verify.c: the command and what it prints; verify_redis.c: what Redis holds, asked for by
+ * verify_ask.c; verify_topics.c: what the output topics hold; verify_replay.c: a partition's log once more;
+ * verify_rows.c, verify_sums.c: rows and sums of the replay against those of Redis. One thread. How it stays sound
+ * while `uptake run` goes on: cmd_verify.c. */
 #ifndef UPT_VERIFY_H
 #define UPT_VERIFY_H
 

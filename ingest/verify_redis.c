@@ -12,75 +12,12 @@
 #include <jansson.h>
 
 #include "aggregate/view/view.h"
-#include "ingest/verify.h"
+#include "ingest/verify_ask.h"
 #include "uptake/assert.h"
 #include "uptake/time.h"
 
-#define SCAN_COUNT "500"
 #define ROW_REPLIES 4 /* of an account before those of its segments */
 #define ENTRY_PATIENCE_MS 2000
-
-struct asked {
-    struct upt_verify *v;
-    redisContext *redis;
-    struct upt_buf *names; /* of one step of a scan */
-    size_t names_n;
-    struct upt_error *reterr;
-};
-
-/* ---- commands ---- */
-
-static bool
-ask(struct asked *asked, const char *command, const struct upt_buf *key, struct upt_str more)
-{
-    const char *argv[] = {command, key != NULL ? key->p : NULL, more.p};
-    const size_t lens[] = {strlen(command), key != NULL ? key->len : 0, more.len};
-    int n = key == NULL ? 1 : more.p == NULL ? 2 : 3;
-    return redisAppendCommandArgv(asked->redis, n, argv, lens) == REDIS_OK;
-}
-
-/* The next reply, of a type; NULL: something is wrong, said in reterr. The caller frees it. */
-static redisReply *
-answer(struct asked *asked, int type)
-{
-    void *got = NULL;
-    if (redisGetReply(asked->redis, &got) != REDIS_OK || got == NULL) {
-        (void)upt_fail(asked->reterr, UPT_EUNAVAIL, "Redis: %s",
-                       asked->redis->errstr[0] != '\0' ? asked->redis->errstr : "no answer");
-        return NULL;
-    }
-    redisReply *reply = got;
-    if (reply->type != type) {
-        (void)upt_fail(asked->reterr, reply->type == REDIS_REPLY_ERROR ? UPT_EUNAVAIL : UPT_EDATA, "Redis: %s",
-                       reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer of another kind than asked for");
-        freeReplyObject(reply);
-        return NULL;
-    }
-    return reply;
-}
-
-/* The reply of EXEC after `queued` commands, with that many elements, none of them an error. */
-static redisReply *
-answer_group(struct asked *asked, size_t queued)
-{
-    for (size_t i = 0; i < queued + 1; i++) {
-        redisReply *reply = answer(asked, REDIS_REPLY_STATUS);
-        if (reply == NULL) {
-            return NULL;
-        }
-        freeReplyObject(reply);
-    }
-    redisReply *reply = answer(asked, REDIS_REPLY_ARRAY);
-    for (size_t i = 0; reply != NULL && i < queued; i++) {
-        if (i >= reply->elements || reply->element[i]->type == REDIS_REPLY_ERROR) {
-            (void)upt_fail(asked->reterr, UPT_EDATA, "Redis: a key under the prefix %s is not of the view's making: %s",
-                           asked->v->config->redis_prefix, i < reply->elements ? reply->element[i]->str : "no answer");
-            freeReplyObject(reply);
-            return NULL;
-        }
-    }
-    return reply;
-}
 
 static struct upt_str
 copy(const char *p, size_t len)
@@ -160,13 +97,13 @@ number_in(const redisReply *array, const char *name, int64_t *ret)
 /* ---- the partition table ---- */
 
 static upt_status
-read_entries(struct asked *asked)
+read_entries(struct upt_asked *asked)
 {
     struct upt_verify *v = asked->v;
     struct upt_buf key = {0};
     upt_buf_printf(&key, "%spartitions", v->config->redis_prefix);
-    (void)ask(asked, "HGETALL", &key, UPT_STR_NULL);
-    redisReply *reply = answer(asked, REDIS_REPLY_ARRAY);
+    (void)upt_ask(asked, "HGETALL", &key, UPT_STR_NULL);
+    redisReply *reply = upt_answer(asked, REDIS_REPLY_ARRAY);
     upt_buf_fini(&key);
     if (reply == NULL) {
         return asked->reterr->code;
@@ -188,70 +125,6 @@ read_entries(struct asked *asked)
     return UPT_OK;
 }
 
-/* ---- walking a family of keys ---- */
-
-typedef upt_status (*on_names_fn)(struct asked *asked);
-
-static void
-forget_names(struct asked *asked)
-{
-    for (size_t i = 0; i < asked->names_n; i++) {
-        upt_buf_fini(&asked->names[i]);
-    }
-    free(asked->names);
-    asked->names = NULL;
-    asked->names_n = 0;
-}
-
-static redisReply *
-scan_step(struct asked *asked, const char *cursor, const struct upt_buf *pattern)
-{
-    const char *argv[] = {"SCAN", cursor, "MATCH", pattern->p, "COUNT", SCAN_COUNT};
-    const size_t lens[] = {4, strlen(cursor), 5, pattern->len, 5, sizeof(SCAN_COUNT) - 1};
-    (void)redisAppendCommandArgv(asked->redis, 6, argv, lens);
-    redisReply *reply = answer(asked, REDIS_REPLY_ARRAY);
-    upt_assert(reply == NULL || reply->elements == 2);
-    return reply;
-}
-
-/* Calls fn with the names of each step. suffix: what stands behind the name's brace. */
-static upt_status
-walk(struct asked *asked, const char *family, const char *suffix, on_names_fn fn)
-{
-    const char *prefix = asked->v->config->redis_prefix;
-    struct upt_buf pattern = {0};
-    char cursor[32] = "0";
-    upt_status status = UPT_OK;
-    upt_view_pattern(&pattern, prefix, family);
-    upt_buf_puts(&pattern, suffix);
-    do {
-        redisReply *reply = scan_step(asked, cursor, &pattern);
-        if (reply == NULL) {
-            status = asked->reterr->code;
-            break;
-        }
-        snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-        const redisReply *keys = reply->element[1];
-        asked->names = calloc(keys->elements + 1, sizeof(*asked->names));
-        upt_assert(asked->names != NULL);
-        for (size_t i = 0; i < keys->elements; i++) {
-            struct upt_str key = {.p = keys->element[i]->str, .len = (uint32_t)keys->element[i]->len};
-            struct upt_buf *name = &asked->names[asked->names_n];
-            key.len -= (uint32_t)strlen(suffix);
-            if (upt_view_key_name(prefix, family, key, name)) {
-                asked->names_n++;
-            } else {
-                upt_buf_fini(name);
-            }
-        }
-        freeReplyObject(reply);
-        status = fn(asked);
-        forget_names(asked);
-    } while (status == UPT_OK && strcmp(cursor, "0") != 0);
-    upt_buf_fini(&pattern);
-    return status;
-}
-
 static struct upt_str
 str_of(const struct upt_buf *buf)
 {
@@ -261,45 +134,45 @@ str_of(const struct upt_buf *buf)
 /* ---- rows ---- */
 
 static void
-plain_key(struct asked *asked, struct upt_buf *key, const char *name)
+plain_key(struct upt_asked *asked, struct upt_buf *key, const char *name)
 {
     upt_buf_clear(key);
     upt_buf_printf(key, "%s%s", asked->v->config->redis_prefix, name);
 }
 
 static const struct upt_rules *
-rules_of(const struct asked *asked)
+rules_of(const struct upt_asked *asked)
 {
     return asked->v->scoring->rules;
 }
 
 static void
-set_key(struct asked *asked, struct upt_buf *key, size_t segment)
+set_key(struct upt_asked *asked, struct upt_buf *key, size_t segment)
 {
     upt_buf_clear(key);
     upt_view_key(key, asked->v->config->redis_prefix, "segment:", upt_rules_segment_name(rules_of(asked), segment), "");
 }
 
 static void
-ask_row(struct asked *asked, struct upt_str account)
+ask_row(struct upt_asked *asked, struct upt_str account)
 {
     const char *prefix = asked->v->config->redis_prefix;
     struct upt_buf key = {0};
-    (void)ask(asked, "MULTI", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "MULTI", NULL, UPT_STR_NULL);
     upt_view_key(&key, prefix, "account:", account, "");
-    (void)ask(asked, "HGETALL", &key, UPT_STR_NULL);
+    (void)upt_ask(asked, "HGETALL", &key, UPT_STR_NULL);
     upt_buf_clear(&key);
     upt_view_key(&key, prefix, "account:", account, ":features");
-    (void)ask(asked, "HGETALL", &key, UPT_STR_NULL);
+    (void)upt_ask(asked, "HGETALL", &key, UPT_STR_NULL);
     plain_key(asked, &key, "rank:churn_risk");
-    (void)ask(asked, "ZSCORE", &key, account);
+    (void)upt_ask(asked, "ZSCORE", &key, account);
     plain_key(asked, &key, "rank:health");
-    (void)ask(asked, "ZSCORE", &key, account);
+    (void)upt_ask(asked, "ZSCORE", &key, account);
     for (size_t i = 0; i < upt_rules_segments_n(rules_of(asked)); i++) {
         set_key(asked, &key, i);
-        (void)ask(asked, "SISMEMBER", &key, account);
+        (void)upt_ask(asked, "SISMEMBER", &key, account);
     }
-    (void)ask(asked, "EXEC", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "EXEC", NULL, UPT_STR_NULL);
     upt_buf_fini(&key);
 }
 
@@ -351,13 +224,13 @@ keep_row(struct upt_verify *v, struct upt_str account, const redisReply *group)
 }
 
 static upt_status
-on_accounts(struct asked *asked)
+on_accounts(struct upt_asked *asked)
 {
     for (size_t i = 0; i < asked->names_n; i++) {
         ask_row(asked, str_of(&asked->names[i]));
     }
     for (size_t i = 0; i < asked->names_n; i++) {
-        redisReply *group = answer_group(asked, ROW_REPLIES + upt_rules_segments_n(rules_of(asked)));
+        redisReply *group = upt_answer_group(asked, ROW_REPLIES + upt_rules_segments_n(rules_of(asked)));
         if (group == NULL) {
             return asked->reterr->code;
         }
@@ -417,24 +290,24 @@ upt_verify_find_row(struct upt_verify *v, struct upt_str account)
 
 /* Whether there is no row of the account, and still a feature hash or an entry of a rank, at one instant. */
 static upt_status
-check_stray(struct asked *asked, struct upt_str account, const char *rank)
+check_stray(struct upt_asked *asked, struct upt_str account, const char *rank)
 {
     const char *prefix = asked->v->config->redis_prefix;
     struct upt_buf key = {0};
     if (upt_verify_find_row(asked->v, account) != NULL) {
         return UPT_OK;
     }
-    (void)ask(asked, "MULTI", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "MULTI", NULL, UPT_STR_NULL);
     upt_view_key(&key, prefix, "account:", account, "");
-    (void)ask(asked, "EXISTS", &key, UPT_STR_NULL);
+    (void)upt_ask(asked, "EXISTS", &key, UPT_STR_NULL);
     upt_buf_clear(&key);
     upt_view_key(&key, prefix, "account:", account, ":features");
-    (void)ask(asked, "EXISTS", &key, UPT_STR_NULL);
+    (void)upt_ask(asked, "EXISTS", &key, UPT_STR_NULL);
     plain_key(asked, &key, rank != NULL ? rank : "rank:health");
-    (void)ask(asked, "ZSCORE", &key, account);
-    (void)ask(asked, "EXEC", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "ZSCORE", &key, account);
+    (void)upt_ask(asked, "EXEC", NULL, UPT_STR_NULL);
     upt_buf_fini(&key);
-    redisReply *group = answer_group(asked, 3);
+    redisReply *group = upt_answer_group(asked, 3);
     if (group == NULL) {
         return asked->reterr->code;
     }
@@ -448,7 +321,7 @@ check_stray(struct asked *asked, struct upt_str account, const char *rank)
 }
 
 static upt_status
-on_feature_hashes(struct asked *asked)
+on_feature_hashes(struct upt_asked *asked)
 {
     upt_status status = UPT_OK;
     for (size_t i = 0; i < asked->names_n && status == UPT_OK; i++) {
@@ -458,48 +331,38 @@ on_feature_hashes(struct asked *asked)
 }
 
 static upt_status
-read_rank(struct asked *asked, const char *rank)
+check_ranked(struct upt_asked *asked, struct upt_str account, const void *of)
 {
-    char cursor[32] = "0";
-    upt_status status = UPT_OK;
-    do {
-        struct upt_buf key = {0};
-        plain_key(asked, &key, rank);
-        const char *argv[] = {"ZSCAN", key.p, cursor, "COUNT", SCAN_COUNT};
-        const size_t lens[] = {5, key.len, strlen(cursor), 5, sizeof(SCAN_COUNT) - 1};
-        (void)redisAppendCommandArgv(asked->redis, 5, argv, lens);
-        upt_buf_fini(&key);
-        redisReply *reply = answer(asked, REDIS_REPLY_ARRAY);
-        if (reply == NULL) {
-            return asked->reterr->code;
-        }
-        snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-        const redisReply *members = reply->element[1];
-        for (size_t i = 0; i + 1 < members->elements && status == UPT_OK; i += 2) {
-            const redisReply *member = members->element[i];
-            status = check_stray(asked, (struct upt_str){.p = member->str, .len = (uint32_t)member->len}, rank);
-        }
-        freeReplyObject(reply);
-    } while (status == UPT_OK && strcmp(cursor, "0") != 0);
+    return check_stray(asked, account, of);
+}
+
+static upt_status
+read_rank(struct upt_asked *asked, const char *rank)
+{
+    struct upt_buf key = {0};
+    plain_key(asked, &key, rank);
+    upt_status status = upt_ask_members(asked, "ZSCAN", &key, check_ranked, rank);
+    upt_buf_fini(&key);
     return status;
 }
 
 /* Members of a segment's set that have no row, at one instant. */
 static upt_status
-check_member(struct asked *asked, size_t segment, struct upt_str account)
+check_member(struct upt_asked *asked, struct upt_str account, const void *of)
 {
+    size_t segment = *(const size_t *)of;
     struct upt_buf key = {0};
     if (upt_verify_find_row(asked->v, account) != NULL) {
         return UPT_OK;
     }
-    (void)ask(asked, "MULTI", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "MULTI", NULL, UPT_STR_NULL);
     upt_view_key(&key, asked->v->config->redis_prefix, "account:", account, "");
-    (void)ask(asked, "EXISTS", &key, UPT_STR_NULL);
+    (void)upt_ask(asked, "EXISTS", &key, UPT_STR_NULL);
     set_key(asked, &key, segment);
-    (void)ask(asked, "SISMEMBER", &key, account);
-    (void)ask(asked, "EXEC", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "SISMEMBER", &key, account);
+    (void)upt_ask(asked, "EXEC", NULL, UPT_STR_NULL);
     upt_buf_fini(&key);
-    redisReply *group = answer_group(asked, 2);
+    redisReply *group = upt_answer_group(asked, 2);
     if (group == NULL) {
         return asked->reterr->code;
     }
@@ -513,29 +376,12 @@ check_member(struct asked *asked, size_t segment, struct upt_str account)
 }
 
 static upt_status
-read_set(struct asked *asked, size_t segment)
+read_set(struct upt_asked *asked, size_t segment)
 {
-    char cursor[32] = "0";
-    upt_status status = UPT_OK;
-    do {
-        struct upt_buf key = {0};
-        set_key(asked, &key, segment);
-        const char *argv[] = {"SSCAN", key.p, cursor, "COUNT", SCAN_COUNT};
-        const size_t lens[] = {5, key.len, strlen(cursor), 5, sizeof(SCAN_COUNT) - 1};
-        (void)redisAppendCommandArgv(asked->redis, 5, argv, lens);
-        upt_buf_fini(&key);
-        redisReply *reply = answer(asked, REDIS_REPLY_ARRAY);
-        if (reply == NULL) {
-            return asked->reterr->code;
-        }
-        snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-        const redisReply *members = reply->element[1];
-        for (size_t i = 0; i < members->elements && status == UPT_OK; i++) {
-            const redisReply *member = members->element[i];
-            status = check_member(asked, segment, (struct upt_str){.p = member->str, .len = (uint32_t)member->len});
-        }
-        freeReplyObject(reply);
-    } while (status == UPT_OK && strcmp(cursor, "0") != 0);
+    struct upt_buf key = {0};
+    set_key(asked, &key, segment);
+    upt_status status = upt_ask_members(asked, "SSCAN", &key, check_member, &segment);
+    upt_buf_fini(&key);
     return status;
 }
 
@@ -565,12 +411,12 @@ keep_sum(struct upt_verify *v, struct upt_str feature, const redisReply *partiti
 }
 
 static upt_status
-read_sum(struct asked *asked, struct upt_str feature)
+read_sum(struct upt_asked *asked, struct upt_str feature)
 {
     const char *prefix = asked->v->config->redis_prefix;
     struct upt_verify *v = asked->v;
     struct upt_buf key = {0};
-    (void)ask(asked, "MULTI", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "MULTI", NULL, UPT_STR_NULL);
     for (int private = 0; private < 2; private ++) {
         upt_buf_clear(&key);
         if (feature.p != NULL) {
@@ -580,11 +426,11 @@ read_sum(struct asked *asked, struct upt_str feature)
         } else {
             upt_buf_printf(&key, "%s_t:{%stotals}", prefix, prefix);
         }
-        (void)ask(asked, "HGETALL", &key, UPT_STR_NULL);
+        (void)upt_ask(asked, "HGETALL", &key, UPT_STR_NULL);
     }
-    (void)ask(asked, "EXEC", NULL, UPT_STR_NULL);
+    (void)upt_ask(asked, "EXEC", NULL, UPT_STR_NULL);
     upt_buf_fini(&key);
-    redisReply *group = answer_group(asked, 2);
+    redisReply *group = upt_answer_group(asked, 2);
     if (group == NULL) {
         return asked->reterr->code;
     }
@@ -601,7 +447,7 @@ read_sum(struct asked *asked, struct upt_str feature)
 }
 
 static upt_status
-on_features(struct asked *asked)
+on_features(struct upt_asked *asked)
 {
     upt_status status = UPT_OK;
     for (size_t i = 0; i < asked->names_n && status == UPT_OK; i++) {
@@ -615,18 +461,18 @@ on_features(struct asked *asked)
 upt_status
 upt_verify_read_redis(struct upt_verify *v, struct upt_error *reterr)
 {
-    struct asked asked = {.v = v, .reterr = reterr};
+    struct upt_asked asked = {.v = v, .reterr = reterr};
     upt_status status = upt_read_redis(v->config, &asked.redis, reterr);
     if (status != UPT_OK) {
         return status;
     }
     status = read_entries(&asked);
     if (status == UPT_OK) {
-        status = walk(&asked, "account:", "", on_accounts);
+        status = upt_ask_names(&asked, "account:", "", on_accounts);
     }
     sort_rows(v);
     if (status == UPT_OK) {
-        status = walk(&asked, "account:", ":features", on_feature_hashes);
+        status = upt_ask_names(&asked, "account:", ":features", on_feature_hashes);
     }
     if (status == UPT_OK) {
         status = read_rank(&asked, "rank:churn_risk");
@@ -638,7 +484,7 @@ upt_verify_read_redis(struct upt_verify *v, struct upt_error *reterr)
         status = read_set(&asked, i);
     }
     if (status == UPT_OK) {
-        status = walk(&asked, "feature:", "", on_features);
+        status = upt_ask_names(&asked, "feature:", "", on_features);
     }
     if (status == UPT_OK) {
         status = read_sum(&asked, UPT_STR_NULL);
@@ -649,7 +495,7 @@ upt_verify_read_redis(struct upt_verify *v, struct upt_error *reterr)
 
 /* A partition that was counted has an entry; one that has just been taken up gets it with its first flush. */
 static upt_status
-check_entry(struct asked *asked, const struct upt_verify_part *part)
+check_entry(struct upt_asked *asked, const struct upt_verify_part *part)
 {
     struct upt_verify *v = asked->v;
     int64_t until_ms = upt_mono_ms() + v->config->flush_interval_ms + ENTRY_PATIENCE_MS;
@@ -659,8 +505,8 @@ check_entry(struct asked *asked, const struct upt_verify_part *part)
     plain_key(asked, &key, "partitions");
     upt_buf_put_i64(&field, part->id);
     while (status == UPT_OK && !there) {
-        (void)ask(asked, "HEXISTS", &key, str_of(&field));
-        redisReply *reply = answer(asked, REDIS_REPLY_INTEGER);
+        (void)upt_ask(asked, "HEXISTS", &key, str_of(&field));
+        redisReply *reply = upt_answer(asked, REDIS_REPLY_INTEGER);
         status = reply != NULL ? UPT_OK : asked->reterr->code;
         there = reply != NULL && reply->integer != 0;
         freeReplyObject(reply);
@@ -684,7 +530,7 @@ check_entry(struct asked *asked, const struct upt_verify_part *part)
 upt_status
 upt_verify_missing(struct upt_verify *v, struct upt_verify_part *part, struct upt_state *st, struct upt_error *reterr)
 {
-    struct asked asked = {.v = v, .reterr = reterr};
+    struct upt_asked asked = {.v = v, .reterr = reterr};
     bool entry = !part->has_entry && part->has_progress && upt_state_pos(st).offset >= 0;
     upt_status status = entry || part->missing_n > 0 ? upt_read_redis(v->config, &asked.redis, reterr) : UPT_OK;
     if (status == UPT_OK && entry) {
@@ -695,8 +541,8 @@ upt_verify_missing(struct upt_verify *v, struct upt_verify_part *part, struct up
         struct upt_buf key = {0};
         if (status == UPT_OK && upt_state_find(st, str_of(account)) != NULL) {
             upt_view_key(&key, v->config->redis_prefix, "account:", str_of(account), "");
-            (void)ask(&asked, "EXISTS", &key, UPT_STR_NULL);
-            redisReply *reply = answer(&asked, REDIS_REPLY_INTEGER);
+            (void)upt_ask(&asked, "EXISTS", &key, UPT_STR_NULL);
+            redisReply *reply = upt_answer(&asked, REDIS_REPLY_INTEGER);
             status = reply != NULL ? UPT_OK : reterr->code;
             if (reply != NULL && reply->integer == 0) {
                 upt_verify_differs(v, "account %.*s of partition %d has no row", (int)account->len, account->p,

@@ -164,6 +164,9 @@ bool upt_check_markers(struct upt_view *view);
 bool upt_refresh_shares(struct upt_view *view);
 /* sweep.c */
 bool upt_scan_step(struct upt_view *view);
+/* Names of the next keys of a family ("account:"), each behind its length. *cursor: 0 at the beginning and at the end.
+ * False: the connection is gone. */
+bool upt_scan_names(struct upt_view *view, const char *family, unsigned long long *cursor, struct upt_buf *names);
 
 /* Under the lock, or in the lane's thread, which alone adds to the table. */
 struct upt_view_part *upt_view_find(struct upt_view *view, int32_t partition);

@@ -4,13 +4,11 @@
  * it: each row whose seldom fields are written tells of every declared segment whether the account is in it. What
  * nobody would repair is the set of a segment that is not declared any more: such keys are looked for after a marker
  * was taken, and when other segments were declared, and deleted. @locality: the view's thread. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "aggregate/view/internal.h"
 #include "uptake/time.h"
 
-#define STEP_COUNT "400"
 #define ACCOUNTS_A_COMMAND 48
 
 void
@@ -89,49 +87,24 @@ upt_format_segments(struct upt_view *view)
 
 /* ---- sets of segments that are not declared ---- */
 
-struct scan {
-    struct upt_view *view;
-    struct upt_buf gone; /* keys to be deleted, each behind its length */
-    unsigned n;
-    unsigned long long cursor;
-};
-
-static void
-on_scan(void *ctx, unsigned i, redisReply *reply)
-{
-    struct scan *scan = ctx;
-    (void)i;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 || reply->element[0]->type != REDIS_REPLY_STRING) {
-        return;
-    }
-    scan->cursor = strtoull(reply->element[0]->str, NULL, 10);
-    const redisReply *keys = reply->element[1];
-    struct upt_buf name = {0};
-    for (size_t k = 0; k < keys->elements; k++) {
-        const struct upt_str key = {.p = keys->element[k]->str, .len = (uint32_t)keys->element[k]->len};
-        upt_buf_clear(&name);
-        if (upt_view_key_name(scan->view->prefix, "segment:", key, &name) &&
-            !lists(declared(scan->view), (struct upt_str){.p = name.p, .len = (uint32_t)name.len})) {
-            upt_buf_put_le32(&scan->gone, key.len);
-            upt_buf_put(&scan->gone, key.p, key.len);
-            scan->n++;
-        }
-    }
-    upt_buf_fini(&name);
-}
-
 static bool
-delete_sets(struct upt_view *view, const struct upt_buf *gone)
+delete_undeclared(struct upt_view *view, const struct upt_buf *names)
 {
-    struct upt_cur cur = upt_cur_of((struct upt_str){.p = gone->p, .len = (uint32_t)gone->len});
+    bool any = false;
+    struct upt_cur cur = upt_cur_of((struct upt_str){.p = names->p, .len = (uint32_t)names->len});
     while (cur.p < cur.end) {
-        struct upt_str key = upt_cur_bytes(&cur, upt_cur_le32(&cur));
+        struct upt_str name = upt_cur_bytes(&cur, upt_cur_le32(&cur));
+        if (lists(declared(view), name)) {
+            continue;
+        }
         upt_cmd_begin(view);
         upt_cmd_text(view, "UNLINK");
-        upt_cmd_arg(view, key.p, key.len);
+        upt_key(view, "segment:", name, "");
+        upt_cmd_buf(view, &view->key);
         upt_cmd_end(view);
+        any = true;
     }
-    return upt_cmd_send(view, NULL, NULL);
+    return !any || upt_cmd_send(view, NULL, NULL);
 }
 
 bool
@@ -146,23 +119,10 @@ upt_segments_step(struct upt_view *view)
         view->sets_under_way = true;
         view->sets_cursor = 0;
     }
-    struct scan scan = {.view = view};
-    upt_cmd_begin(view);
-    upt_cmd_text(view, "SCAN");
-    upt_cmd_u64(view, view->sets_cursor);
-    upt_cmd_text(view, "MATCH");
-    upt_buf_clear(&view->key);
-    upt_view_pattern(&view->key, view->prefix, "segment:");
-    upt_cmd_buf(view, &view->key);
-    upt_cmd_text(view, "COUNT");
-    upt_cmd_text(view, STEP_COUNT);
-    upt_cmd_end(view);
-    bool ok = upt_cmd_send(view, on_scan, &scan);
-    ok = ok && (scan.n == 0 || delete_sets(view, &scan.gone));
-    upt_buf_fini(&scan.gone);
-    view->sets_cursor = ok ? scan.cursor : 0;
-    view->sets_under_way = ok && scan.cursor != 0;
+    struct upt_buf names = {0};
+    bool ok = upt_scan_names(view, "segment:", &view->sets_cursor, &names) && delete_undeclared(view, &names);
+    upt_buf_fini(&names);
+    view->sets_under_way = ok && view->sets_cursor != 0;
     view->sets_wanted = view->sets_wanted || !ok;
-    view->scan_ms = upt_mono_ms() + 20;
     return ok;
 }

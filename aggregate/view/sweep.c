@@ -10,13 +10,6 @@
 #define STEP_MS 20
 #define STEP_COUNT "400"
 
-struct scan {
-    struct upt_view *view;
-    struct upt_buf *accounts; /* of this step */
-    size_t n, cap;
-    unsigned long long cursor;
-};
-
 static int
 hex(char c)
 {
@@ -56,6 +49,15 @@ upt_view_pattern(struct upt_buf *out, const char *prefix, const char *family)
     upt_buf_puts(out, "{*}");
 }
 
+/* ---- keys of a family ---- */
+
+struct scan {
+    struct upt_view *view;
+    const char *family;
+    struct upt_buf *names;
+    unsigned long long cursor;
+};
+
 static void
 on_scan(void *ctx, unsigned i, redisReply *reply)
 {
@@ -66,76 +68,99 @@ on_scan(void *ctx, unsigned i, redisReply *reply)
     }
     scan->cursor = strtoull(reply->element[0]->str, NULL, 10);
     const redisReply *keys = reply->element[1];
-    scan->accounts = calloc(keys->elements + 1, sizeof(*scan->accounts));
-    for (size_t k = 0; scan->accounts != NULL && k < keys->elements; k++) {
+    struct upt_buf name = {0};
+    for (size_t k = 0; k < keys->elements; k++) {
         const struct upt_str key = {.p = keys->element[k]->str, .len = (uint32_t)keys->element[k]->len};
-        if (upt_view_key_name(scan->view->prefix, "account:", key, &scan->accounts[scan->n])) {
-            scan->n++;
-        } else {
-            upt_buf_fini(&scan->accounts[scan->n]);
+        upt_buf_clear(&name);
+        if (upt_view_key_name(scan->view->prefix, scan->family, key, &name)) {
+            upt_buf_put_le32(scan->names, (uint32_t)name.len);
+            upt_buf_put(scan->names, name.p, name.len);
         }
     }
+    upt_buf_fini(&name);
 }
+
+bool
+upt_scan_names(struct upt_view *view, const char *family, unsigned long long *cursor, struct upt_buf *names)
+{
+    struct scan scan = {.view = view, .family = family, .names = names};
+    upt_cmd_begin(view);
+    upt_cmd_text(view, "SCAN");
+    upt_cmd_u64(view, *cursor);
+    upt_cmd_text(view, "MATCH");
+    upt_buf_clear(&view->key);
+    upt_view_pattern(&view->key, view->prefix, family);
+    upt_cmd_buf(view, &view->key);
+    upt_cmd_text(view, "COUNT");
+    upt_cmd_text(view, STEP_COUNT);
+    upt_cmd_end(view);
+    bool ok = upt_cmd_send(view, on_scan, &scan);
+    *cursor = ok ? scan.cursor : 0;
+    view->scan_ms = upt_mono_ms() + STEP_MS;
+    return ok;
+}
+
+/* ---- strays ---- */
+
+struct strays {
+    struct upt_view *view;
+    struct upt_cur names; /* of the replies to come */
+};
 
 static void
 on_partition(void *ctx, unsigned i, redisReply *reply)
 {
-    struct scan *scan = ctx;
-    struct upt_view *view = scan->view;
-    if (reply->type != REDIS_REPLY_STRING || i >= scan->n) {
+    struct strays *strays = ctx;
+    struct upt_view *view = strays->view;
+    struct upt_str account = upt_cur_bytes(&strays->names, upt_cur_le32(&strays->names));
+    (void)i;
+    if (reply->type != REDIS_REPLY_STRING) {
         return;
     }
     int32_t partition = (int32_t)strtol(reply->str, NULL, 10);
     pthread_mutex_lock(&view->lock);
     const struct upt_view_part *part = upt_view_find(view, partition);
     if (part != NULL && part->owned && view->strays_n < UPT_STRAYS_MAX) {
-        view->strays[view->strays_n].partition = partition;
-        view->strays[view->strays_n++].account = scan->accounts[i];
-        memset(&scan->accounts[i], 0, sizeof(scan->accounts[i]));
+        struct upt_stray *stray = &view->strays[view->strays_n++];
+        *stray = (struct upt_stray){.partition = partition};
+        upt_buf_put(&stray->account, account.p, account.len);
     }
     pthread_mutex_unlock(&view->lock);
+}
+
+static bool
+ask_partitions(struct upt_view *view, const struct upt_buf *names)
+{
+    const struct upt_cur begin = upt_cur_of((struct upt_str){.p = names->p, .len = (uint32_t)names->len});
+    for (struct upt_cur cur = begin; cur.p < cur.end;) {
+        upt_cmd_begin(view);
+        upt_cmd_text(view, "HGET");
+        upt_key(view, "account:", upt_cur_bytes(&cur, upt_cur_le32(&cur)), "");
+        upt_cmd_buf(view, &view->key);
+        upt_cmd_text(view, "partition");
+        upt_cmd_end(view);
+    }
+    return upt_cmd_send(view, on_partition, &(struct strays){.view = view, .names = begin});
 }
 
 bool
 upt_scan_step(struct upt_view *view)
 {
-    int64_t now = upt_mono_ms();
     pthread_mutex_lock(&view->lock);
     bool room = view->strays_n + 1000 < UPT_STRAYS_MAX;
     pthread_mutex_unlock(&view->lock);
-    if (!room || now < view->scan_ms || (view->scan_cursor == 0 && !view->scan_wanted)) {
+    if (!room || upt_mono_ms() < view->scan_ms || (view->scan_cursor == 0 && !view->scan_wanted)) {
         return true;
     }
     if (view->scan_cursor == 0) {
         view->scan_wanted = false;
     }
-    view->scan_ms = now + STEP_MS;
-    struct scan scan = {.view = view};
-    upt_cmd_begin(view);
-    upt_cmd_text(view, "SCAN");
-    upt_cmd_u64(view, view->scan_cursor);
-    upt_cmd_text(view, "MATCH");
-    upt_buf_clear(&view->key);
-    upt_view_pattern(&view->key, view->prefix, "account:");
-    upt_cmd_buf(view, &view->key);
-    upt_cmd_text(view, "COUNT");
-    upt_cmd_text(view, STEP_COUNT);
-    upt_cmd_end(view);
-    bool ok = upt_cmd_send(view, on_scan, &scan);
-    for (size_t i = 0; i < scan.n; i++) {
-        upt_cmd_begin(view);
-        upt_cmd_text(view, "HGET");
-        upt_key(view, "account:", (struct upt_str){.p = scan.accounts[i].p, .len = (uint32_t)scan.accounts[i].len}, "");
-        upt_cmd_buf(view, &view->key);
-        upt_cmd_text(view, "partition");
-        upt_cmd_end(view);
+    struct upt_buf names = {0};
+    bool ok = upt_scan_names(view, "account:", &view->scan_cursor, &names) && ask_partitions(view, &names);
+    upt_buf_fini(&names);
+    if (!ok) {
+        view->scan_cursor = 0;
+        view->scan_wanted = true;
     }
-    ok = ok && upt_cmd_send(view, on_partition, &scan);
-    for (size_t i = 0; i < scan.n; i++) {
-        upt_buf_fini(&scan.accounts[i]);
-    }
-    free(scan.accounts);
-    view->scan_cursor = ok ? scan.cursor : 0;
-    view->scan_wanted = view->scan_wanted || !ok;
     return ok;
 }

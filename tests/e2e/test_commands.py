@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import tempfile
 import time
@@ -10,7 +11,7 @@ import unittest
 from pathlib import Path
 
 from support.browser import Browser
-from support.process import free_port
+from support.process import free_port, wait_until
 from support.uptake_proc import binary
 
 EX_USAGE, EX_CONFIG = 64, 78
@@ -57,29 +58,29 @@ class Errors(unittest.TestCase):
 class Demo(unittest.TestCase):
     def test_page_moves(self) -> None:
         port = free_port()
-        with tempfile.TemporaryFile("w+") as log:
-            demo = subprocess.Popen([str(binary()), "demo", "--port", str(port), "--for", "45"], stdout=log, stderr=log)
+        with tempfile.TemporaryFile("w+") as log, Browser(1200, 900) as browser:
+            demo = subprocess.Popen([str(binary()), "demo", "--port", str(port)], stdout=log, stderr=log)
             try:
-                with Browser(1200, 900) as browser:
-                    for _ in range(100):
-                        try:
-                            browser.open(f"http://127.0.0.1:{port}/")
-                            break
-                        except Exception:  # not listening yet
-                            time.sleep(0.2)
-                    first = self.shown(browser)
-                    time.sleep(4)
-                    self.assertNotEqual(self.shown(browser), first, "the totals do not move")
-                    severe = [line for line in browser.console() if "SEVERE" in str(line)]
-                    self.assertEqual(severe, [])
-                self.assertEqual(demo.wait(90), 0)
+                wait_until("the page", lambda: self.listens(port), 60)
+                browser.open(f"http://127.0.0.1:{port}/")
+                first = self.shown(browser)
+                wait_until("totals that move", lambda: self.shown(browser) != first, 60, 0.5)
+                severe = [line for line in browser.console() if "SEVERE" in str(line)]
+                self.assertEqual(severe, [])
+                demo.terminate()
+                self.assertEqual(demo.wait(60), 0)
             finally:
                 demo.kill()
 
     @staticmethod
+    def listens(port: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    @staticmethod
     def shown(browser: Browser) -> str:
         """The figures that the page shows."""
-        for _ in range(60):
+        for _ in range(120):
             text = browser.text()
             figures = re.findall(r"\d[\d,.\u202f ]{2,}", text)
             if len(figures) > 5:

@@ -11,11 +11,12 @@ import time
 import unittest
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from support.kafka_util import Decoder, Message, produce, read_topic
+from support.kafka_util import Decoder, Message, produce, producer, read_topic
 from support.process import wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Result, Uptake, config_for, merged, run, to_yaml
@@ -312,6 +313,20 @@ class Inspect(unittest.TestCase):
         self.produce([letter], "usage-events-dead")
         self.differs(f"alert {record['alert_id']} revision {record['revision']} ",
                      f"usage-events [1] offset {letter.header('uptake.offset')} is in usage-events-dead twice")
+
+    def test_42_verify_waits_for_an_open_transaction(self) -> None:
+        letter = next(m for m in self.topic("usage-events-dead") if m.header("uptake.partition") == "2")
+        client = producer(self.services.kafka.bootstrap, transactional_id="half-seen")
+        client.init_transactions()
+        client.begin_transaction()
+        client.produce("usage-events-dead", letter.value, letter.key, letter.partition, headers=list(letter.headers))
+        client.flush()
+        with ThreadPoolExecutor() as pool:
+            found = pool.submit(run, "verify", "-c", self.config(), timeout=120)
+            wait([found], timeout=4)  # one that does not wait is done by then
+            client.commit_transaction()
+        self.assertIn(f"usage-events [2] offset {letter.header('uptake.offset')} is in usage-events-dead twice",
+                      found.result().out)
 
 
 class Model(unittest.TestCase):

@@ -319,7 +319,7 @@ class People(unittest.TestCase):
     def test_40_other_rules(self) -> None:
         self.rules.write_text(RULES.replace(EXPORT, "another"))
         self.count()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while self.redis.exists(f"uptake:segment:{{{EXPORT}}}") and time.monotonic() < deadline:
             time.sleep(0.2)  # the last process may have left before its walk was through
             self.count()

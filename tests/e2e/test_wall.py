@@ -46,7 +46,7 @@ class Wall(unittest.TestCase):
                 return produce(services.kafka.bootstrap, "usage-events", [message])[0].offset
 
             def row_at(offset: int) -> dict:
-                wait_until(f"the row at {offset}", lambda: int(redis.hget("uptake:account:{a}", "offset") or -1) >= offset, 30)
+                wait_until(f"the row at {offset}", lambda: int(redis.hget("uptake:account:{a}", "offset") or -1) >= offset, 60)
                 return redis.hgetall("uptake:account:{a}")
 
             def clock() -> int:
@@ -56,7 +56,7 @@ class Wall(unittest.TestCase):
             with Uptake(config, name="wall") as uptake:
                 now = int(time.time() * 1000)
                 row_at(put(now, now))
-                wait_until("a minute of the wall", lambda: clock() > now, 75)
+                wait_until("a minute of the wall", lambda: clock() > now, 120)
                 minute = clock()
                 self.assertEqual(minute % MINUTE, 0)
                 self.assertGreaterEqual(time.time() * 1000, minute + 1000, "before tick_grace was over")

@@ -1,7 +1,7 @@
 """The faults of run.py: each breaks one promise, in one place, and names the test that must notice.
 
-`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS or e2e:MODULE.CLASS.METHOD; `case` the test within it that fails. `old` stands exactly once
-in `file`. A new promise comes with its fault here.
+`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), protocol:SEEDS (of sim_protocol) or e2e:MODULE.CLASS.METHOD; `case`
+the test within it that fails. `old` stands exactly once in `file`. A new promise comes with its fault here.
 """
 
 from __future__ import annotations
@@ -265,6 +265,25 @@ GROUPS = [
           " || (row->changed & UPT_ROW_REST) != 0) {", ") {", "unit:view/test_view", "test_row_fields_come_and_go"),
 ]
 
+LANES = [
+    Fault("restored_once", "state that does not fit together is read again", "ingest/kafka/restore.c",
+          "if (!stale || tries == STALE_READS_MAX) {", "if (!stale || tries > 0) {", "unit:kafka/test_restore", "progress_behind_the_group"),
+    Fault("state_read_once", "also where only the whole of it shows that", "ingest/kafka/restore.c",
+          "out->checkpoint.clock, err);\n        *ret_stale = status == UPT_EDATA;", "out->checkpoint.clock, err);\n        *ret_stale = false;",
+          "unit:kafka/test_restore", "state_without_checkpoint"),
+    Fault("readings_mixed", "and nothing is kept of what did not fit", "ingest/kafka/restore.c",
+          "        bool stale;\n        forget_reading(res, out);", "        bool stale;\n        out->state = NULL;", "unit:kafka/test_restore",
+          "progress_behind_the_group"),
+    Fault("flush_ends_ahead", "up to the position that a flush shows every row is in Redis", "ingest/lane_rows.c",
+          "    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
+          "    part->flush_pos = upt_state_pos(part->st);\n    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
+          "protocol:300"),
+    Fault("nobody_wakes", "a short queue does not leave its reader waiting", "ingest/kafka/waker.c",
+          "        if (partition >= 0) {", "        if (partition > 999) {", "unit:kafka/test_waker", "never_waits"),
+    Fault("waker_not_told", "a lane that takes records has its reading woken", "ingest/lane_intake.c",
+          "        upt_waker_note(part->lane->waker, part->id);", "        upt_waker_note(NULL, part->id);", "protocol:20"),
+]
+
 ALERTS = [
     Fault("revision_not_raised", "revisions of an alert grow by 1", SCORE + "alerts.c",
           "    slot->revision++;\n", "    slot->revision = (uint16_t)(slot->revision == 0);\n", "unit:score/test_score_lifecycle",
@@ -466,6 +485,9 @@ END_TO_END = [
     Fault("no_place_told_late", "a model that cannot be written is told before the work", "ingest/cmd_fit.c",
           "    if (access(folder, W_OK | X_OK) != 0) {", "    if (access(folder, W_OK | X_OK) != 0 && len == 0) {",
           "e2e:test_fit.Files.test_errors", "test_errors"),
+    Fault("half_seen", "what is verified is not still in an open transaction", "ingest/topic_read.c",
+          "            settled = stable[i].high >= written[i].high;", "            settled = stable[i].high <= written[i].high;",
+          "e2e:test_inspect.Inspect.test_42_verify_waits_for_an_open_transaction", "test_42_verify_waits_for_an_open_transaction"),
     Fault("old_headers_kept", "uptake's headers that were there are replaced in a dead letter", "ingest/lane_apply.c",
           "        if (!is_dead_header(text)) {", "        if (!is_dead_header(text) || len > 0) {", EXACT, "test_rows_and_dead_letters", SMALL),
     Fault("originals_dropped", "a dead letter has the headers that the record had", "ingest/lane_apply.c",
@@ -540,7 +562,9 @@ PEOPLE = [
     Fault("set_not_left", "an account that left a segment leaves its set", VIEW + "segments.c",
           'in ? "SADD" : "SREM"', '"SADD"', SETS, "come_and_go"),
     Fault("sets_stay", "the set of a segment that is not declared any more is deleted", VIEW + "segments.c",
-          "scan.n == 0 ||", "true ||", SETS, "not_declared"),
+          "        if (lists(declared(view), name)) {", "        if (name.p != NULL) {", SETS, "not_declared"),
+    Fault("sets_deleted_early", "no set is deleted before it is known which segments are declared", VIEW + "segments.c",
+          " || !view->declared_known ||", " ||", SETS, "not_yet_declared"),
 ]
 
-FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END
+FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END

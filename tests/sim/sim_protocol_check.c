@@ -2,9 +2,10 @@
  *
  * While it runs: C never goes down, and each owner's epoch is above the former's; R does not pass C; a place once
  * committed stays until R has passed it; no row goes back but with Redis itself, and none shows a wall tick whose place
- * is not committed. In the end: the committed outputs are, for each key and in order, byte for byte those of a run
- * without faults of the same log with the wall ticks in the same places; and so are the rows, the sums and the ranks,
- * but for the position that a row was written at. */
+ * is not committed; up to the offset that the table of partitions shows, rows are written. In the end: the committed
+ * outputs are, for each key and in order, byte for byte those of a run without faults of the same log with the wall
+ * ticks in the same places; and so are the rows, the sums and the ranks, but for the position that a row was written
+ * at. */
 #include "sim_protocol_check.h"
 
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "ingest/kafka/progress.h"
+#include "sim_protocol_input.h"
 #include "uptake/assert.h"
 
 #define PLACES 4096
@@ -40,10 +42,12 @@ static struct row rows[ROWS];
 static size_t rows_n;
 static struct content *contents;
 static size_t contents_n;
+static bool with_ages;
 
 void
-sim_check_begin(void)
+sim_check_begin(bool ages)
 {
+    with_ages = ages;
     contents = sim_alloc(CONTENTS * sizeof(*contents));
     contents_n = 0;
 }
@@ -242,6 +246,37 @@ shown(struct upt_str entry, const char *name)
 {
     const char *at = entry.p != NULL ? strstr(entry.p, name) : NULL;
     return at != NULL ? strtoll(at + strlen(name), NULL, 10) : INT64_MIN;
+}
+
+/* Null records later in the log may have been applied too: they end what can be said of the account's row. */
+static bool
+is_forgotten_after(const struct sim_log *log, size_t i)
+{
+    bool forgotten = false;
+    for (size_t k = i + 1; k < log->n; k++) {
+        forgotten = forgotten || (log->v[k].value.p == NULL && upt_str_eq(log->v[k].key, log->v[i].key));
+    }
+    return forgotten;
+}
+
+void
+sim_check_entry(int part, struct upt_str entry)
+{
+    const struct sim_log *log = &sim_logs[SIM_T_INPUT][part];
+    int64_t upto = shown(entry, "\"offset\":");
+    for (size_t i = 0; !with_ages && i < log->n && log->v[i].offset <= upto; i++) {
+        const struct sim_rec *rec = &log->v[i];
+        char key[64];
+        if (!sim_input_counts(rec) || is_forgotten_after(log, i)) {
+            continue;
+        }
+        snprintf(key, sizeof(key), "uptake:account:{%.*s}", (int)rec->key.len, rec->key.p);
+        const struct sim_value *row = sim_redis_get(upt_str_of(key));
+        if (row == NULL || field(row, "offset") < rec->offset) {
+            sim_fail("partition %d is shown up to offset %lld, but row %s has not got offset %lld", part,
+                     (long long)upto, key, (long long)rec->offset);
+        }
+    }
 }
 
 bool

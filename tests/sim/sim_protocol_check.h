@@ -5,7 +5,8 @@
 #include "sim_protocol_kafka.h"
 #include "sim_protocol_redis.h"
 
-void sim_check_begin(void); /* a seed */
+/* A seed; ages: accounts may be forgotten for their age. */
+void sim_check_begin(bool ages);
 void sim_check_reset(void); /* a run */
 /* A record of a transaction that was just committed. */
 void sim_check_committed(enum sim_topic topic, int part, const struct sim_rec *rec);
@@ -13,6 +14,8 @@ void sim_check_committed(enum sim_topic topic, int part, const struct sim_rec *r
 bool sim_check_new_place(enum sim_topic topic, int part, const struct sim_rec *rec);
 /* An account's row as just written. */
 void sim_check_row(struct upt_str key, const struct sim_value *value);
+/* A partition's entry in the table of partitions as just written. */
+void sim_check_entry(int part, struct upt_str entry);
 void sim_check_rows_lost(void);
 
 /* The places of wall ticks that were committed, in their order. */

@@ -5,6 +5,8 @@
 #include "sim_protocol_client.h"
 #include "uptake/assert.h"
 
+uint64_t sim_taken, sim_woken;
+
 /* ---- small things ---- */
 
 rd_kafka_error_t *
@@ -673,6 +675,7 @@ rd_kafka_consume_batch_queue(rd_kafka_queue_t *queue, int timeout_ms, rd_kafka_m
         }
         sim_effect(SIM_P_CONSUME, false);
         ret[n++] = &got->msg;
+        sim_taken++;
         sim_effect(SIM_P_CONSUME, true);
     }
     return n;
@@ -686,6 +689,7 @@ rd_kafka_query_watermark_offsets(rd_kafka_t *rk, const char *topic, int32_t part
 {
     enum sim_topic of = sim_topic_of(topic);
     (void)timeout_ms;
+    sim_woken += rk->subscribed ? 1 : 0;
     sim_effect(SIM_P_MARKS, false);
     if (sim_chance(sim_odds.init_fail)) {
         return RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -699,7 +703,7 @@ rd_kafka_query_watermark_offsets(rd_kafka_t *rk, const char *topic, int32_t part
 int
 rd_kafka_version(void)
 {
-    return 0x02020000; /* one that needs no waker */
+    return 0x02000000; /* one that needs a waker */
 }
 
 rd_kafka_resp_err_t

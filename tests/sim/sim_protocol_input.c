@@ -163,6 +163,32 @@ sim_input_send(size_t i)
     (void)sim_log_append(SIM_T_INPUT, sim_input[i].part, &sim_input[i].rec);
 }
 
+static const struct decoded *
+entry_of(struct upt_str value)
+{
+    char number[16] = "";
+    upt_assert(value.len < sizeof(number));
+    memcpy(number, value.p, value.len);
+    return &table[strtoull(number, NULL, 10)];
+}
+
+bool
+sim_input_counts(const struct sim_rec *rec)
+{
+    if (rec->value.p == NULL || rec->key.p == NULL || rec->key.p[0] != 'a') {
+        return false;
+    }
+    const struct decoded *entry = entry_of(rec->value);
+    bool counts = false;
+    for (uint32_t i = 0; i < entry->events_n && entry->reason == UPT_REASON_NONE; i++) {
+        const struct upt_event *ev = &entry->events[i];
+        counts = counts || (ev->kind == UPT_KIND_USAGE && ev->event_id.len == 0 && ev->quantity >= 0 &&
+                            (ev->feature.p == NULL || ev->feature.p[0] != '_') && ev->occurred_at <= rec->ts &&
+                            rec->ts - ev->occurred_at < UPT_DAY_MS);
+    }
+    return counts;
+}
+
 /* ---- the decoder ---- */
 
 upt_status
@@ -184,10 +210,7 @@ upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str v
                    struct upt_error *reterr)
 {
     (void)dec, (void)key;
-    char number[16] = "";
-    upt_assert(value.len < sizeof(number));
-    memcpy(number, value.p, value.len);
-    const struct decoded *entry = &table[strtoull(number, NULL, 10)];
+    const struct decoded *entry = entry_of(value);
     if (sim_now_us < entry->known_us) {
         return upt_fail(reterr, UPT_EAGAIN, "the schema is not known yet");
     }

@@ -15,5 +15,8 @@ extern size_t sim_input_n;
 void sim_input_make(int parts);
 /* Sends the next record. Now and then its schema is not known for a while. */
 void sim_input_send(size_t i);
+/* Whether it changes its account's row, whatever the clock is when it is counted. A record of which this is not said
+ * may change it all the same. */
+bool sim_input_counts(const struct sim_rec *rec);
 
 #endif

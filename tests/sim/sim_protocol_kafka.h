@@ -43,6 +43,9 @@ int64_t sim_log_stable(enum sim_topic topic, int part); /* last stable offset */
 void sim_log_compact(int part);                         /* of the state topic */
 struct upt_str sim_copy(struct upt_str s);
 
+/* Records taken by members of the group since the run began, and their requests for ends, which wake their reading. */
+extern uint64_t sim_taken, sim_woken;
+
 /* ---- transactions ---- */
 
 int sim_txn_of(const char *id);

@@ -14,6 +14,7 @@
 #include "uptake/str.h"
 
 struct upt_publisher;
+struct upt_view;
 
 void *__real_malloc(size_t len);
 void *__real_calloc(size_t n, size_t len);
@@ -28,6 +29,7 @@ upt_status __real_upt_ring_create(size_t capacity, struct upt_ring **ret, struct
 void __real_upt_ring_commit(struct upt_ring *ring, size_t len);
 const void *__real_upt_ring_peek(struct upt_ring *ring, size_t *ret_len);
 bool __real_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
+bool __real_upt_view_has_room(const struct upt_view *view);
 void __real_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
                              int64_t detected_at);
 
@@ -60,6 +62,7 @@ upt_status __wrap_upt_ring_create(size_t capacity, struct upt_ring **ret, struct
 void __wrap_upt_ring_commit(struct upt_ring *ring, size_t len);
 const void *__wrap_upt_ring_peek(struct upt_ring *ring, size_t *ret_len);
 bool __wrap_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
+bool __wrap_upt_view_has_room(const struct upt_view *view);
 void __wrap_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
                              int64_t detected_at);
 

@@ -505,9 +505,9 @@ parse(struct upt_str in, struct upt_str *args, size_t *ret_n)
     return (size_t)(p - in.p);
 }
 
-/* The rows that a transaction has written, as it leaves them. */
+/* What a transaction has written, as it leaves it. */
 static void
-check_rows(struct upt_str in)
+check_written(struct upt_str in)
 {
     static const char row[] = "uptake:account:{";
     struct upt_str args[ARGS];
@@ -515,6 +515,8 @@ check_rows(struct upt_str in)
         if (is(args[0], "HSET") && args[1].len > sizeof(row) && memcmp(args[1].p, row, sizeof(row) - 1) == 0 &&
             args[1].p[args[1].len - 1] == '}' && sim_redis_get(args[1]) != NULL) {
             sim_check_row(args[1], sim_redis_get(args[1]));
+        } else if (is(args[0], "HSET") && is(args[1], "uptake:partitions")) {
+            sim_check_entry((int)number(args[2]), sim_redis_field(sim_redis_get(args[1]), args[2]));
         }
     }
 }
@@ -536,7 +538,7 @@ execute(struct connection *to, struct server *server)
     for (size_t n = 0, len; (len = parse(in, args, &n)) > 0; in.p += len, in.len -= (uint32_t)len) {
         add_element(reply, run_command(to, server, args, n));
     }
-    check_rows(server->queued);
+    check_written(server->queued);
     return reply;
 }
 

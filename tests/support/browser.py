@@ -89,7 +89,7 @@ class Browser:
         connection = ChromeRemoteConnection(remote_server_addr=self._driver.url)
         return webdriver.Remote(command_executor=connection, options=options)
 
-    def open(self, url: str, timeout: float = 30.0) -> None:
+    def open(self, url: str, timeout: float = 60.0) -> None:
         self._page.set_page_load_timeout(timeout)
         self._page.get(url)
 
@@ -97,7 +97,7 @@ class Browser:
         """The value of a JavaScript expression in the page."""
         return self._page.execute_script(f"return ({expression});")
 
-    def wait_for(self, predicate: str, timeout: float = 20.0) -> Any:
+    def wait_for(self, predicate: str, timeout: float = 60.0) -> Any:
         """Polls a JavaScript expression until it is truthy and returns it."""
         return wait_until(f"{predicate} in the page", lambda: self.js(predicate), timeout, 0.1)
 

@@ -184,7 +184,7 @@ def free_port() -> int:
 
 
 def wait_until(
-    what: str, condition: Callable[[], object], timeout: float = 30.0, every: float = 0.05
+    what: str, condition: Callable[[], object], timeout: float = 60.0, every: float = 0.05
 ) -> object:
     """Polls until the condition holds and returns its value."""
     deadline = time.monotonic() + timeout
@@ -373,7 +373,7 @@ class Service:
         text = self.log.read_text(errors="replace").splitlines()
         return "\n".join([f"--- end of {self.log}:", *text[-lines:]])
 
-    def wait_log(self, pattern: str, timeout: float = 30.0, after: int = 0) -> re.Match[str]:
+    def wait_log(self, pattern: str, timeout: float = 60.0, after: int = 0) -> re.Match[str]:
         """Waits for a line that the pattern is found in, from a byte on."""
         found: re.Match[str] | None = None
         deadline = time.monotonic() + timeout

@@ -91,7 +91,7 @@ class Uptake(Service):
     then name the address that `admin_port` says.
     """
 
-    start_timeout = 30.0
+    start_timeout = 60.0
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class Uptake(Service):
 
     # Ways to end it.
 
-    def terminate(self, timeout: float = 30.0) -> Exit:
+    def terminate(self, timeout: float = 60.0) -> Exit:
         """SIGTERM; an error if it is still there after the time-out."""
         began = time.monotonic()
         self.thaw()
@@ -153,7 +153,7 @@ class Uptake(Service):
 
     # What it says.
 
-    def get(self, path: str, timeout: float = 5.0) -> tuple[int, str]:
+    def get(self, path: str, timeout: float = 20.0) -> tuple[int, str]:
         """Status code and body of an admin page."""
         url = f"http://{HOST}:{self.admin_port}{path}"
         try:

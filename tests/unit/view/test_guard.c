@@ -1,6 +1,5 @@
 /* No row ever goes back, and what Redis loses comes again: owners, zombies, lost writes, restarts, lost replies. */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,33 +7,24 @@
 
 #include <cmocka.h>
 
+#include "fixture.h"
 #include "proxy.h"
-#include "rig.h"
 #include "uptake/time.h"
 
-static struct redis_server server = {.aof = true};
-/* Not on the stack of a test: a failing one leaves it at once, and these have threads. Ended by teardown. */
-static struct rig_view rig, other;
+static struct rig_view other;
 static struct proxy proxy;
 
+/* With a log: some kill the server and start it again. */
 static int
-group_setup(void **state)
+start_logging_server(void **state)
 {
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    return redis_server_start(&server) ? 0 : -1;
+    server.aof = true;
+    return start_server(state);
 }
 
+/* Each opens its views itself, some through the proxy. */
 static int
-group_teardown(void **state)
-{
-    (void)state;
-    redis_server_end(&server);
-    return 0;
-}
-
-static int
-setup(void **state)
+empty_server(void **state)
 {
     (void)state;
     redis_server_ask(&server, "FLUSHALL");
@@ -42,12 +32,11 @@ setup(void **state)
 }
 
 static int
-teardown(void **state)
+end_all(void **state)
 {
-    (void)state;
     proxy_end(&proxy); /* first: it may hold back what a view waits for */
-    rig_close(&rig);
     rig_close(&other);
+    (void)teardown(state);
     return server.client != NULL || redis_server_start(&server) ? 0 : -1;
 }
 
@@ -546,28 +535,28 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_floor_is_the_highest_row, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_floor_before_any_tick, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stale_owner_is_refused, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zombie_between_check_and_exec, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lost_exec_reply_is_no_lost_write, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_flushall_is_repaired, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_older_marker_is_repaired, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zombie_first_after_flushall, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_restart_retries_the_batch, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_disowned_rows_are_dropped, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_full_ring_while_away, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_strays_are_found, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_contributions_obey_epochs, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zombie_adds_no_contribution, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zombie_writes_no_rank, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_repair_of_many_partitions_is_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_published_waits_for_the_repair, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_zombie_after_exec_writes_no_rank, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_owner_of_any_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_key_of_another_type, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused_writes_back_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_floor_is_the_highest_row, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_floor_before_any_tick, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_stale_owner_is_refused, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_zombie_between_check_and_exec, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_lost_exec_reply_is_no_lost_write, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_flushall_is_repaired, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_older_marker_is_repaired, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_zombie_first_after_flushall, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_restart_retries_the_batch, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_disowned_rows_are_dropped, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_full_ring_while_away, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_strays_are_found, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_contributions_obey_epochs, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_zombie_adds_no_contribution, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_zombie_writes_no_rank, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_repair_of_many_partitions_is_one, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_published_waits_for_the_repair, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_zombie_after_exec_writes_no_rank, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_owner_of_any_name, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_key_of_another_type, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_refused_writes_back_off, empty_server, end_all),
     };
     cmocka_set_test_filter(getenv("UPTAKE_TEST_ONLY"));
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, start_logging_server, end_server);
 }

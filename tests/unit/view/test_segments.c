@@ -2,7 +2,6 @@
  * sets of segments that are not declared are deleted, and nothing else is. */
 #include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,43 +10,8 @@
 #include <cmocka.h>
 
 #include "aggregate/view/internal.h"
-#include "rig.h"
-
-static struct redis_server server;
-static struct rig_view rig;
-
-static int
-group_setup(void **state)
-{
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    return redis_server_start(&server) ? 0 : -1;
-}
-
-static int
-group_teardown(void **state)
-{
-    (void)state;
-    redis_server_end(&server);
-    return 0;
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    redis_server_ask(&server, "FLUSHALL");
-    rig_open(&rig, &server, "unit-1");
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
+#include "fixture.h"
+#include "uptake/time.h"
 
 static void
 push(const char *account, int64_t offset, const char *segments)
@@ -165,6 +129,37 @@ not_declared(void **state)
     assert_true(redis_server_wait(gone, bigger));
 }
 
+static bool
+stray_there(void *ctx)
+{
+    return upt_view_take_stray(rig.view, 0, ctx);
+}
+
+/* The accounts of Redis have been walked through, so the sets would have been next. */
+static void
+not_yet_declared(void **state)
+{
+    (void)state;
+    char old[] = "uptake:segment:{old}";
+    struct upt_buf stray = {0};
+    redis_server_ask(&server, "SADD uptake:segment:{big} a");
+    redis_server_ask(&server, "SADD %s a", old);
+    redis_server_ask(&server, "HSET uptake:account:{stray} partition 0");
+    rig_own(&rig, 0, 1);
+    assert_true(redis_server_wait(stray_there, &stray));
+    upt_buf_fini(&stray);
+    for (int i = 1; i <= 5; i++) {
+        upt_sleep_ms(30);
+        push("a", i, "big");
+        flush(i);
+    }
+    is_in("big", "a", true);
+    is_in("old", "a", true);
+    upt_view_segments(rig.view, UPT_STR("big"));
+    assert_true(redis_server_wait(gone, old));
+    is_in("big", "a", true);
+}
+
 static void
 lost(void **state)
 {
@@ -192,7 +187,8 @@ main(void)
         cmocka_unit_test_setup_teardown(come_and_go, setup, teardown),
         cmocka_unit_test_setup_teardown(many, setup, teardown),
         cmocka_unit_test_setup_teardown(not_declared, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_yet_declared, setup, teardown),
         cmocka_unit_test_setup_teardown(lost, setup, teardown),
     };
-    return cmocka_run_group_tests_name("view_segments", tests, group_setup, group_teardown);
+    return cmocka_run_group_tests_name("view_segments", tests, start_server, end_server);
 }

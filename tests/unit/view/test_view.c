@@ -1,7 +1,6 @@
 /* What the view writes: names and forms of fields, keys, ranks, sums, shares, the partition table. */
 #include <math.h>
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,43 +9,7 @@
 #include <cmocka.h>
 
 #include "aggregate/view/internal.h"
-#include "rig.h"
-
-static struct redis_server server;
-static struct rig_view rig;
-
-static int
-group_setup(void **state)
-{
-    (void)state;
-    signal(SIGPIPE, SIG_IGN);
-    return redis_server_start(&server) ? 0 : -1;
-}
-
-static int
-group_teardown(void **state)
-{
-    (void)state;
-    redis_server_end(&server);
-    return 0;
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    redis_server_ask(&server, "FLUSHALL");
-    rig_open(&rig, &server, "unit-1");
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    rig_close(&rig);
-    return 0;
-}
+#include "fixture.h"
 
 struct field {
     const char *name, *value;
@@ -504,5 +467,5 @@ main(void)
         cmocka_unit_test(test_urls),
     };
     cmocka_set_test_filter(getenv("UPTAKE_TEST_ONLY"));
-    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+    return cmocka_run_group_tests(tests, start_server, end_server);
 }
