@@ -394,15 +394,17 @@ int
 upt_print_text(FILE *to, const char *p, size_t len)
 {
     int columns = 0;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0, n; i < len; i += n, columns++) {
         unsigned char c = (unsigned char)p[i];
-        unsigned char next = i + 1 < len ? (unsigned char)p[i + 1] : 0;
-        if (c == 0xC2 && next >= 0x80 && next <= 0x9F) {
-            i++; /* U+0080 to U+009F are control characters too */
-            c = 0x7F;
+        n = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+        bool whole = n <= len - i && upt_utf8_valid(p + i, n);
+        n = whole ? n : 1;
+        bool control = c < 0x20 || c == 0x7F || (c == 0xC2 && (unsigned char)p[i + n - 1] < 0xA0); /* to U+009F */
+        if (whole && !control) {
+            fwrite(p + i, 1, n, to);
+        } else {
+            fputc('?', to);
         }
-        fputc(c < 0x20 || c == 0x7F ? '?' : c, to);
-        columns += (c & 0xC0) != 0x80; /* of each character its first byte */
     }
     return columns;
 }

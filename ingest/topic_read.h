@@ -68,7 +68,8 @@ struct redisContext;
 /* A connection to the configured Redis; the caller frees it with redisFree. */
 UPT_NODISCARD upt_status upt_read_redis(const struct upt_config *config, struct redisContext **ret,
                                         struct upt_error *reterr);
-/* Text from outside: control characters, which a terminal would obey, as '?'. Returns the columns taken. */
+/* Text from outside: control characters, which a terminal would obey, and bytes that are no UTF-8 as '?'. Returns the
+ * columns taken. */
 int upt_print_text(FILE *to, const char *p, size_t len);
 
 #endif

@@ -180,6 +180,8 @@ class Inspect(unittest.TestCase):
         head, *lines = self.uptake("dead-letters", "list", "--limit", "3").out.splitlines()
         self.assertTrue(head.split()[0].isupper(), head)
         self.assertEqual(len(lines), 3)
+        keys = self.uptake("dead-letters", "list", "--reason", "bad_key", "--limit", "1000").out  # read as UTF-8: some are not
+        self.assertEqual(len(keys.splitlines()), 1 + min(1000, reasons["bad_key"]))
 
     def test_30_dead_letters_replay(self) -> None:
         letters = [m for m in self.topic("usage-events-dead") if m.header("uptake.reason") == "bad_feature"]
