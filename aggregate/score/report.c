@@ -1,7 +1,7 @@
-/* Signals that are published beside the score: components of account-health with weight 0 and no sub-score. What is not
- * known is left out, not 0. Names, units and definitions: README.md, "Signals".
+/* Signals that are published beside the score: fields of the account's row, and components of account-health with
+ * weight 0 and no sub-score. What is not known is left out, not 0. Definitions: README.md, "Signals".
  *
- * Worked out only when a health record is written. They decide nothing, so they are rounded to 1e-6 and that is all.
+ * Read at each daily evaluation. They decide nothing by themselves, so they are rounded to 1e-6 and that is all.
  * Pure: reads the state. The lane's thread. */
 #include <math.h>
 
@@ -73,15 +73,16 @@ feature_days(const struct reading *x)
     if (x->h == NULL || x->h->feature_n == 0) {
         return NONE;
     }
-    for (int v = 0;; v++) {
+    uint16_t middle = UINT16_MAX;
+    for (int i = 0; i < x->h->feature_n; i++) {
+        uint16_t v = x->h->feature[i].first_after;
         int upto = 0;
-        for (int i = 0; i < x->h->feature_n; i++) {
-            upto += x->h->feature[i].first_after <= v ? 1 : 0;
+        for (int k = 0; k < x->h->feature_n; k++) {
+            upto += x->h->feature[k].first_after <= v ? 1 : 0;
         }
-        if (upto * 2 >= x->h->feature_n || v >= UINT16_MAX) {
-            return v;
-        }
+        middle = upto * 2 >= x->h->feature_n && v < middle ? v : middle;
     }
+    return middle;
 }
 
 static double
@@ -261,6 +262,12 @@ contact_days(const struct reading *x)
 }
 
 static double
+contacts(const struct reading *x)
+{
+    return x->r == NULL || x->r->contacts == 0 ? NONE : (double)x->r->contacts;
+}
+
+static double
 goals_reached(const struct reading *x)
 {
     return x->r == NULL || x->r->goals_n == 0 ? NONE : (double)x->r->goals_n;
@@ -328,68 +335,76 @@ contract_value(const struct reading *x)
 }
 
 static const struct {
-    const char *name, *unit;
+    const char *unit;
     double (*read)(const struct reading *x);
-} signals[] = {
-    {"onboarding_completion", "steps done / steps", onboarding_completion},
-    {"onboarding_days", "days from the start", onboarding_days},
-    {"onboarding_in_time", "1 or 0", onboarding_in_time},
-    {"time_to_first_key_action", "days from the start", first_key_days},
-    {"time_to_basic_value", "days from the start", basic_value_days},
-    {"time_to_exceeded_value", "days from the start", exceeded_value_days},
-    {"time_to_features", "days, middle of the features", feature_days},
-    {"cadence", "days of a period", cadence_days},
-    {"natural_gap", "days", usual_gap},
-    {"natural_gap_spread", "standard deviation of the log", gap_spread},
-    {"effective_features", "features", effective_features},
-    {"adopted_users", "users", adopted_users},
-    {"adoption_rate_28d", "adopted users / users active in 28 days", adoption_rate_28d},
-    {"adoption_rate_month", "adopted users / active users, this month", adoption_rate_month},
-    {"users_high", "users", users_high},
-    {"users_medium", "users", users_medium},
-    {"users_low", "users", users_low},
-    {"training_share", "users trained / users", training_share},
-    {"users_change_90d", "share", user_change_90d},
-    {"seat_utilisation_change_90d", "points of the share", seat_change_90d},
-    {"champion_days", "days of 28", champion_days},
-    {"champion_silent", "days", champion_silent},
-    {"tickets", "tickets in 4 to 5 weeks", tickets},
-    {"tickets_per_user", "tickets / users in 30 days", tickets_per_user},
-    {"tickets_open", "tickets", tickets_open},
-    {"time_to_close", "days", close_days},
-    {"nps", "-100 to 100", nps},
-    {"nps_answers", "answers", nps_answers},
-    {"csat", "mean", csat},
-    {"csat_answers", "answers", csat_answers},
-    {"days_since_contact", "days", contact_days},
-    {"goals_reached", "goals", goals_reached},
-    {"days_to_renewal", "days", renewal_days},
-    {"adoption_percentile", "share of the accounts that stayed", adoption_percentile},
-    {"usage_trend", "share a week", usage_trend},
-    {"release_waiting", "days", release_waiting},
-    {"consumption_share", "units in 30 days / entitlement", consumption_share},
-    {"contract_value", "as given", contract_value},
+} signals[UPT_SIGNALS] = {
+    [UPT_SIGNAL_ONBOARDING_COMPLETION] = {"steps done / steps", onboarding_completion},
+    [UPT_SIGNAL_ONBOARDING_DAYS] = {"days from the start", onboarding_days},
+    [UPT_SIGNAL_ONBOARDING_IN_TIME] = {"1 or 0", onboarding_in_time},
+    [UPT_SIGNAL_FIRST_KEY_ACTION] = {"days from the start", first_key_days},
+    [UPT_SIGNAL_BASIC_VALUE] = {"days from the start", basic_value_days},
+    [UPT_SIGNAL_EXCEEDED_VALUE] = {"days from the start", exceeded_value_days},
+    [UPT_SIGNAL_FEATURES] = {"days, middle of the features", feature_days},
+    [UPT_SIGNAL_CADENCE] = {"days of a period", cadence_days},
+    [UPT_SIGNAL_NATURAL_GAP] = {"days", usual_gap},
+    [UPT_SIGNAL_NATURAL_GAP_SPREAD] = {"standard deviation of the log", gap_spread},
+    [UPT_SIGNAL_EFFECTIVE_FEATURES] = {"features", effective_features},
+    [UPT_SIGNAL_ADOPTED_USERS] = {"users", adopted_users},
+    [UPT_SIGNAL_ADOPTION_RATE_28D] = {"adopted users / users active in 28 days", adoption_rate_28d},
+    [UPT_SIGNAL_ADOPTION_RATE_MONTH] = {"adopted users / active users, this month", adoption_rate_month},
+    [UPT_SIGNAL_USERS_HIGH] = {"users", users_high},
+    [UPT_SIGNAL_USERS_MEDIUM] = {"users", users_medium},
+    [UPT_SIGNAL_USERS_LOW] = {"users", users_low},
+    [UPT_SIGNAL_TRAINING_SHARE] = {"users trained / users", training_share},
+    [UPT_SIGNAL_USERS_CHANGE] = {"share", user_change_90d},
+    [UPT_SIGNAL_SEAT_UTILISATION_CHANGE] = {"points of the share", seat_change_90d},
+    [UPT_SIGNAL_CHAMPION_DAYS] = {"days of 28", champion_days},
+    [UPT_SIGNAL_CHAMPION_SILENT] = {"days", champion_silent},
+    [UPT_SIGNAL_TICKETS] = {"tickets in 4 to 5 weeks", tickets},
+    [UPT_SIGNAL_TICKETS_PER_USER] = {"tickets / users in 30 days", tickets_per_user},
+    [UPT_SIGNAL_TICKETS_OPEN] = {"tickets", tickets_open},
+    [UPT_SIGNAL_TIME_TO_CLOSE] = {"days", close_days},
+    [UPT_SIGNAL_NPS] = {"-100 to 100", nps},
+    [UPT_SIGNAL_NPS_ANSWERS] = {"answers", nps_answers},
+    [UPT_SIGNAL_CSAT] = {"mean", csat},
+    [UPT_SIGNAL_CSAT_ANSWERS] = {"answers", csat_answers},
+    [UPT_SIGNAL_CONTACTS] = {"contacts", contacts},
+    [UPT_SIGNAL_DAYS_SINCE_CONTACT] = {"days", contact_days},
+    [UPT_SIGNAL_GOALS_REACHED] = {"goals", goals_reached},
+    [UPT_SIGNAL_DAYS_TO_RENEWAL] = {"days", renewal_days},
+    [UPT_SIGNAL_ADOPTION_PERCENTILE] = {"share of the accounts that stayed", adoption_percentile},
+    [UPT_SIGNAL_USAGE_TREND] = {"share a week", usage_trend},
+    [UPT_SIGNAL_RELEASE_WAITING] = {"days", release_waiting},
+    [UPT_SIGNAL_CONSUMPTION_SHARE] = {"units in 30 days / entitlement", consumption_share},
+    [UPT_SIGNAL_CONTRACT_VALUE] = {"as given", contract_value},
 };
-#define SIGNALS_N (sizeof(signals) / sizeof(signals[0]))
-_Static_assert(UPT_PARTS + SIGNALS_N <= UPT_COMPONENTS_MAX, "all are published");
+_Static_assert(UPT_PARTS + UPT_SIGNALS <= UPT_COMPONENTS_MAX, "all are published");
 
 void
-upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *inout)
+upt_signals_read(const struct upt_decision *d, const struct upt_facts *facts, double ret[UPT_SIGNALS])
 {
     struct reading x = {.d = d,
                         .f = facts,
                         .r = d->ext->signals.relation,
                         .h = d->ext->signals.habits,
                         .people = upt_account_people(d->st, d->acct)};
-    for (size_t i = 0; i < SIGNALS_N; i++) {
+    for (size_t i = 0; i < UPT_SIGNALS; i++) {
         double v = signals[i].read(&x);
-        if (isnan(v)) {
+        ret[i] = isnan(v) ? NONE : upt_round6(v);
+    }
+}
+
+void
+upt_signals_report(const double values[UPT_SIGNALS], struct upt_health *inout)
+{
+    for (size_t i = 0; i < UPT_SIGNALS; i++) {
+        if (isnan(values[i])) {
             continue;
         }
         inout->components[inout->components_n++] = (struct upt_component){
-            .name = upt_str_of(signals[i].name),
+            .name = upt_str_of(upt_signal_names[i]),
             .unit = upt_str_of(signals[i].unit),
-            .value = upt_round6(v),
+            .value = values[i],
             .own_baseline = NONE,
             .peer_percentile = NONE,
             .sub_score = NONE,
