@@ -294,10 +294,12 @@ usage_trend(const struct reading *x)
     if (x->f->today - 7 * TREND_WEEKS < x->d->ext->first_day || !x->d->ext->has_key) {
         return NONE;
     }
+    uint64_t days[30];
+    upt_account_days(x->d->acct, x->f->today, days);
     for (int w = 0; w < TREND_WEEKS; w++) {
         uint64_t events = 0;
         for (int i = 1; i <= 7; i++) {
-            events += upt_account_day(x->d->acct, x->f->today - 7 * w - i).events;
+            events += days[7 * w + i];
         }
         any += (double)events;
         sxy += (1.5 - w) * log1p((double)events);

@@ -29,10 +29,12 @@ put(char *p, uint64_t word)
 static uint64_t
 word_of(double v)
 {
-    double within = fmax(-MOST, fmin(MOST, v));
-    double whole = nearbyint(within);
-    bool fine = fabs(within) < MILLIONTHS_BELOW && fabs(within - whole) > 0.25 / UPT_MICRO;
-    int64_t n = fine ? (int64_t)llrint(within * UPT_MICRO) : (int64_t)whole;
+    bool fine = fabs(v) < MILLIONTHS_BELOW;
+    int64_t n = fine ? (int64_t)llrint(v * UPT_MICRO) : (int64_t)nearbyint(fmax(-MOST, fmin(MOST, v)));
+    if (fine && n % UPT_MICRO == 0) {
+        n /= UPT_MICRO;
+        fine = false;
+    }
     uint64_t size = n < 0 ? (uint64_t)-n : (uint64_t)n;
     return size << 2 | (n < 0 ? 2U : 0U) | (fine ? 1U : 0U);
 }
