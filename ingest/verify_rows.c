@@ -191,6 +191,14 @@ expect_row(struct upt_verify *v, const struct upt_row *row)
     if (row->has_scores) {
         expect_scores(v, row);
     }
+    struct upt_signal_values signals;
+    bool whole = upt_signal_unpack(row->signals, &signals);
+    upt_assert(whole);
+    for (unsigned i = 0; i < UPT_SIGNALS; i++) {
+        if (upt_signal_known(&signals, i)) {
+            expect_micro(v, upt_signal_names[i], signals.micro[i]);
+        }
+    }
     expect_end(v);
 }
 
@@ -215,7 +223,8 @@ left_out(const struct upt_verify_part *part, struct upt_str name, bool own)
     static const char *const scores[] = {"health",         "health_confidence", "health_band",    "phase",
                                          "churn_risk_30d", "churn_risk_60d",    "churn_risk_90d", "open_alerts",
                                          "segments",       "controlled_alerts"};
-    return (!own && is_one_of(name, position, 3)) || (!part->scores && is_one_of(name, scores, 10));
+    return (!own && is_one_of(name, position, 3)) ||
+           (!part->scores && (is_one_of(name, scores, 10) || is_one_of(name, upt_signal_names, UPT_SIGNALS)));
 }
 
 static void

@@ -6,6 +6,7 @@
 #include "evaluate.h"
 #include "fleet.h"
 #include "rules.h"
+#include "uptake/signal.h"
 
 #define UPT_SCORE_MAGIC 0x5C07E001u
 #define UPT_CONTROLLED_MAX ((size_t)UPT_SLOTS_MAX * 80) /* bytes of the row's controlled_alerts */
@@ -75,8 +76,10 @@ void upt_part_say(int part, double value, char *buf, size_t cap);
 int32_t upt_part_mean_e5(const struct upt_model *model, int part);
 
 /* ---- signals beside the score (report.c) ---- */
+/* As of now; NaN: not known. */
+void upt_signals_read(const struct upt_decision *d, const struct upt_facts *facts, double ret[UPT_SIGNALS]);
 /* Appends those that are known, as components of weight 0. */
-void upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *inout);
+void upt_signals_report(const double signals[UPT_SIGNALS], struct upt_health *inout);
 /* Days since the champion's last active day, today not counted; 27: none in sight. There must be one. */
 int upt_champion_silence(const struct upt_decision *d, bool *ret_removed);
 bool upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release);

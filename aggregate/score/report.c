@@ -1,7 +1,7 @@
-/* Signals that are published beside the score: components of account-health with weight 0 and no sub-score. What is not
- * known is left out, not 0. Names, units and definitions: README.md, "Signals".
+/* Signals that are published beside the score: fields of the account's row, and components of account-health with
+ * weight 0 and no sub-score. What is not known is left out, not 0. Definitions: README.md, "Signals".
  *
- * Worked out only when a health record is written. They decide nothing, so they are rounded to 1e-6 and that is all.
+ * Read at each daily evaluation. They decide nothing by themselves, so they are rounded to 1e-6 and that is all.
  * Pure: reads the state. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
@@ -75,15 +75,16 @@ feature_days(const struct reading *x)
     if (x->h == NULL || x->h->feature_n == 0) {
         return NONE;
     }
-    for (int v = 0;; v++) {
+    uint16_t middle = UINT16_MAX;
+    for (int i = 0; i < x->h->feature_n; i++) {
+        uint16_t v = x->h->feature[i].first_after;
         int upto = 0;
-        for (int i = 0; i < x->h->feature_n; i++) {
-            upto += x->h->feature[i].first_after <= v ? 1 : 0;
+        for (int k = 0; k < x->h->feature_n; k++) {
+            upto += x->h->feature[k].first_after <= v ? 1 : 0;
         }
-        if (upto * 2 >= x->h->feature_n || v >= UINT16_MAX) {
-            return v;
-        }
+        middle = upto * 2 >= x->h->feature_n && v < middle ? v : middle;
     }
+    return middle;
 }
 
 static double
@@ -263,6 +264,12 @@ contact_days(const struct reading *x)
 }
 
 static double
+contacts(const struct reading *x)
+{
+    return x->r == NULL || x->r->contacts == 0 ? NONE : (double)x->r->contacts;
+}
+
+static double
 goals_reached(const struct reading *x)
 {
     return x->r == NULL || x->r->goals_n == 0 ? NONE : (double)x->r->goals_n;
@@ -289,10 +296,12 @@ usage_trend(const struct reading *x)
     if (x->f->today - 7 * TREND_WEEKS < x->d->ext->first_day || !x->d->ext->has_key) {
         return NONE;
     }
+    uint64_t days[30];
+    upt_account_days(x->d->acct, x->f->today, days);
     for (int w = 0; w < TREND_WEEKS; w++) {
         uint64_t events = 0;
         for (int i = 1; i <= 7; i++) {
-            events += upt_account_day(x->d->acct, x->f->today - 7 * w - i).events;
+            events += days[7 * w + i];
         }
         any += (double)events;
         sxy += (1.5 - w) * log1p((double)events);
@@ -331,81 +340,96 @@ contract_value(const struct reading *x)
 
 enum saying { PLAIN, PERCENT, EXP, YES };
 static const struct {
-    const char *name, *unit;
+    const char *unit;
     double (*read)(const struct reading *x);
     const char *words; /* for people; how the value goes into them */
     enum saying say;
-} signals[] = {
-    {"onboarding_completion", "steps done / steps", onboarding_completion, "Steps of onboarding done: %.0f%%", PERCENT},
-    {"onboarding_days", "days from the start", onboarding_days, "Days from the start until onboarding was done: %.0f",
-     PLAIN},
-    {"onboarding_in_time", "1 or 0", onboarding_in_time, "Onboarding was done in time: %s", YES},
-    {"time_to_first_key_action", "days from the start", first_key_days, "Days from the start to the first use: %.0f",
-     PLAIN},
-    {"time_to_basic_value", "days from the start", basic_value_days, "Days from the start to the first value: %.0f",
-     PLAIN},
-    {"time_to_exceeded_value", "days from the start", exceeded_value_days,
-     "Days from the start to more value than was expected: %.0f", PLAIN},
-    {"time_to_features", "days, middle of the features", feature_days,
-     "Days until a feature is first used, middle of its features: %.0f", PLAIN},
-    {"cadence", "days of a period", cadence_days, "Days of the period in which it comes: %.0f", PLAIN},
-    {"natural_gap", "days", usual_gap, "Days from one use to the next, typically: %.1f", PLAIN},
-    {"natural_gap_spread", "standard deviation of the log", gap_spread, "Factor by which these gaps differ: %.1f", EXP},
-    {"effective_features", "features", effective_features, "Features that its use is spread over: %.1f", PLAIN},
-    {"adopted_users", "users", adopted_users, "Users that have adopted the product: %.0f", PLAIN},
-    {"adoption_rate_28d", "adopted users / users active in 28 days", adoption_rate_28d,
-     "Of the users of 28 days, those that have adopted it: %.0f%%", PERCENT},
-    {"adoption_rate_month", "adopted users / active users, this month", adoption_rate_month,
-     "Of the users of this month, those that have adopted it: %.0f%%", PERCENT},
-    {"users_high", "users", users_high, "Users active on 12 or more of 28 days: %.0f", PLAIN},
-    {"users_medium", "users", users_medium, "Users active on 4 to 11 of 28 days: %.0f", PLAIN},
-    {"users_low", "users", users_low, "Users active on 1 to 3 of 28 days: %.0f", PLAIN},
-    {"training_share", "users trained / users", training_share, "Users that were trained: %.0f%%", PERCENT},
-    {"users_change_90d", "share", user_change_90d, "Users, against 90 days ago: %+.0f%%", PERCENT},
-    {"seat_utilisation_change_90d", "points of the share", seat_change_90d,
-     "Share of the seats in use, against 90 days ago, in points: %+.0f", PERCENT},
-    {"champion_days", "days of 28", champion_days, "Days of 28 on which the most active user came: %.0f", PLAIN},
-    {"champion_silent", "days", champion_silent, "Days since the most active user came: %.0f", PLAIN},
-    {"tickets", "tickets in 4 to 5 weeks", tickets, "Tickets opened in the last four to five weeks: %.0f", PLAIN},
-    {"tickets_per_user", "tickets / users in 30 days", tickets_per_user,
-     "Of these, tickets for each user of 30 days: %.2f", PLAIN},
-    {"tickets_open", "tickets", tickets_open, "Tickets that are open: %.0f", PLAIN},
-    {"time_to_close", "days", close_days, "Days until a ticket is closed, in the mean: %.1f", PLAIN},
-    {"nps", "-100 to 100", nps, "Net promoter score, -100 to 100: %.0f", PLAIN},
-    {"nps_answers", "answers", nps_answers, "Answers on recommending it: %.0f", PLAIN},
-    {"csat", "mean", csat, "Satisfaction, 1 to 5, in the mean: %.1f", PLAIN},
-    {"csat_answers", "answers", csat_answers, "Answers on satisfaction: %.0f", PLAIN},
-    {"days_since_contact", "days", contact_days, "Days since a person was in touch with them: %.0f", PLAIN},
-    {"goals_reached", "goals", goals_reached, "Goals reached: %.0f", PLAIN},
-    {"days_to_renewal", "days", renewal_days, "Days to the renewal: %.0f", PLAIN},
-    {"adoption_percentile", "share of the accounts that stayed", adoption_percentile,
-     "Of the accounts that stayed, those that use it less: %.0f%%", PERCENT},
-    {"usage_trend", "share a week", usage_trend, "Use from one week to the next, over four weeks: %+.0f%%", PERCENT},
-    {"release_waiting", "days", release_waiting, "Days since a release that it has not tried: %.0f", PLAIN},
-    {"consumption_share", "units in 30 days / entitlement", consumption_share,
-     "Units used in 30 days, of those that it is entitled to: %.0f%%", PERCENT},
-    {"contract_value", "as given", contract_value, "Contract value: %.0f", PLAIN},
+} signals[UPT_SIGNALS] = {
+    [UPT_SIGNAL_ONBOARDING_COMPLETION] = {"steps done / steps", onboarding_completion,
+                                          "Steps of onboarding done: %.0f%%", PERCENT},
+    [UPT_SIGNAL_ONBOARDING_DAYS] = {"days from the start", onboarding_days,
+                                    "Days from the start until onboarding was done: %.0f", PLAIN},
+    [UPT_SIGNAL_ONBOARDING_IN_TIME] = {"1 or 0", onboarding_in_time, "Onboarding was done in time: %s", YES},
+    [UPT_SIGNAL_FIRST_KEY_ACTION] = {"days from the start", first_key_days,
+                                     "Days from the start to the first use: %.0f", PLAIN},
+    [UPT_SIGNAL_BASIC_VALUE] = {"days from the start", basic_value_days, "Days from the start to the first value: %.0f",
+                                PLAIN},
+    [UPT_SIGNAL_EXCEEDED_VALUE] = {"days from the start", exceeded_value_days,
+                                   "Days from the start to more value than was expected: %.0f", PLAIN},
+    [UPT_SIGNAL_FEATURES] = {"days, middle of the features", feature_days,
+                             "Days until a feature is first used, middle of its features: %.0f", PLAIN},
+    [UPT_SIGNAL_CADENCE] = {"days of a period", cadence_days, "Days of the period in which it comes: %.0f", PLAIN},
+    [UPT_SIGNAL_NATURAL_GAP] = {"days", usual_gap, "Days from one use to the next, typically: %.1f", PLAIN},
+    [UPT_SIGNAL_NATURAL_GAP_SPREAD] = {"standard deviation of the log", gap_spread,
+                                       "Factor by which these gaps differ: %.1f", EXP},
+    [UPT_SIGNAL_EFFECTIVE_FEATURES] = {"features", effective_features, "Features that its use is spread over: %.1f",
+                                       PLAIN},
+    [UPT_SIGNAL_ADOPTED_USERS] = {"users", adopted_users, "Users that have adopted the product: %.0f", PLAIN},
+    [UPT_SIGNAL_ADOPTION_RATE_28D] = {"adopted users / users active in 28 days", adoption_rate_28d,
+                                      "Of the users of 28 days, those that have adopted it: %.0f%%", PERCENT},
+    [UPT_SIGNAL_ADOPTION_RATE_MONTH] = {"adopted users / active users, this month", adoption_rate_month,
+                                        "Of the users of this month, those that have adopted it: %.0f%%", PERCENT},
+    [UPT_SIGNAL_USERS_HIGH] = {"users", users_high, "Users active on 12 or more of 28 days: %.0f", PLAIN},
+    [UPT_SIGNAL_USERS_MEDIUM] = {"users", users_medium, "Users active on 4 to 11 of 28 days: %.0f", PLAIN},
+    [UPT_SIGNAL_USERS_LOW] = {"users", users_low, "Users active on 1 to 3 of 28 days: %.0f", PLAIN},
+    [UPT_SIGNAL_TRAINING_SHARE] = {"users trained / users", training_share, "Users that were trained: %.0f%%", PERCENT},
+    [UPT_SIGNAL_USERS_CHANGE] = {"share", user_change_90d, "Users, against 90 days ago: %+.0f%%", PERCENT},
+    [UPT_SIGNAL_SEAT_UTILISATION_CHANGE] = {"points of the share", seat_change_90d,
+                                            "Share of the seats in use, against 90 days ago, in points: %+.0f",
+                                            PERCENT},
+    [UPT_SIGNAL_CHAMPION_DAYS] = {"days of 28", champion_days, "Days of 28 on which the most active user came: %.0f",
+                                  PLAIN},
+    [UPT_SIGNAL_CHAMPION_SILENT] = {"days", champion_silent, "Days since the most active user came: %.0f", PLAIN},
+    [UPT_SIGNAL_TICKETS] = {"tickets in 4 to 5 weeks", tickets, "Tickets opened in the last four to five weeks: %.0f",
+                            PLAIN},
+    [UPT_SIGNAL_TICKETS_PER_USER] = {"tickets / users in 30 days", tickets_per_user,
+                                     "Of these, tickets for each user of 30 days: %.2f", PLAIN},
+    [UPT_SIGNAL_TICKETS_OPEN] = {"tickets", tickets_open, "Tickets that are open: %.0f", PLAIN},
+    [UPT_SIGNAL_TIME_TO_CLOSE] = {"days", close_days, "Days until a ticket is closed, in the mean: %.1f", PLAIN},
+    [UPT_SIGNAL_NPS] = {"-100 to 100", nps, "Net promoter score, -100 to 100: %.0f", PLAIN},
+    [UPT_SIGNAL_NPS_ANSWERS] = {"answers", nps_answers, "Answers on recommending it: %.0f", PLAIN},
+    [UPT_SIGNAL_CSAT] = {"mean", csat, "Satisfaction, 1 to 5, in the mean: %.1f", PLAIN},
+    [UPT_SIGNAL_CSAT_ANSWERS] = {"answers", csat_answers, "Answers on satisfaction: %.0f", PLAIN},
+    [UPT_SIGNAL_CONTACTS] = {"contacts", contacts, "Times a person was in touch with them: %.0f", PLAIN},
+    [UPT_SIGNAL_DAYS_SINCE_CONTACT] = {"days", contact_days, "Days since a person was in touch with them: %.0f", PLAIN},
+    [UPT_SIGNAL_GOALS_REACHED] = {"goals", goals_reached, "Goals reached: %.0f", PLAIN},
+    [UPT_SIGNAL_DAYS_TO_RENEWAL] = {"days", renewal_days, "Days to the renewal: %.0f", PLAIN},
+    [UPT_SIGNAL_ADOPTION_PERCENTILE] = {"share of the accounts that stayed", adoption_percentile,
+                                        "Of the accounts that stayed, those that use it less: %.0f%%", PERCENT},
+    [UPT_SIGNAL_USAGE_TREND] = {"share a week", usage_trend, "Use from one week to the next, over four weeks: %+.0f%%",
+                                PERCENT},
+    [UPT_SIGNAL_RELEASE_WAITING] = {"days", release_waiting, "Days since a release that it has not tried: %.0f", PLAIN},
+    [UPT_SIGNAL_CONSUMPTION_SHARE] = {"units in 30 days / entitlement", consumption_share,
+                                      "Units used in 30 days, of those that it is entitled to: %.0f%%", PERCENT},
+    [UPT_SIGNAL_CONTRACT_VALUE] = {"as given", contract_value, "Contract value: %.0f", PLAIN},
 };
-#define SIGNALS_N (sizeof(signals) / sizeof(signals[0]))
-_Static_assert(UPT_PARTS + SIGNALS_N <= UPT_COMPONENTS_MAX, "all are published");
+_Static_assert(UPT_PARTS + UPT_SIGNALS <= UPT_COMPONENTS_MAX, "all are published");
 
 void
-upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *inout)
+upt_signals_read(const struct upt_decision *d, const struct upt_facts *facts, double ret[UPT_SIGNALS])
 {
     struct reading x = {.d = d,
                         .f = facts,
                         .r = d->ext->signals.relation,
                         .h = d->ext->signals.habits,
                         .people = upt_account_people(d->st, d->acct)};
-    for (size_t i = 0; i < SIGNALS_N; i++) {
+    for (size_t i = 0; i < UPT_SIGNALS; i++) {
         double v = signals[i].read(&x);
-        if (isnan(v)) {
+        ret[i] = isnan(v) ? NONE : upt_round6(v);
+    }
+}
+
+void
+upt_signals_report(const double values[UPT_SIGNALS], struct upt_health *inout)
+{
+    for (size_t i = 0; i < UPT_SIGNALS; i++) {
+        if (isnan(values[i])) {
             continue;
         }
         inout->components[inout->components_n++] = (struct upt_component){
-            .name = upt_str_of(signals[i].name),
+            .name = upt_str_of(upt_signal_names[i]),
             .unit = upt_str_of(signals[i].unit),
-            .value = upt_round6(v),
+            .value = values[i],
             .own_baseline = NONE,
             .peer_percentile = NONE,
             .sub_score = NONE,
@@ -417,8 +441,8 @@ upt_signals_report(const struct upt_decision *d, const struct upt_facts *facts, 
 bool
 upt_signal_say(const char *name, double value, char *buf, size_t cap)
 {
-    for (size_t i = 0; i < SIGNALS_N; i++) {
-        if (strcmp(signals[i].name, name) != 0) {
+    for (size_t i = 0; i < UPT_SIGNALS; i++) {
+        if (strcmp(upt_signal_names[i], name) != 0) {
             continue;
         }
         if (signals[i].say == YES) {

@@ -178,7 +178,7 @@ fill_components(const struct upt_model *model, const struct upt_eval *eval, stru
 }
 
 static void
-fill_health(const struct upt_decision *d, const struct upt_facts *facts, struct upt_health *ret)
+fill_health(const struct upt_decision *d, const double signals[UPT_SIGNALS], struct upt_health *ret)
 {
     struct upt_score *score = d->score;
     struct upt_state *st = d->st;
@@ -211,7 +211,7 @@ fill_health(const struct upt_decision *d, const struct upt_facts *facts, struct 
         };
     }
     fill_components(score->model, eval, ret);
-    upt_signals_report(d, facts, ret);
+    upt_signals_report(signals, ret);
 }
 
 static bool
@@ -224,7 +224,7 @@ differs(uint32_t a, uint32_t b, double step)
 }
 
 static void
-publish(struct upt_decision *d)
+publish(struct upt_decision *d, const double signals[UPT_SIGNALS])
 {
     struct upt_score_ext *ext = d->ext;
     const struct upt_rules *rules = d->score->rules;
@@ -243,12 +243,22 @@ publish(struct upt_decision *d)
     memcpy(ext->sent_risk, ext->risk, sizeof(ext->sent_risk));
     if (d->score->sink.health != NULL) {
         struct upt_health health;
-        fill_health(d, d->facts, &health);
+        fill_health(d, signals, &health);
         d->score->sink.health(d->score->sink.ctx, &health);
     }
 }
 
 /* ---- decisions ---- */
+
+/* Before segments are judged, which read the row. */
+static void
+show_signals(struct upt_decision *d, double ret_signals[UPT_SIGNALS])
+{
+    char packed[UPT_SIGNALS_PACKED_MAX];
+    upt_signals_read(d, d->facts, ret_signals);
+    size_t len = upt_signal_pack(ret_signals, packed);
+    upt_signals_show(d->st, &d->ext->signals, (struct upt_str){.p = packed, .len = (uint32_t)len});
+}
 
 static void
 keep_evaluation(struct upt_decision *d)
@@ -280,6 +290,7 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     struct upt_decision d = {.score = score_of(ctx), .st = st, .acct = acct, .ext = ext_of(acct), .now = tick};
     struct upt_eval eval;
     struct upt_facts facts;
+    double signals[UPT_SIGNALS];
     upt_fleet_daily(&d);
     upt_account_touch(st, acct, 0);
     evaluate(&d, &eval, &facts);
@@ -289,11 +300,12 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     upt_signals_daily(st, acct, &d.ext->signals, eval.today);
     upt_phase_daily(&d);
     d.facts = &facts;
+    show_signals(&d, signals);
     upt_control_settle(&d);
     upt_rules_daily(&d);
     upt_segments_decide(&d);
     upt_wake_arm(&d);
-    publish(&d);
+    publish(&d, signals);
 }
 
 static void
@@ -339,6 +351,7 @@ fill_row(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_r
     const struct upt_decision d = {.score = score, .st = st, .acct = acct, .ext = ext};
     row->segments = upt_segments_list(score->rules->segments, ext->segment.member, score->segments);
     row->controlled = upt_control_list(&d, score->controlled);
+    row->signals = upt_signals_shown(&ext->signals);
     row->has_scores = ext->born && ext->evaluated;
     if (!row->has_scores) {
         return;
@@ -480,9 +493,11 @@ upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt_acco
 {
     struct upt_eval eval;
     struct upt_facts facts;
+    double signals[UPT_SIGNALS];
     struct upt_decision d = {
         .score = score, .st = st, .acct = acct, .ext = upt_account_ext(acct), .now = upt_state_clock(st)};
     evaluate(&d, &eval, &facts);
     d.eval = &eval;
-    fill_health(&d, &facts, ret);
+    upt_signals_read(&d, &facts, signals);
+    fill_health(&d, signals, ret);
 }

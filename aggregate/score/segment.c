@@ -125,9 +125,20 @@ row_score(const struct upt_row *row, const char *name)
 }
 
 static struct value
+row_signal(const struct upt_row *row, unsigned i)
+{
+    struct upt_signal_values values;
+    bool known = upt_signal_unpack(row->signals, &values) && upt_signal_known(&values, i);
+    return micro(known, known ? values.micro[i] : 0);
+}
+
+static struct value
 row_value(const struct facts *f, size_t i)
 {
     const struct upt_row *row = &f->row;
+    if (i >= UPT_SF_SIGNALS) {
+        return row_signal(row, (unsigned)(i - UPT_SF_SIGNALS));
+    }
     if (i < UPT_SF_USERS_24H) {
         return window(&row->usage[i % UPT_WINDOWS], i / UPT_WINDOWS);
     }

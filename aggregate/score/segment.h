@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "uptake/event.h"
+#include "uptake/signal.h"
 #include "uptake/status.h"
 #include "uptake/str.h"
 
@@ -142,7 +143,8 @@ enum {
     UPT_SF_COURSES_DONE,
     UPT_SF_ONBOARDED,
     UPT_SF_CONTACTED_SINCE,
-    UPT_SF_COUNT
+    UPT_SF_SIGNALS, /* of the row, in their order */
+    UPT_SF_COUNT = UPT_SF_SIGNALS + UPT_SIGNALS
 };
 extern const struct upt_seg_field upt_seg_fields[UPT_SF_COUNT];
 

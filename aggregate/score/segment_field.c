@@ -17,6 +17,9 @@
     {                                           \
         name, UPT_SEG_NUMBER, 0, 0, true, false \
     }
+/* Of two of a name the first counts: days_to_renewal is the one that a PROFILE changes at once. */
+#define SIGNAL(id, name) , [UPT_SF_SIGNALS + UPT_SIGNAL_##id] = DAILY(name)
+#define AND_SIGNALS UPT_SIGNAL_LIST(SIGNAL)
 
 const struct upt_seg_field upt_seg_fields[UPT_SF_COUNT] = {
     WINDOWS("events", K(USAGE)),
@@ -57,5 +60,5 @@ const struct upt_seg_field upt_seg_fields[UPT_SF_COUNT] = {
     [UPT_SF_COURSES_DONE] = {"courses_done", UPT_SEG_NUMBER, K(TRAINING), 0, false, false},
     [UPT_SF_ONBOARDED] = {"onboarded", UPT_SEG_BOOL, K(ONBOARDING_STEP) | K(PROFILE), 0, false, false},
     [UPT_SF_CONTACTED_SINCE] = {"contacted_since_onboarding", UPT_SEG_BOOL,
-                                K(CONTACT) | K(ONBOARDING_STEP) | K(PROFILE), 0, false, false},
+                                K(CONTACT) | K(ONBOARDING_STEP) | K(PROFILE), 0, false, false} AND_SIGNALS,
 };

@@ -28,7 +28,7 @@
     "seat_utilisation, adoption_rate, open_alerts, health, health_band, health_confidence, churn_risk_30d, _60d, " \
     "_90d, phase, segment, tier, renewal_date, days_to_renewal; first_seen, last_seen; first_seen_, last_seen_, "  \
     "signup_, login_, key_event_, contact_, contract_, onboarding_age_days; logins_total, steps_done, "            \
-    "courses_done; onboarded, contacted_since_onboarding"
+    "courses_done; onboarded, contacted_since_onboarding; a signal of aggregate/score/README.md"
 
 enum { OP_FROM, OP_TO, OP_ABOVE, OP_BELOW, OP_IS, OP_IN, OP_KNOWN, OP_USED, OP_DONE, OP_WITHIN, OP_AS, OPS };
 static const char *const op_names[OPS] = {"from",  "to",   "above", "below",  "is", "in",

@@ -11,6 +11,7 @@
 #include "aggregate/state/state.h"
 #include "codec.h"
 #include "uptake/assert.h"
+#include "uptake/signal.h"
 #include "uptake/time.h"
 #include "uptake/units.h"
 
@@ -330,8 +331,10 @@ upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struc
         survey(upt_relation_of(st, signals), ev, day);
         break;
     case UPT_KIND_CONTACT:
+        r = upt_relation_of(st, signals);
+        one_more(&r->contacts);
         if (human(ev)) {
-            later(&upt_relation_of(st, signals)->contact_day, day);
+            later(&r->contact_day, day);
         }
         break;
     case UPT_KIND_RELEASE:
@@ -542,6 +545,28 @@ upt_signals_daily(struct upt_state *st, struct upt_account *acct, struct upt_sig
     }
 }
 
+/* ---- what the row shows ---- */
+
+void
+upt_signals_show(struct upt_state *st, struct upt_signals *signals, struct upt_str packed)
+{
+    struct upt_habits *h = signals->habits;
+    if (packed.len != h->shown_len) {
+        h->shown = upt_state_resize(st, h->shown, h->shown_len, packed.len);
+        h->shown_len = (uint16_t)packed.len;
+    }
+    if (packed.len > 0) {
+        memcpy(h->shown, packed.p, packed.len);
+    }
+}
+
+struct upt_str
+upt_signals_shown(const struct upt_signals *signals)
+{
+    const struct upt_habits *h = signals->habits;
+    return h == NULL ? UPT_STR_NULL : (struct upt_str){.p = h->shown, .len = h->shown_len};
+}
+
 /* ---- checkpoint ---- */
 
 static void
@@ -580,6 +605,7 @@ relation_fields(struct upt_codec *codec, struct upt_relation *r)
     UPT_INT(r->nps_answers, uint16_t, 2);
     UPT_INT(r->tickets_open, uint16_t, 2);
     UPT_INT(r->closed_answers, uint16_t, 2);
+    UPT_INT(r->contacts, uint16_t, 2);
     for (int i = 0; i < UPT_TICKET_WEEKS; i++) {
         UPT_INT(r->tickets[i], uint16_t, 2);
     }
@@ -667,6 +693,10 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
         for (int i = 0; h->name != NULL && i < (unsigned char)h->name[0]; i++) {
             (void)upt_codec_word(codec, (unsigned char)h->name[1 + i], 1);
         }
+        (void)upt_codec_word(codec, h->shown_len, 2);
+        if (h->shown_len > 0) {
+            upt_buf_put(codec->out, h->shown, h->shown_len);
+        }
     }
 }
 
@@ -723,6 +753,18 @@ read_relation(struct upt_state *st, struct upt_signals *signals, struct upt_code
 }
 
 static bool
+read_shown(struct upt_state *st, struct upt_signals *signals, struct upt_codec *codec)
+{
+    struct upt_signal_values values;
+    struct upt_str packed = upt_cur_bytes(&codec->cur, upt_codec_word(codec, 0, 2));
+    bool good = codec->cur.ok && (packed.len == 0 || upt_signal_unpack(packed, &values));
+    if (good) {
+        upt_signals_show(st, signals, packed);
+    }
+    return good;
+}
+
+static bool
 read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec *codec)
 {
     struct upt_habits *h = upt_habits_of(st, signals);
@@ -758,7 +800,7 @@ read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec 
             UPT_INT(h->name[1 + k], char, 1);
         }
     }
-    return codec->cur.ok;
+    return codec->cur.ok && read_shown(st, signals, codec);
 }
 
 bool
@@ -786,6 +828,7 @@ upt_signals_fini(struct upt_state *st, struct upt_signals *signals)
     }
     if (h != NULL) {
         drop_name(st, h);
+        upt_signals_show(st, signals, UPT_STR_NULL);
         h->seats_e4 =
             upt_state_resize(st, h->seats_e4, h->seats_e4 == NULL ? 0 : UPT_USER_WEEKS * sizeof(*h->seats_e4), 0);
         h->feature = upt_state_resize(st, h->feature, h->feature_n * sizeof(*h->feature), 0);

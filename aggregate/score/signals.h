@@ -127,6 +127,7 @@ struct upt_relation {
     uint16_t tickets[UPT_TICKET_WEEKS];    /* opened, this week and those before */
     uint16_t tickets_open;                 /* opened less closed, not below 0 */
     uint16_t closed_answers;
+    uint16_t contacts;                 /* CONTACT, human or not, ever */
     uint16_t goals[UPT_GOALS_MAX];     /* hashes of goals reached (feature of VALUE) */
     uint16_t steps[UPT_STEPS_MAX];     /* hashes of onboarding steps done */
     uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed (feature of TRAINING) */
@@ -160,6 +161,8 @@ struct upt_habits {
     char *name;                        /* of the champion, 1 byte length first; NULL: not seen since chosen */
     struct upt_habit_feature *feature; /* in the account's order of features */
     uint16_t feature_n;
+    uint16_t shown_len;
+    char *shown; /* the signals of the row, packed (uptake/signal.h); NULL: none is known */
 };
 
 struct upt_signals {
@@ -177,6 +180,11 @@ void upt_signals_event(struct upt_state *st, struct upt_signals *signals, const 
 void upt_signals_name(struct upt_state *st, struct upt_signals *signals, struct upt_str user);
 /* Weeks and histories move on to today, once a day before the rules. */
 void upt_signals_daily(struct upt_state *st, struct upt_account *acct, struct upt_signals *signals, int64_t today);
+
+/* The signals that the row shows from now on, packed; len 0: none. There are habits. */
+void upt_signals_show(struct upt_state *st, struct upt_signals *signals, struct upt_str packed);
+/* Those; null: none. */
+struct upt_str upt_signals_shown(const struct upt_signals *signals);
 
 /* Tickets opened in the last 28 to 35 days. */
 unsigned upt_relation_tickets(const struct upt_relation *relation, int64_t today);

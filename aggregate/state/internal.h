@@ -27,7 +27,7 @@ struct upt_account {
     int64_t active_day; /* last UTC day of USAGE, LOGIN or VALUE; NO_CLOCK: none */
     int64_t timer;      /* asked for by the observer; NO_CLOCK: none */
     struct upt_profile *profile;
-    uint64_t shown[3]; /* hashes of the groups of the row taken last, features apart */
+    uint64_t shown[4]; /* hashes of the groups of the row taken last, features apart */
     int64_t shown_day; /* UTC day on which its features were taken last */
     int32_t open_alerts;
     uint16_t id_len;

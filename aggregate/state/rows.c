@@ -234,7 +234,8 @@ hash_rest(const struct upt_row *row)
 unsigned
 upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, size_t features_n)
 {
-    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row)};
+    const uint64_t now[] = {hash_logins(row), hash_users(row), hash_rest(row), hash_of(row->signals)};
+    _Static_assert(sizeof(now) == sizeof(acct->shown), "one for each");
     unsigned changed = row->whole || features_n > 0 ? UPT_ROW_FEATURES : 0;
     for (unsigned i = 0; i < sizeof(now) / sizeof(now[0]); i++) {
         if (row->whole || now[i] != acct->shown[i]) {

@@ -173,7 +173,7 @@ void upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_ro
 size_t upt_state_row_features(struct upt_state *st, struct upt_account *acct, struct upt_feature_days *ret, size_t cap);
 /* Groups of the row (UPT_ROW_…) that differ from what this was asked about last; those of the first one, and of a row
  * that is to be written whole, all do. features_n: entries that were taken with it. The others are told by hashes of 64
- * bits, 24 bytes an account: that a change is missed has odds of 1 in 2^64, and a whole row follows within the repair
+ * bits, 32 bytes an account: that a change is missed has odds of 1 in 2^64, and a whole row follows within the repair
  * interval. */
 unsigned upt_state_row_changed(struct upt_account *acct, const struct upt_row *row, size_t features_n);
 /* The next account that was forgotten since last asked (its row is to be deleted); false: none. The id is valid until

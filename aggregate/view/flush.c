@@ -333,6 +333,12 @@ unpack_row(const struct upt_view_frame *frame, struct upt_row *row, struct upt_f
     } else {
         row->segments = row->controlled = UPT_STR_NULL;
     }
+    if ((row->changed & UPT_ROW_SIGNALS) != 0) {
+        row->signals.p = row->signals.p != NULL ? p : NULL;
+        p += row->signals.len;
+    } else {
+        row->signals = UPT_STR_NULL;
+    }
     for (uint32_t i = 0; i < frame->features_n; i++) {
         uint32_t head[2];
         memcpy(head, p, sizeof(head));

@@ -129,9 +129,19 @@ optional_rest(struct optionals *all, const struct upt_row *row)
     }
 }
 
-/* Before the HSET: of a row that is new to Redis there is nothing to look through yet. */
 static void
-delete_absent(struct upt_view *view, const struct upt_row *row, const struct optionals *all)
+delete_row(struct upt_view *view)
+{
+    upt_cmd_begin(view);
+    upt_cmd_name(view, &cmd_del);
+    upt_cmd_buf(view, &view->key);
+    upt_cmd_end(view);
+}
+
+/* What a row may have and this one has not, of the groups that are written. signals: NULL if they are not. */
+static void
+delete_absent(struct upt_view *view, const struct upt_row *row, const struct optionals *all,
+              const struct upt_signal_values *signals)
 {
     struct {
         const struct upt_name *v[21];
@@ -145,14 +155,31 @@ delete_absent(struct upt_view *view, const struct upt_row *row, const struct opt
             gone.v[gone.n++] = all->v[i].name;
         }
     }
-    if (gone.n > 0) {
-        upt_cmd_begin(view);
-        upt_cmd_name(view, &cmd_hdel);
-        upt_cmd_buf(view, &view->key);
-        for (unsigned i = 0; i < gone.n; i++) {
-            upt_cmd_name(view, gone.v[i]);
+    if (gone.n == 0 && (signals == NULL || upt_signal_all_known(signals))) {
+        return;
+    }
+    upt_cmd_begin(view);
+    upt_cmd_name(view, &cmd_hdel);
+    upt_cmd_buf(view, &view->key);
+    for (unsigned i = 0; i < gone.n; i++) {
+        upt_cmd_name(view, gone.v[i]);
+    }
+    for (unsigned i = 0; signals != NULL && i < UPT_SIGNALS; i++) {
+        if (!upt_signal_known(signals, i)) {
+            upt_cmd_text(view, upt_signal_names[i]);
         }
-        upt_cmd_end(view);
+    }
+    upt_cmd_end(view);
+}
+
+static void
+fields_signals(struct upt_view *view, const struct upt_signal_values *signals)
+{
+    for (unsigned i = 0; i < UPT_SIGNALS; i++) {
+        if (upt_signal_known(signals, i)) {
+            upt_cmd_text(view, upt_signal_names[i]);
+            upt_cmd_micro(view, signals->micro[i]);
+        }
     }
 }
 
@@ -196,10 +223,7 @@ format_features(struct upt_view *view, const struct upt_row *row, const struct u
 {
     upt_buf_puts(&view->key, ":features");
     if (row->whole) {
-        upt_cmd_begin(view);
-        upt_cmd_name(view, &cmd_del);
-        upt_cmd_buf(view, &view->key);
-        upt_cmd_end(view);
+        delete_row(view);
     }
     for (int present = row->whole ? 1 : 0; present < 2; present++) {
         bool any = false;
@@ -228,6 +252,8 @@ void
 upt_format_row(struct upt_view *view, const struct upt_row *row, const struct upt_feature_days *features, size_t n)
 {
     struct optionals all = {.n = 0};
+    struct upt_signal_values signals;
+    bool with_signals = (row->changed & UPT_ROW_SIGNALS) != 0 && upt_signal_unpack(row->signals, &signals);
     if ((row->changed & UPT_ROW_USERS) != 0) {
         optional_users(&all, row);
     }
@@ -235,12 +261,19 @@ upt_format_row(struct upt_view *view, const struct upt_row *row, const struct up
         optional_rest(&all, row);
     }
     upt_key(view, "account:", row->account, "");
-    delete_absent(view, row, &all);
+    if (row->whole) {
+        delete_row(view);
+    } else {
+        delete_absent(view, row, &all, with_signals ? &signals : NULL);
+    }
     upt_cmd_begin(view);
     upt_cmd_name(view, &cmd_hset);
     upt_cmd_buf(view, &view->key);
     fields_always(view, row);
     fields_seldom(view, row, &all);
+    if (with_signals) {
+        fields_signals(view, &signals);
+    }
     upt_cmd_end(view);
     if ((row->changed & UPT_ROW_FEATURES) != 0) {
         format_features(view, row, features, n);

@@ -207,7 +207,9 @@ upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct
 {
     size_t len = sizeof(*row) + row->account.len + row->segment.len + row->tier.len + row->renewal_date.len;
     bool rest = (row->changed & UPT_ROW_REST) != 0;
+    bool signals = (row->changed & UPT_ROW_SIGNALS) != 0;
     len += rest ? row->segments.len + row->controlled.len : 0;
+    len += signals ? row->signals.len : 0;
     for (size_t i = 0; i < n; i++) {
         len += 2 * sizeof(uint32_t) + features[i].feature.len;
     }
@@ -223,6 +225,7 @@ upt_view_push_row(struct upt_view *view, const struct upt_row *row, const struct
     if (rest) {
         at = put(put(at, row->segments.p, row->segments.len), row->controlled.p, row->controlled.len);
     }
+    at = signals ? put(at, row->signals.p, row->signals.len) : at;
     for (size_t i = 0; i < n; i++) {
         const uint32_t head[2] = {features[i].feature.len, features[i].days};
         at = put(put(at, head, sizeof(head)), features[i].feature.p, features[i].feature.len);

@@ -8,6 +8,7 @@
 
 #include "uptake/output.h"
 #include "uptake/position.h"
+#include "uptake/signal.h"
 #include "uptake/str.h"
 #include "uptake/units.h"
 
@@ -25,11 +26,12 @@ struct upt_usage {
 
 /* Groups of fields that seldom change; the others change with every event. */
 enum {
-    UPT_ROW_LOGINS = 1,   /* logins_* */
-    UPT_ROW_USERS = 2,    /* users_*, features_30d and the shares made of them */
-    UPT_ROW_REST = 4,     /* first_seen, partition, profile, scores, alerts, and the ranks */
-    UPT_ROW_FEATURES = 8, /* the hash of features */
-    UPT_ROW_ALL = 15
+    UPT_ROW_LOGINS = 1, /* logins_* */
+    UPT_ROW_USERS = 2,  /* users_*, features_30d and the shares made of them */
+    UPT_ROW_REST = 4,   /* first_seen, partition, profile, scores, alerts, and the ranks */
+    UPT_ROW_SIGNALS = 8,
+    UPT_ROW_FEATURES = 16, /* the hash of features */
+    UPT_ROW_ALL = 31
 };
 
 struct upt_row {
@@ -58,6 +60,7 @@ struct upt_row {
     uint32_t open_alerts;
     struct upt_str segments;   /* names of those that it is in, commas between them; null: none */
     struct upt_str controlled; /* open alerts acknowledged or snoozed, in the form of the row's field; null: none */
+    struct upt_str signals;    /* packed (signal.h), as of the last daily evaluation; null: none is known */
     bool scores_changed;       /* band or risk changed since the row was last taken: a hint for uptake:changes */
 };
 

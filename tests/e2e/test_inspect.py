@@ -270,7 +270,8 @@ class Inspect(unittest.TestCase):
 
     def test_21_verify_finds_wrong_fields(self) -> None:
         row, features = "uptake:account:{quiet-1}", "uptake:account:{quiet-1}:features"
-        for key, field, value in ((row, "events_30d", "7"), (row, "churn_risk_90d", "0.5"), (row, "spare", "1"),
+        for key, field, value in ((row, "events_30d", "7"), (row, "churn_risk_90d", "0.5"), (row, "natural_gap", "9"),
+                                  (row, "spare", "1"),
                                   (features, "api", "29"), ("uptake:totals", "logins_7d", "1"),
                                   ("uptake:feature:{api}", "units_30d", "0.5")):
             right = self.redis.hget(key, field)

@@ -7,13 +7,14 @@ and every row, and prints each difference (the first 20) and a summary. Exit cod
 
 A row is evaluated at its own position (its fields `offset` and `as_of`). Unless --live is given, the
 pipeline is taken to be idle at the end of the log: then rows, feature rows and totals must also hold
-for the end. Scores, alerts and phase are not checked.
+for the end. Scores, signals, alerts and phase are not checked.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 import urllib.error
@@ -31,8 +32,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 import oracle
 from oracle import Config, DeadLetter, Headers, Partition
 
+SIGNALS = Path(__file__).resolve().parents[2] / "include" / "uptake" / "signal.h"
 UNCHECKED = {
     *("segments", "controlled_alerts"),
+    *re.findall(r"\bX\(\w+, \"(\w+)\"\)", SIGNALS.read_text(encoding="utf-8")),
     *("health", "health_band", "health_confidence", "phase", "open_alerts"),
     *("churn_risk_30d", "churn_risk_60d", "churn_risk_90d"),
 }

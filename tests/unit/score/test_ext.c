@@ -120,6 +120,7 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
     }
     h->name = upt_state_resize(st, NULL, 0, 4);
     memcpy(h->name, "\3ann", 4);
+    upt_signals_show(st, signals, UPT_STR("\3\50\7")); /* 10, and −1 millionth */
     h->feature_n = 2;
     h->feature = upt_state_resize(st, NULL, 0, 2 * sizeof(*h->feature));
     h->feature[0] = (struct upt_habit_feature){.first_after = 4, .held = 5};
@@ -139,6 +140,7 @@ same_parts(const struct upt_signals *a, const struct upt_signals *b)
     struct upt_habits x = *a->habits;
     struct upt_habits y = *b->habits;
     assert_memory_equal(x.name, y.name, 4);
+    assert_true(upt_str_eq(upt_signals_shown(a), upt_signals_shown(b)) && upt_signals_shown(a).len == 3);
     assert_int_equal(x.feature_n, y.feature_n);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(x.feature[i].first_after, y.feature[i].first_after);
@@ -245,10 +247,15 @@ damage(void **state)
     upt_buf_put(&buf, "x", 1);
     assert_false(reads(w->st, buf.p, buf.len));
     buf.len--;
-    buf.p[0] = 2;
-    assert_false(reads(w->st, buf.p, buf.len)); /* another version */
     buf.p[0] = 3;
+    assert_false(reads(w->st, buf.p, buf.len)); /* another version */
+    buf.p[0] = 4;
     assert_true(reads(w->st, buf.p, buf.len));
+    upt_buf_clear(&buf);
+    ext.signals.habits->shown[0] = 1; /* one is known, two are there */
+    upt_ext_encode(&ext, NULL, &buf);
+    assert_false(reads(w->st, buf.p, buf.len));
+    ext.signals.habits->shown[0] = 3;
     upt_buf_clear(&buf);
     ext.signals.slots.v[2].severity = 9;
     upt_ext_encode(&ext, NULL, &buf);

@@ -238,6 +238,27 @@ six(const char *account, int days)
     return w;
 }
 
+/* A signal is what the row shows: of the last daily evaluation, this one included where it is judged. */
+static void
+signals(void **state)
+{
+    (void)state;
+    struct world *w = quiet_world(WHEN("{field: contacts, from: 2}"));
+    int64_t minute = daily_minute("acme");
+    world_event(w, "acme", UPT_KIND_CONTACT, NULL, 1, at(0, 8, 0));
+    world_event(w, "acme", UPT_KIND_CONTACT, NULL, 1, at(1, 8, 0));
+    world_to(w, 1, 23, 59);
+    assert_int_equal(w->alerts_n, 0);
+    world_to(w, 2, 1, 0);
+    told(w, "acme", 0, "SEGMENT_ENTER", "s", at(2, 0, (int)minute));
+    world_free(w);
+    w = quiet_world(WHEN("{field: nps, known: false}"));
+    world_event(w, "acme", UPT_KIND_SURVEY, "nps", 10, at(0, 8, 0));
+    world_to(w, 1, 1, 0);
+    assert_int_equal(w->alerts_n, 0);
+    world_free(w);
+}
+
 static void
 six_criteria(void **state)
 {
@@ -485,9 +506,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),         cmocka_unit_test(all_fields),   cmocka_unit_test(meaning),
-        cmocka_unit_test(conditions),       cmocka_unit_test(six_criteria), cmocka_unit_test(hours),
-        cmocka_unit_test(names_not_places), cmocka_unit_test(forgotten),    cmocka_unit_test(restarts),
+        cmocka_unit_test(refusals),   cmocka_unit_test(all_fields),       cmocka_unit_test(meaning),
+        cmocka_unit_test(conditions), cmocka_unit_test(signals),          cmocka_unit_test(six_criteria),
+        cmocka_unit_test(hours),      cmocka_unit_test(names_not_places), cmocka_unit_test(forgotten),
+        cmocka_unit_test(restarts),
     };
     return cmocka_run_group_tests_name("score_segments", tests, NULL, NULL);
 }

@@ -117,6 +117,7 @@ care(void **state)
     ABSENT("nps");
     ABSENT("csat");
     ABSENT("days_since_contact");
+    ABSENT("contacts");
     event(w, 1, UPT_KIND_TICKET_OPENED, NULL, NULL, 1);
     event(w, 8, UPT_KIND_TICKET_OPENED, NULL, NULL, 1);
     event(w, 9, UPT_KIND_TICKET_CLOSED, NULL, NULL, 1);
@@ -142,6 +143,7 @@ care(void **state)
     event(w, 98, UPT_KIND_CONTACT, NULL, NULL, 1);
     event(w, 95, UPT_KIND_CONTACT, NULL, NULL, 1);
     IS("days_since_contact", 2);
+    IS("contacts", 2);
     world_free(w);
 }
 
@@ -220,12 +222,143 @@ trend(void **state)
     world_free(w);
 }
 
+/* ---- what the row shows ---- */
+
+static struct upt_row
+row_now(struct world *w, struct upt_signal_values *ret)
+{
+    struct upt_row row;
+    upt_state_row(w->st, world_account(w, "a"), &row);
+    assert_true(upt_signal_unpack(row.signals, ret));
+    return row;
+}
+
+#define SHOWS(values, signal, v)                     \
+    assert_true(upt_signal_known(values, (signal))); \
+    assert_true((values)->micro[signal] == (upt_i128)(v))
+
+/* Groups that changed since this was asked last. */
+static unsigned
+changed_now(struct world *w)
+{
+    struct upt_account *acct = world_account(w, "a");
+    struct upt_feature_days days[8];
+    struct upt_row row;
+    upt_state_row(w->st, acct, &row);
+    return upt_state_row_changed(acct, &row, upt_state_row_features(w->st, acct, days, 8));
+}
+
+/* Taken at the daily minute, also on days without a health record; not moved by events between two of them. */
+static void
+shown_daily(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct upt_signal_values now;
+    event(w, 0, UPT_KIND_CONTACT, NULL, NULL, 1);
+    assert_null(row_now(w, &now).signals.p);
+    assert_int_equal(now.known, 0);
+    world_to(w, 1, 0, 59);
+    (void)row_now(w, &now);
+    SHOWS(&now, UPT_SIGNAL_DAYS_SINCE_CONTACT, 1000000);
+    SHOWS(&now, UPT_SIGNAL_CONTACTS, 1000000);
+    assert_false(upt_signal_known(&now, UPT_SIGNAL_FIRST_KEY_ACTION)); /* not known is not 0 */
+    assert_false(upt_signal_known(&now, UPT_SIGNAL_TICKETS));
+    assert_true((changed_now(w) & UPT_ROW_SIGNALS) != 0);
+    event(w, 1, UPT_KIND_USAGE, "f", "ann", 1);
+    event(w, 1, UPT_KIND_CONTACT, NULL, NULL, 1);
+    (void)row_now(w, &now);
+    SHOWS(&now, UPT_SIGNAL_CONTACTS, 1000000);
+    assert_int_equal(changed_now(w) & UPT_ROW_SIGNALS, 0);
+    int sent = w->health_n;
+    for (int day = 2; day < 40; day++) {
+        world_to(w, day, 0, 59);
+        (void)row_now(w, &now);
+        SHOWS(&now, UPT_SIGNAL_DAYS_SINCE_CONTACT, (day - 1) * 1000000);
+        assert_true((changed_now(w) & UPT_ROW_SIGNALS) != 0);
+    }
+    assert_true(w->health_n - sent < 38); /* or this says nothing of days without a record */
+    SHOWS(&now, UPT_SIGNAL_FIRST_KEY_ACTION, 1000000);
+    SHOWS(&now, UPT_SIGNAL_CONTACTS, 2000000);
+    world_free(w);
+}
+
+/* What was known and is not any more goes; a row restored is the row that was; an account that begins anew has none. */
+static void
+shown_and_gone(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct upt_signal_values now;
+    struct upt_signal_values then;
+    event(w, 0, UPT_KIND_USAGE, "f", "ann", 30);
+    world_profile(w, "a", 0, "renewal_date", "2025-03-12"); /* day 70 */
+    world_profile(w, "a", 0, "entitlement", "90");
+    world_to(w, 1, 0, 59);
+    (void)row_now(w, &now);
+    SHOWS(&now, UPT_SIGNAL_DAYS_TO_RENEWAL, 69000000);
+    SHOWS(&now, UPT_SIGNAL_CONSUMPTION_SHARE, 333333);
+    world_restart(w);
+    (void)row_now(w, &then);
+    assert_true(then.known == now.known);
+    for (unsigned i = 0; i < UPT_SIGNALS; i++) {
+        assert_true(!upt_signal_known(&now, i) || now.micro[i] == then.micro[i]);
+    }
+    world_profile(w, "a", 1, "renewal_date", "soon");
+    (void)row_now(w, &now);
+    assert_true(upt_signal_known(&now, UPT_SIGNAL_DAYS_TO_RENEWAL));
+    world_to(w, 2, 0, 59);
+    (void)row_now(w, &now);
+    assert_false(upt_signal_known(&now, UPT_SIGNAL_DAYS_TO_RENEWAL));
+    SHOWS(&now, UPT_SIGNAL_CONSUMPTION_SHARE, 333333);
+    upt_state_begin(w->st, w->offset++, upt_state_clock(w->st));
+    upt_state_forget(w->st, UPT_STR("a"));
+    event(w, 2, UPT_KIND_USAGE, "f", "ann", 30);
+    assert_null(row_now(w, &now).signals.p);
+    world_free(w);
+}
+
+/* The same numbers as in a health record of that evaluation. */
+static void
+shown_as_published(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_profile(w, "a", 0, "seats", "7");
+    for (int d = 0; d < 60; d++) {
+        event(w, d, d % 9 == 4 ? UPT_KIND_VALUE : UPT_KIND_USAGE, d % 3 == 0 ? "f" : "g", d % 2 == 0 ? "ann" : "bob",
+              1);
+        event(w, d, UPT_KIND_SURVEY, d % 2 == 0 ? "nps" : "csat", NULL, d % 11);
+        int before = w->health_n;
+        world_to(w, d + 1, 0, 59);
+        struct upt_signal_values now;
+        (void)row_now(w, &now);
+        int n = 0;
+        for (unsigned i = 0; i < UPT_SIGNALS; i++) {
+            n += upt_signal_known(&now, i) ? 1 : 0;
+        }
+        if (w->health_n == before) {
+            continue;
+        }
+        assert_int_equal(n, w->health.components_n - UPT_PARTS);
+        for (unsigned i = 0, at = UPT_PARTS; i < UPT_SIGNALS; i++) {
+            if (upt_signal_known(&now, i)) {
+                double published = w->health.components[at++].value;
+                assert_true(now.micro[i] == (upt_i128)llrint(published * 1e6));
+            }
+        }
+    }
+    assert_true(w->health_n > 10);
+    world_free(w);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),   cmocka_unit_test(people),   cmocka_unit_test(care),
-        cmocka_unit_test(late_answers), cmocka_unit_test(contract), cmocka_unit_test(trend),
+        cmocka_unit_test(beginnings),   cmocka_unit_test(people),         cmocka_unit_test(care),
+        cmocka_unit_test(late_answers), cmocka_unit_test(contract),       cmocka_unit_test(trend),
+        cmocka_unit_test(shown_daily),  cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }

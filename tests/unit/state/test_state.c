@@ -643,7 +643,7 @@ test_groups_that_changed(void **state)
     struct fixture fx;
     struct upt_row mine = {0};
     struct upt_feature_days days[8];
-    unsigned seen[16] = {0};
+    unsigned seen[UPT_ROW_ALL + 1] = {0};
     uint32_t shown[2] = {0};
     uint64_t rng = 7;
     fixture_init(&fx, NULL, NULL);

@@ -95,6 +95,66 @@ test_row_fields_come_and_go(void **state)
     assert_int_equal(rig_metric(&rig, UPT_M_REDIS_ROWS), 2);
 }
 
+/* The group of signals: written when it changed, with what is not known any more deleted; left alone otherwise. */
+static void
+test_signals_come_and_go(void **state)
+{
+    (void)state;
+    static const struct field both[] = {COUNTERS, {"usage_trend", "-0.25"}, {"users_high", "0"}};
+    static const struct field one[] = {COUNTERS, {"users_high", "3"}, {"contract_value", "1000000000000000"}};
+    double values[UPT_SIGNALS];
+    char packed[UPT_SIGNALS_PACKED_MAX];
+    for (unsigned i = 0; i < UPT_SIGNALS; i++) {
+        values[i] = NAN;
+    }
+    values[UPT_SIGNAL_USAGE_TREND] = -0.25;
+    values[UPT_SIGNAL_USERS_HIGH] = 0;
+    struct upt_row row = rig_row("acme", 3, 7);
+    row.signals = (struct upt_str){.p = packed, .len = (uint32_t)upt_signal_pack(values, packed)};
+    rig_own(&rig, 3, 1);
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 3, 7);
+    assert_true(rig_published(&rig, 3, 7));
+    ASSERT_HASH("uptake:account:{acme}", both);
+    row.changed = UPT_ROW_ALL & ~UPT_ROW_SIGNALS;
+    row.signals = UPT_STR_NULL;
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 3, 8);
+    assert_true(rig_published(&rig, 3, 8));
+    ASSERT_HASH("uptake:account:{acme}", both);
+    values[UPT_SIGNAL_USAGE_TREND] = NAN;
+    values[UPT_SIGNAL_USERS_HIGH] = 3;
+    values[UPT_SIGNAL_CONTRACT_VALUE] = 1e15;
+    row.changed = UPT_ROW_SIGNALS;
+    row.signals = (struct upt_str){.p = packed, .len = (uint32_t)upt_signal_pack(values, packed)};
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 3, 9);
+    assert_true(rig_published(&rig, 3, 9));
+    ASSERT_HASH("uptake:account:{acme}", one);
+    row.signals = UPT_STR_NULL;
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 3, 10);
+    assert_true(rig_published(&rig, 3, 10));
+    static const struct field none[] = {COUNTERS};
+    ASSERT_HASH("uptake:account:{acme}", none);
+}
+
+/* Of a row that is written whole nothing stays that it does not have. */
+static void
+test_whole_row(void **state)
+{
+    (void)state;
+    static const struct field bare[] = {COUNTERS};
+    redis_server_ask(&server, "HSET %s nps 5 tier gold events_1h 99", "uptake:account:{acme}");
+    struct upt_row row = rig_row("acme", 3, 7);
+    row.whole = true;
+    rig_own(&rig, 3, 1);
+    rig_push_row(&rig, &row);
+    rig_flush(&rig, 3, 7);
+    assert_true(rig_published(&rig, 3, 7));
+    ASSERT_HASH("uptake:account:{acme}", bare);
+}
+
 static void
 test_key_encoding(void **state)
 {
@@ -454,6 +514,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_row_fields_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_signals_come_and_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_whole_row, setup, teardown),
         cmocka_unit_test_setup_teardown(test_key_encoding, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_days, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranks_changes_forgotten, setup, teardown),
