@@ -97,7 +97,7 @@ struct upt_view {
     char shares_of[160];     /* the totals that the shares were made of */
     bool scan_wanted;
     unsigned long long scan_cursor;
-    struct upt_buf declared;          /* copy of segments, once known: before that no set may be called undeclared */
+    struct upt_buf declared; /* copy of segments, once known: before that no set may be called undeclared */
     bool declared_known;
     bool sets_wanted, sets_under_way; /* the walk over sets of segments */
     unsigned long long sets_cursor;
