@@ -56,4 +56,8 @@ void upt_lane_destroy(struct upt_lane **lane_p);
  * whoever owns it: by the group's committed offsets and what goes with them. Any thread. */
 bool upt_lane_group_done(struct upt_lane *lane);
 
+/* Partitions of the topic that no member of the group has; -1: not known now. Any thread. See lane_cover.c. */
+int upt_lane_uncovered(struct upt_lane *lane);
+void upt_lane_join_again(struct upt_lane *lane);
+
 #endif

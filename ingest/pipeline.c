@@ -23,6 +23,7 @@
 
 #define LANES_MAX 64
 #define IDLE_MS 100
+#define COVER_INTERVAL_MS 5000
 #define SCHEMA_FILE_MAX ((size_t)1 << 20)
 
 struct pipeline {
@@ -34,6 +35,8 @@ struct pipeline {
     struct upt_buf schema, token;
     struct upt_lane *lanes[LANES_MAX];
     int lanes_n;
+    bool covered; /* each partition was seen to be some member's */
+    int64_t cover_due_ms;
 };
 
 upt_status
@@ -300,10 +303,29 @@ all_ended(struct pipeline *pipe)
     return true;
 }
 
+static void
+cover(struct pipeline *pipe, int64_t now)
+{
+    if (pipe->covered || now < pipe->cover_due_ms) {
+        return;
+    }
+    pipe->cover_due_ms = now + COVER_INTERVAL_MS;
+    int missing = upt_lane_uncovered(pipe->lanes[0]);
+    pipe->covered = missing == 0;
+    if (missing > 0) {
+        upt_log(UPT_LOG_WARNING, "pipeline", "%d partitions of %s are no member's: asking for a new assignment",
+                missing, pipe->config->input_topic);
+        for (int i = 0; i < pipe->lanes_n; i++) {
+            upt_lane_join_again(pipe->lanes[i]);
+        }
+    }
+}
+
 static upt_status
 run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error *reterr)
 {
     int64_t begun = upt_mono_ms(), next_done_ms = 0;
+    pipe->cover_due_ms = begun + COVER_INTERVAL_MS;
     for (;;) {
         int sig = 0;
         wait_signal(signals, &sig);
@@ -322,6 +344,9 @@ run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error 
         }
         if (pipe->options->for_ms > 0 && now - begun >= pipe->options->for_ms) {
             return UPT_OK;
+        }
+        if (pipe->options->idle == NULL) { /* the embedded broker of `demo` describes no groups */
+            cover(pipe, now);
         }
         if (pipe->options->until_end && now >= next_done_ms) {
             next_done_ms = now + 300;

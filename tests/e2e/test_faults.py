@@ -10,6 +10,8 @@ import random
 import time
 import unittest
 
+from confluent_kafka.admin import NewPartitions
+
 from support.kafka_util import Message, consumer, produce, read_topic
 from support.process import wait_until
 from support.services import Redis, Services
@@ -286,6 +288,25 @@ class Faults(unittest.TestCase):
             self.assertEqual(redis.hget("uptake:account:{later}", "events_30d"), str(counted))
             until_end(services, "over-the-gap", timeout=30, on_gap="continue")
             self.assertEqual(redis.hget("uptake:account:{later}", "events_30d"), str(counted + 4))
+
+    def test_topic_grows(self) -> None:
+        """Members that are back within their session get their old partitions; the new ones are read all the same."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 4, INPUT)
+            traffic = Traffic(services.registry, accounts=300, seed=16)
+            self.more(services, traffic, 400)
+            config = config_for(services, {**CONFIG, "threads": 2})
+            with Uptake({**config, "instance": "a"}, name="before-a") as a, Uptake({**config, "instance": "b"}, name="before-b") as b:
+                wait_until("all are read", lambda: services.redis.client().hlen("uptake:partitions") == 4, 60)
+                for uptake in (a, b):
+                    self.assertEqual(uptake.terminate(60).code, 0, uptake.tail(30))
+            admin = services.kafka.admin()
+            for future in admin.create_partitions([NewPartitions(t, 8) for t in ("usage-events", "uptake-state")]).values():
+                future.result(30)
+            self.more(services, traffic, 4000)
+            redis = services.redis.client()
+            with Uptake({**config, "instance": "a"}, name="after-a"), Uptake({**config, "instance": "b"}, name="after-b"):
+                wait_until("the new partitions are read", lambda: redis.hlen("uptake:partitions") == 8, 60)
 
     def test_takeover_time(self) -> None:
         """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""

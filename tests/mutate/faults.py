@@ -539,6 +539,8 @@ END_TO_END = [
           "    pause_first(lane, list);\n    for (int i = 0; i < list->cnt; i++) {\n        list->elems[i].offset = 0; /* nothing is read before it is sought */\n    }\n    (void)rd_kafka_assign(lane->rk, list);",
           "    for (int i = 0; i < list->cnt; i++) {\n        list->elems[i].offset = 0;\n    }\n    (void)rd_kafka_assign(lane->rk, list);\n    pause_first(lane, list);",
           "e2e:test_faults.Faults.test_log_begins_later", "test_log_begins_later"),
+    Fault("growth_not_noticed", "partitions that a topic has grown by are read", "ingest/pipeline.c",
+          "    if (missing > 0) {", "    if (missing > 9999) {", "e2e:test_faults.Faults.test_topic_grows", "test_topic_grows"),
     Fault("endtxn_not_counted", "an EndTxn that comes late ends no later transaction", "ingest/kafka/publisher.c",
           "    bool twice = atomic_load(&pub->producer.endtxn_sent) > 1;", "    bool twice = atomic_load(&pub->producer.endtxn_sent) > 999;",
           "e2e:test_endtxn.EndTxn.test_late_commits", "test_late_commits"),
