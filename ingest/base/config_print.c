@@ -126,12 +126,11 @@ upt_config_print(const struct upt_config *config, struct upt_buf *out)
 void
 upt_config_hash(const struct upt_config *config, char ret_hex[17])
 {
-    /* tick_grace is not here: places of wall ticks are recorded, a replay takes them from there. Rules and model have
-     * versions of their own. */
+    /* What decides an output. Not the names of topics; nor tick_grace: places of wall ticks are recorded, a replay
+     * takes them from there. Rules and model have versions of their own. */
     static const char *const deciding[] = {
-        "input.topic", "input.framing",    "output.health_topic", "output.alerts_topic", "output.dead_topic",
-        "state_topic", "max_record_bytes", "max_batch_events",    "max_depth",           "clock",
-        "max_future",  "dedup_window",     "retention",           "adopted.days",
+        "input.framing", "max_record_bytes", "max_batch_events", "max_depth",    "clock",
+        "max_future",    "dedup_window",     "retention",        "adopted.days",
     };
     static const char hex[] = "0123456789abcdef";
     struct upt_buf text = {0};

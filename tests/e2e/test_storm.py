@@ -53,7 +53,6 @@ def outputs(services: Services, health: str, alerts: str) -> Counter:
             value = None if message.value is None else dict(decoder.decode(message.value))
             if value is not None:
                 value.pop("detected_at", None)
-                value.pop("config_hash", None)  # names the topics
             found[(topic == health, message.key, json.dumps(value, sort_keys=True, default=str))] += 1
     return found
 

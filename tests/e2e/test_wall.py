@@ -92,7 +92,6 @@ class Wall(unittest.TestCase):
                 clock = value["as_of"] if kind == "health" else value["changed_at"]
                 if clock <= until:
                     value.pop("detected_at", None)
-                    value.pop("config_hash", None)
                     found[(kind, message.key, json.dumps(value, sort_keys=True, default=str))] += 1
         return found
 

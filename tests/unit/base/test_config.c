@@ -397,6 +397,9 @@ hash_covers_decisions_only(void **state)
                                              {"flush_interval", "2s"},
                                              {"group", "g2"},
                                              {"tick_grace", "9s"},
+                                             {"input.topic", "other"},
+                                             {"output.alerts_topic", "other"},
+                                             {"state_topic", "other"},
                                              {"kafka.debug", "all"}};
     for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
         assert_int_equal(upt_config_set(config, without[i][0], without[i][1], NULL), UPT_OK);
@@ -404,8 +407,8 @@ hash_covers_decisions_only(void **state)
         assert_string_equal(now, first);
     }
     static const char *const with[][2] = {
-        {"input.topic", "other"}, {"max_record_bytes", "2MiB"}, {"max_batch_events", "5"}, {"max_depth", "9"},
-        {"clock", "log"},         {"max_future", "1m"},         {"dedup_window", "11m"},   {"retention", "40d"},
+        {"input.framing", "none"}, {"max_record_bytes", "2MiB"}, {"max_batch_events", "5"}, {"max_depth", "9"},
+        {"clock", "log"},          {"max_future", "1m"},         {"dedup_window", "11m"},   {"retention", "40d"},
         {"adopted.days", "4"}};
     for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++) {
         upt_config_hash(config, first);
