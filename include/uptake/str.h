@@ -42,7 +42,13 @@ upt_buf_clear(struct upt_buf *buf)
 {
     buf->len = 0;
 }
-char *upt_buf_reserve(struct upt_buf *buf, size_t more); /* room for more bytes at p + len; does not change len */
+char *upt_buf_grow(struct upt_buf *buf, size_t more); /* the general case of upt_buf_reserve */
+/* Room for more bytes at p + len; does not change len. */
+static inline char *
+upt_buf_reserve(struct upt_buf *buf, size_t more)
+{
+    return buf->p != NULL && more <= buf->cap - buf->len ? buf->p + buf->len : upt_buf_grow(buf, more);
+}
 void upt_buf_put(struct upt_buf *buf, const void *p, size_t len);
 void upt_buf_puts(struct upt_buf *buf, const char *cstr);
 void upt_buf_printf(struct upt_buf *buf, const char *fmt, ...) UPT_PRINTF(2, 3);
