@@ -4,6 +4,7 @@
  * may come. Hashes, strings and sorted sets are lists of fields; a stream is not kept. The two scripts are modelled
  * here: the guard by epoch and position, the sum over partitions, and the shares. */
 #include <hiredis/hiredis.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -717,7 +718,8 @@ hand_over(const redisReader *reader, const redisReply *reply, redisReadTask *par
         for (size_t i = 0; i < reply->elements; i++) {
             (void)hand_over(reader, reply->element[i], &task);
         }
-        return reader->fn->createArray(&task, (int)reply->elements);
+        upt_assert(reply->elements <= USHRT_MAX);
+        return reader->fn->createArray(&task, (unsigned short)reply->elements); /* int or size_t, by the version */
     case REDIS_REPLY_INTEGER:
         return reader->fn->createInteger(&task, reply->integer);
     case REDIS_REPLY_NIL:
