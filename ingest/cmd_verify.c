@@ -6,6 +6,7 @@
  *   3. the partition table of Redis, then rows, sums and ranks: what an entry vouches for is in what is read after it
  *   4. the state topic again: the places of all wall ticks that a row can stand at
  *   5. the input, partition after partition, to its present end; nothing read before is beyond it
+ *   6. feature rows and totals again, for the shares, until they fit or stay as they are
  * What is compared where: verify_rows.c. From where a partition is replayed: verify_replay.c.
  *
  * Memory: everything that Redis holds of accounts, and the state of one partition. Writes nothing anywhere. */
@@ -190,6 +191,9 @@ verify(struct upt_verify *v, struct upt_error *reterr)
     }
     for (int32_t i = 0; i < v->parts_n && status == UPT_OK; i++) {
         status = upt_verify_replay(v, &v->parts[i], reterr);
+    }
+    if (status == UPT_OK) {
+        status = upt_verify_shares(v, reterr);
     }
     if (status == UPT_OK) {
         upt_verify_unmatched(v);

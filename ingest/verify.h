@@ -1,7 +1,7 @@
 /* Inside `uptake verify`. cmd_verify.c: the command and what it prints; verify_redis.c: what Redis holds, asked for by
  * verify_ask.c; verify_topics.c: what the output topics hold; verify_replay.c: a partition's log once more;
- * verify_rows.c, verify_sums.c: rows and sums of the replay against those of Redis. One thread. How it stays sound
- * while `uptake run` goes on: cmd_verify.c. */
+ * verify_rows.c, verify_sums.c: rows and sums of the replay against those of Redis; verify_shares.c: shares against the
+ * totals. One thread. How it stays sound while `uptake run` goes on: cmd_verify.c. */
 #ifndef UPT_VERIFY_H
 #define UPT_VERIFY_H
 
@@ -175,6 +175,9 @@ void upt_verify_compare_sum(struct upt_verify *v, const struct upt_verify_part *
 /* A public row against the sum of its parts: n of v->sums from `first` on. */
 void upt_verify_add_up(struct upt_verify *v, struct upt_str feature, const struct upt_verify_hash *hash, size_t first,
                        size_t n);
+
+/* verify_shares.c. After the replays. */
+UPT_NODISCARD upt_status upt_verify_shares(struct upt_verify *v, struct upt_error *reterr);
 
 /* verify_replay.c */
 UPT_NODISCARD upt_status upt_verify_replay(struct upt_verify *v, struct upt_verify_part *part,

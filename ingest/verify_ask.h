@@ -11,6 +11,7 @@ struct upt_asked {
     redisContext *redis;
     struct upt_buf *names; /* of one step of a scan */
     size_t names_n;
+    void *ctx; /* of the function that names are given to */
     struct upt_error *reterr;
 };
 

@@ -303,6 +303,25 @@ class Inspect(unittest.TestCase):
         self.redis.zadd("uptake:rank:churn_risk", {"quiet-1": risk})
         self.equal()
 
+    def test_23_verify_finds_shares(self) -> None:
+        key = "uptake:feature:{api}"
+        row, totals = self.redis.hgetall(key), self.redis.hgetall("uptake:totals")
+        right = {"adoption_rate": int(row["users_30d"]) / int(totals["users_total"]),
+                 "depth": int(row["users_30d"]) / int(totals["users_30d"]),
+                 "reach": int(row["accounts_30d"]) / int(totals["accounts_30d"])}
+        for name, share in right.items():
+            self.assertEqual(float(row[name]), round(share, 6))
+        self.redis.hset(key, mapping={"reach": "0.123", "adoption_rate": row["adoption_rate"] + "0"})
+        self.redis.hdel(key, "depth")
+        self.differs("feature api: reach is 0.123, expected " + row["reach"], "feature api: depth is absent, expected " + row["depth"],
+                     f"feature api: adoption_rate is {row['adoption_rate']}0, expected {row['adoption_rate']}, ")
+        with ThreadPoolExecutor() as pool:  # a view may be about to make them anew
+            found = pool.submit(run, "verify", "-c", self.config(), timeout=120)
+            wait([found], timeout=4)
+            self.redis.hset(key, mapping=row)
+        self.assertEqual(found.result().code, EX_OK, found.result().out)
+        self.equal()
+
     def test_40_verify_without_the_start_of_the_log(self) -> None:
         self.services.kafka.delete_records("usage-events", {0: 5})
         self.equal(r"partition 0: the log's start is gone: verified from the checkpoint at offset \d+ on")
