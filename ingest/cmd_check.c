@@ -134,6 +134,9 @@ check_offline(struct check *check)
     } else {
         finding(check, "ok", "configuration", "%s", config->path != NULL ? config->path : "defaults");
     }
+    if (config->warning != NULL) {
+        finding(check, "note", "configuration", "%s", config->warning);
+    }
     check_scoring(check);
     check_properties(check);
     if (strcmp(config->input_framing, "none") == 0) {

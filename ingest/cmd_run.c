@@ -3,6 +3,7 @@
 
 #include "ingest/command.h"
 #include "ingest/pipeline.h"
+#include "uptake/log.h"
 
 static int
 run(int argc, char **argv)
@@ -17,6 +18,9 @@ run(int argc, char **argv)
     rc = upt_command_config(options, n, true, &config);
     if (rc != 0) {
         return rc;
+    }
+    if (config->warning != NULL) {
+        upt_log(UPT_LOG_WARNING, "run", "%s", config->warning);
     }
     const struct upt_pipeline_options pipeline = {.until_end = upt_option(options, n, "until-end") != NULL};
     struct upt_error err;

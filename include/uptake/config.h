@@ -91,6 +91,8 @@ struct upt_config {
     struct upt_kv *kafka; /* librdkafka's properties as given, in order */
     size_t kafka_n;
     char *path;           /* of the file, for messages; NULL: there is none */
+    char *shared;         /* why no secret should stand in the file; NULL: one may */
+    char *warning;        /* one does: where, and what to do; NULL: none does */
     int *lines;           /* of each key in the table's order; 0: the default, or set by upt_config_set */
     bool embedded_broker; /* demo: a broker without the Admin API; never from a file */
 };

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config_table.h"
@@ -321,6 +322,46 @@ unknown_key(const struct upt_config *config, const char *name, int line, struct 
     return upt_config_fail(config, line, name, reterr, "there is no such key; the reference lists all of them");
 }
 
+static bool
+ends_with(const char *name, const char *end)
+{
+    size_t len = strlen(name), end_len = strlen(end);
+    return len >= end_len && strcmp(name + len - end_len, end) == 0;
+}
+
+/* Whether a secret's text, as it stands in the file, tells it: no reference, no name of a file, no URL without one. */
+static bool
+tells(const char *name, const char *raw)
+{
+    if (raw[0] == '\0' || ends_with(name, ".location")) {
+        return false;
+    }
+    for (const char *at = raw; (at = strstr(at, "${")) != NULL; at++) {
+        if (at == raw || at[-1] != '$') {
+            return false;
+        }
+    }
+    if (!ends_with(name, ".url")) {
+        return true;
+    }
+    struct upt_buf masked = {0};
+    upt_url_masked(raw, &masked);
+    bool differ = !upt_str_eq((struct upt_str){.p = masked.p, .len = (uint32_t)masked.len}, upt_str_of(raw));
+    upt_buf_fini(&masked);
+    return differ;
+}
+
+/* The first secret in a file that others may use. */
+static void
+warn_of(struct upt_config *config, const char *name, const char *raw, int line)
+{
+    if (line > 0 && config->shared != NULL && config->warning == NULL && tells(name, raw)) {
+        struct upt_buf text = {0};
+        upt_buf_printf(&text, "%s:%d: %s: %s, or give it as ${file:PATH}", config->path, line, name, config->shared);
+        config->warning = text.p;
+    }
+}
+
 upt_status
 upt_config_put(struct upt_config *config, const char *name, const char *raw, int line, struct upt_error *reterr)
 {
@@ -343,6 +384,9 @@ upt_config_put(struct upt_config *config, const char *name, const char *raw, int
         if (status == UPT_OK) {
             config->lines[key - upt_keys] = line;
         }
+    }
+    if (status == UPT_OK && secret) {
+        warn_of(config, name, raw, line);
     }
     upt_buf_fini(&value);
     return status;
@@ -403,19 +447,26 @@ upt_config_destroy(struct upt_config **config_p)
     free(config->kafka);
     free(config->lines);
     free(config->path);
+    free(config->shared);
+    free(config->warning);
     free(config);
     *config_p = NULL;
 }
 
-/* The file's bytes, at most FILE_MAX. */
+/* The file's bytes, at most FILE_MAX. *ret_shared: why it should hold no secret, or NULL. */
 static upt_status
-read_file(const char *path, struct upt_buf *out, struct upt_error *reterr)
+read_file(const char *path, struct upt_buf *out, char **ret_shared, struct upt_error *reterr)
 {
+    char why[320];
+    struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         return upt_fail(reterr, UPT_EINVAL, "%s: cannot be opened: %s", path, strerror(errno));
     }
     upt_status status = UPT_OK;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && !upt_secret_rights_ok(&st, path, why, sizeof(why))) {
+        *ret_shared = strdup(why);
+    }
     for (;;) {
         ssize_t n = read(fd, upt_buf_reserve(out, 16384), 16384);
         if (n == 0) {
@@ -453,7 +504,7 @@ upt_config_load(const char *path, struct upt_config **ret, struct upt_error *ret
         status = upt_fail(reterr, UPT_ENOMEM, "out of memory for the configuration");
         goto fail;
     }
-    status = read_file(path, &text, reterr);
+    status = read_file(path, &text, &config->shared, reterr);
     if (status == UPT_OK) {
         status = upt_config_parse(config, text.p, text.len, reterr);
     }

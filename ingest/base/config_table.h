@@ -56,6 +56,10 @@ upt_status upt_config_fail(const struct upt_config *config, int line, const char
 UPT_NODISCARD bool upt_value_substitute(const char *raw, bool secret, struct upt_buf *ret, char *ret_why,
                                         size_t why_cap);
 
+struct stat;
+/* Whether a file of these rights may hold a secret; otherwise why not. */
+bool upt_secret_rights_ok(const struct stat *st, const char *path, char *ret_why, size_t why_cap);
+
 /* config_yaml.c */
 UPT_NODISCARD upt_status upt_config_parse(struct upt_config *config, const char *text, size_t len,
                                           struct upt_error *reterr);

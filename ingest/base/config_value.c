@@ -99,10 +99,10 @@ refuse(struct why why, const char *fmt, ...)
     return false;
 }
 
-/* Whether a file of these rights may hold a secret; otherwise why not. */
-static bool
-secret_rights_ok(const struct stat *st, const char *path, struct why why)
+bool
+upt_secret_rights_ok(const struct stat *st, const char *path, char *ret_why, size_t why_cap)
 {
+    struct why why = {.text = ret_why, .cap = why_cap};
     mode_t mode = st->st_mode & 0777U;
     if (st->st_uid == 0 && geteuid() != 0) {
         if ((mode & (S_IWGRP | S_IRWXO)) != 0) {
@@ -163,7 +163,7 @@ put_file(const char *path, bool secret, struct upt_buf *out, struct why why)
     } else if (!S_ISREG(st.st_mode)) {
         ok = refuse(why, "%.120s is not a plain file", path);
     } else {
-        ok = (!secret || secret_rights_ok(&st, path, why)) && read_first_line(fd, path, out, why);
+        ok = (!secret || upt_secret_rights_ok(&st, path, why.text, why.cap)) && read_first_line(fd, path, out, why);
     }
     close(fd);
     return ok;

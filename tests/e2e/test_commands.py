@@ -46,6 +46,22 @@ class Errors(unittest.TestCase):
         self.assertIn("yaml:", self.bad_config(base + "redis: ]["))
         self.assertTrue(self.bad_config(base))
 
+    def test_secret_in_a_shared_file(self) -> None:
+        text = ('kafka: {bootstrap.servers: "127.0.0.1:1"}\nregistry: {url: "http://127.0.0.1:1"}\nredis.password: hunter2\n'
+                "rules_file: /nowhere\n")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "uptake.yaml"
+            path.write_text(text)
+            for mode, warned in ((0o644, 1), (0o600, 0)):
+                path.chmod(mode)
+                for args in (("check", "--offline"), ("run",)):
+                    said = uptake(*args, "-c", str(path))
+                    self.assertEqual(said.returncode, EX_CONFIG)  # for the rules file alone
+                    lines = [line for line in (said.stdout + said.stderr).splitlines() if "redis.password: /" in line]
+                    self.assertEqual(len(lines), warned, said)
+                    self.assertTrue(all(f"run: chmod 600 {path}" in line for line in lines), lines)
+                    self.assertNotIn("hunter2", said.stdout + said.stderr)
+
     def test_help(self) -> None:
         run = uptake("--help")
         self.assertEqual(run.returncode, 0)

@@ -326,6 +326,51 @@ secret_files(void **state)
     upt_buf_fini(&long_line);
 }
 
+static void
+secrets_in_a_shared_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line;
+        mode_t mode;
+        const char *key; /* that is named; NULL: no warning */
+    } cases[] = {
+        {"redis.password: hunter2", 0644, "redis.password"},
+        {"redis.password: hunter2", 0640, "redis.password"},
+        {"redis.password: a$${b", 0604, "redis.password"},
+        {"kafka.sasl.password: hunter2", 0644, "kafka.sasl.password"},
+        {"registry: {user: u, password: hunter2}", 0644, "registry.password"},
+        {"redis.url: redis://u:hunter2@h:1", 0644, "redis.url"},
+        {"redis.password: hunter2", 0600, NULL},
+        {"redis.password: ''", 0644, NULL},
+        {"redis.password: ${UPT_TEST_NAME}", 0644, NULL},
+        {"redis.url: redis://h:1", 0644, NULL},
+        {"kafka.sasl.oauthbearer.token.endpoint.url: ''", 0644, NULL},
+        {"redis.url: redis://u:${UPT_TEST_NAME}@h:1", 0644, NULL},
+        {"kafka.ssl.keystore.location: /k", 0644, NULL},
+        {"group: hunter2", 0644, NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct upt_config *config = NULL;
+        struct upt_error err = {0};
+        char text[256], part[256];
+        int len = snprintf(text, sizeof(text), BASE "%s\n", cases[i].line);
+        write_file(path, text, (size_t)len, cases[i].mode);
+        assert_int_equal(upt_config_load(path, &config, &err), UPT_OK);
+        if (cases[i].key == NULL) {
+            assert_null(config->warning);
+        } else {
+            snprintf(part, sizeof(part), "%s:3: %s: ", path, cases[i].key);
+            assert_non_null(config->warning);
+            assert_ptr_equal(strstr(config->warning, part), config->warning);
+            snprintf(part, sizeof(part), "run: chmod 600 %s, or give it as ${file:PATH}", path);
+            assert_non_null(strstr(config->warning, part));
+            assert_null(strstr(config->warning, "hunter2"));
+        }
+        upt_config_destroy(&config);
+    }
+}
+
 /* Sets a secret from the file as a process without privileges, in a child. */
 static bool
 allowed_for_nobody(void)
@@ -417,6 +462,7 @@ main(void)
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(variables),
         cmocka_unit_test(secret_files),
+        cmocka_unit_test(secrets_in_a_shared_file),
         cmocka_unit_test(roots_files_may_be_shared_with_a_group),
         cmocka_unit_test(printout_reads_back),
         cmocka_unit_test(set_overrides_the_file),
