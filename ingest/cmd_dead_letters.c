@@ -499,6 +499,8 @@ const struct upt_command upt_cmd_dead_letters = {
         "\n"
         "A replay sends records into the input topic as they came; of a partly counted batch only the events left\n"
         "out. Letters stay in their topic: one that is sent twice is counted twice, unless its events have ids and\n"
-        "the second comes within the dedup window. What is still wrong becomes a dead letter again.\n",
+        "the second comes within the dedup window. What is still wrong becomes a dead letter again. Where the topic\n"
+        "is CreateTime, a record keeps its timestamp and is judged by it again; only a letter of reason in_future is\n"
+        "sent as of now. An in_future event of a batch with another reason is in_future again.\n",
     .run = run,
 };

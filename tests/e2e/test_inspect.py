@@ -196,6 +196,7 @@ class Inspect(unittest.TestCase):
         self.assertEqual((got["found"], got["sent"], got["unusable"]), (len(letters), len(letters), 0))
         fresh = [m for m in self.topic("usage-events") if (m.partition, m.offset) not in places]
         self.assertEqual(self.shape(fresh), self.shape(self.left_out(letters, places)))
+        self.assertEqual(sorted(m.timestamp for m in fresh), sorted(int(m.header("uptake.timestamp")) for m in letters))
         self.count()
         again = [m for m in self.topic("usage-events-dead") if m.header("uptake.reason") == "bad_feature"]
         self.assertEqual(len(again), 2 * len(letters))  # nothing was mended
@@ -349,6 +350,16 @@ class Inspect(unittest.TestCase):
             client.commit_transaction()
         self.assertIn(f"usage-events [2] offset {letter.header('uptake.offset')} is in usage-events-dead twice",
                       found.result().out)
+
+    def test_43_dead_letters_replay_as_of_now(self) -> None:
+        """Only what was in_future; by its old timestamp it would be so again."""
+        places = {(m.partition, m.offset) for m in self.topic("usage-events")}
+        now = int(time.time() * 1000)
+        sent = json.loads(self.uptake("dead-letters", "replay", "--reason", "in_future", "--yes", "--json").out)["sent"]
+        fresh = [m for m in self.topic("usage-events") if (m.partition, m.offset) not in places]
+        self.assertEqual(len(fresh), sent)
+        self.assertGreater(sent, 0)
+        self.assertGreaterEqual(min(m.timestamp for m in fresh), now)
 
 
 class Model(unittest.TestCase):
