@@ -35,12 +35,16 @@ PARTITIONS = int(os.environ.get("PARTITIONS", "4"))
 RATE = int(os.environ.get("RATE", "10000"))
 THREADS = os.environ.get("THREADS")
 ONLY = [name for name in os.environ.get("ONLY", "").split(",") if name]
-JAVA_OPTS = os.environ.get("JAVA_OPTS", "-Xmx1g -XX:+UseParallelGC")
+JAVA_OPTS = os.environ.get("JAVA_OPTS", "-Xmx4g -XX:+UseParallelGC")
 TOPIC = "usage-events"
 TOPIC_CONFIG = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.ms": str(10**15), "retention.ms": "-1"}
 SCHEMA = ROOT / "schemas/uptake.v1.UsageEvent.avsc"
 PEERS = ROOT / "tests/bench/peers"
-FIELDS = [f"{what}_{window}" for window in ("1h", "24h", "7d", "30d") for what in ("events", "units")]
+WINDOWS = ("1h", "24h", "7d", "30d")
+USAGE_FIELDS = [f"{what}_{window}" for what in ("events", "units") for window in WINDOWS]
+ACCOUNT_FIELDS = [*USAGE_FIELDS, *(f"logins_{window}" for window in WINDOWS), "users_24h", "users_7d", "users_30d", "users_total",
+                  "features_30d", "first_seen", "last_seen"]
+FEATURE_FIELDS = [*USAGE_FIELDS, "accounts_30d", "users_30d"]
 
 Rows = dict[str, tuple[int, ...]]
 
@@ -166,34 +170,36 @@ def contenders() -> list[Contender]:
 # --- rows -------------------------------------------------------------------
 
 
-def read_rows(services: Services, prefix: str) -> Rows:
-    """The eight fields of every row below a prefix, units in millionths; rows that are all 0 are left out."""
+def read_rows(services: Services, prefix: str, fields: list[str]) -> Rows:
+    """These fields of every row below a prefix, units in millionths; rows that are all 0 are left out."""
     redis = services.redis.client()
     keys = [key for key in redis.scan_iter(match=f"{prefix}*", count=10000) if not key.endswith(":features")]
     rows: Rows = {}
     for begin in range(0, len(keys), 1000):
         pipe = redis.pipeline(transaction=False)
         for key in keys[begin : begin + 1000]:
-            pipe.hmget(key, FIELDS)
+            pipe.hmget(key, fields)
         for key, values in zip(keys[begin : begin + 1000], pipe.execute(), strict=True):
-            row = tuple(round(float(v) * 1e6) if i % 2 else int(v) for i, v in enumerate(values))
+            if None in values:
+                raise SystemExit(f"{key} has no {fields[values.index(None)]}")
+            row = tuple(round(float(v) * 1e6) if name.startswith("units") else int(v) for name, v in zip(fields, values, strict=True))
             if any(row):
                 rows[key[len(prefix) :]] = row
     return rows
 
 
 def uptake_rows(services: Services) -> Rows:
-    accounts = {f"account {key.strip('{}')}": row for key, row in read_rows(services, "uptake:account:").items()}
-    features = {f"feature {key.strip('{}')}": row for key, row in read_rows(services, "uptake:feature:").items()}
+    accounts = {f"account {key.strip('{}')}": row for key, row in read_rows(services, "uptake:account:", ACCOUNT_FIELDS).items()}
+    features = {f"feature {key.strip('{}')}": row for key, row in read_rows(services, "uptake:feature:", FEATURE_FIELDS).items()}
     return accounts | features
 
 
 def peer_rows(services: Services) -> Rows:
-    """Peers write a feature's part of each partition; here they are added up."""
-    rows = {f"account {key}": row for key, row in read_rows(services, "peer:account:").items()}
-    for key, row in read_rows(services, "peer:feature:").items():
+    """Peers write a feature's part of each partition; here they are added up (an account is in one of them)."""
+    rows = {f"account {key}": row for key, row in read_rows(services, "peer:account:", ACCOUNT_FIELDS).items()}
+    for key, row in read_rows(services, "peer:feature:", FEATURE_FIELDS).items():
         name = f"feature {key.rpartition(':')[0]}"
-        rows[name] = tuple(a + b for a, b in zip(rows.get(name, (0,) * len(FIELDS)), row, strict=True))
+        rows[name] = tuple(a + b for a, b in zip(rows.get(name, (0,) * len(FEATURE_FIELDS)), row, strict=True))
     return rows
 
 
@@ -201,8 +207,13 @@ def check_rows(one: Contender, rows: Rows, reference: Rows) -> None:
     if rows == reference:
         return
     wrong = sorted(key for key in rows.keys() | reference.keys() if rows.get(key) != reference.get(key))
-    shown = "\n".join(f"  {key}: {rows.get(key)}, uptake: {reference.get(key)}" for key in wrong[:5])
-    raise SystemExit(f"{one.name}: {len(wrong)} of {len(reference)} rows differ from uptake's ({', '.join(FIELDS)}):\n{shown}")
+    shown = []
+    for key in wrong[:5]:
+        names = ACCOUNT_FIELDS if key.startswith("account") else FEATURE_FIELDS
+        none = (None,) * len(names)
+        pairs = zip(names, rows.get(key, none), reference.get(key, none), strict=True)
+        shown.append(f"\n  {key}: " + ", ".join(f"{name} {a}, uptake: {b}" for name, a, b in pairs if a != b))
+    raise SystemExit(f"{one.name}: {len(wrong)} of {len(reference)} rows differ from uptake's:{''.join(shown)}")
 
 
 # --- measuring --------------------------------------------------------------
@@ -319,7 +330,8 @@ def main() -> None:
             rows = one_round(services, all_of_them, number, fetched)
     head.append(f"- {EVENTS:,} events, one a record of {value:.1f} B, uncompressed, {PARTITIONS} partitions, {ACCOUNTS:,} accounts, {RATE:,} "
                 f"events/s by time stamp; median of {ROUNDS} rounds, in brackets the least and the greatest")
-    head.append(f"- compared after every run: {rows:,} rows of {len(FIELDS)} numbers, all equal")
+    head.append(f"- compared after every run: {rows:,} rows, {len(ACCOUNT_FIELDS)} numbers an account and "
+                f"{len(FEATURE_FIELDS)} a feature, all equal")
     publish("compare", [*head, "", *table(all_of_them)], write)
 
 

@@ -7,8 +7,14 @@
  * process started on the same group would count twice, and a crash loses what is in memory: that is the point of
  * comparison, not a defect to mend here. One thread of ours, librdkafka's beside it. Prints records read as JSON.
  *
- * Work, the same in every peer: events and units of USAGE in 1h (60 minutes), 24h (24 hours), 7d and 30d (days), for
- * each account, and for each feature of each partition, by the partition's clock (greatest record time stamp). */
+ * Work, the same in every peer, by the partition's clock (greatest record time stamp). An event is left out whose id
+ * is among the 4,096 that its account accepted last, less than ten minutes before. Windows are 1h (60 minutes), 24h (24
+ * hours), 7d and 30d (days). For each account: events and units of USAGE, and LOGINs, in each; distinct users in all
+ * but 1h, and ever; distinct features in 30d; first and last event time. For each feature of each partition: events and
+ * units in each; distinct accounts, and distinct users of each of these, in 30d.
+ *
+ * Distinct counts are kept as events are: a thing is in the bucket in which it was last seen, and moves when it is seen
+ * again, so that a window's sum is the number of things in it. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,10 +32,23 @@
 #define PARTITIONS_MAX 256
 #define PIPELINE 1000
 #define KEY_MAX 320
-#define FIELDS 8
+#define FIELDS 19
+#define FEATURE_FIELDS 10
+#define DEDUP_MS (10 * MINUTE_MS)
+#define IDS_MAX 4096
+
+/* A row of Redis, a thing seen or an event's id, each in a table of its own; its key follows it. */
+struct node {
+    struct node *next;
+    uint64_t hash;
+    const void *owner; /* the same key is another one below another owner */
+    size_t key_len;
+};
 
 struct cell {
-    int64_t events, units; /* units in millionths */
+    int64_t units; /* in millionths */
+    int32_t events, logins;
+    int32_t users, others; /* last seen here; others: features of an account, accounts of a feature */
 };
 
 struct ring {
@@ -37,26 +56,38 @@ struct ring {
     struct cell sum;
 };
 
-struct entry {
-    struct entry *next;
-    uint64_t hash;
+struct seen {
+    struct node node;
+    int64_t at; /* the greatest event time */
+};
+
+struct id {
+    struct node node;
+    struct id *newer;
+    int64_t clock; /* when it was accepted */
+};
+
+struct row {
+    struct node node;
     int partition;
     bool dirty;
     struct ring hours1, hours24, days30;
     struct cell minute[60], hour[24], day[30];
     struct cell shown[4];
-    size_t key_len;
-    char key[]; /* of the row in Redis */
+    int64_t first_seen, last_seen, users; /* these and ids: of accounts */
+    struct id *oldest, *newest;
+    size_t ids;
 };
 
 struct table {
-    struct entry **slot;
+    size_t size; /* of a node with what is around it */
+    struct node **slot;
     size_t n, cap; /* cap: a power of two */
 };
 
 struct peer {
-    struct table table;
-    struct entry **dirty;
+    struct table rows, seen, ids;
+    struct row **dirty;
     size_t dirty_n, dirty_cap;
     int64_t clock[PARTITIONS_MAX];
     int64_t records;
@@ -84,22 +115,28 @@ checked(void *p)
 /* ---- table ---- */
 
 static uint64_t
-hash_of(const char *p, size_t n)
+hash_of(const void *owner, const char *p, size_t n)
 {
-    uint64_t h = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (uintptr_t)owner; /* FNV-1a */
     for (size_t i = 0; i < n; i++) {
         h = (h ^ (unsigned char)p[i]) * UINT64_C(0x100000001b3);
     }
     return h ^ h >> 32;
 }
 
+static const char *
+key_of(const struct table *table, const void *node)
+{
+    return (const char *)node + table->size;
+}
+
 static void
 grow(struct table *table)
 {
     size_t cap = table->cap == 0 ? 1024 : table->cap * 2;
-    struct entry **slot = checked(calloc(cap, sizeof(struct entry *)));
+    struct node **slot = checked(calloc(cap, sizeof(struct node *)));
     for (size_t i = 0; i < table->cap; i++) {
-        for (struct entry *e = table->slot[i], *next; e != NULL; e = next) {
+        for (struct node *e = table->slot[i], *next; e != NULL; e = next) {
             next = e->next;
             e->next = slot[e->hash & (cap - 1)];
             slot[e->hash & (cap - 1)] = e;
@@ -110,121 +147,202 @@ grow(struct table *table)
     table->cap = cap;
 }
 
-static struct entry *
-find_or_add(struct table *table, const char *key, size_t len, int partition)
+/* One that is added is zero but for its node. */
+static void *
+find_or_add(struct table *table, const void *owner, const char *key, size_t len)
 {
-    uint64_t hash = hash_of(key, len);
+    uint64_t hash = hash_of(owner, key, len);
     if (table->n >= table->cap) {
         grow(table);
     }
-    struct entry **slot = &table->slot[hash & (table->cap - 1)];
-    for (struct entry *e = *slot; e != NULL; e = e->next) {
-        if (e->hash == hash && e->key_len == len && memcmp(e->key, key, len) == 0) {
+    struct node **slot = &table->slot[hash & (table->cap - 1)];
+    for (struct node *e = *slot; e != NULL; e = e->next) {
+        if (e->hash == hash && e->owner == owner && e->key_len == len && memcmp(key_of(table, e), key, len) == 0) {
             return e;
         }
     }
-    struct entry *e = checked(calloc(1, sizeof(*e) + len));
-    e->hash = hash;
-    e->partition = partition;
-    e->key_len = len;
-    memcpy(e->key, key, len);
-    e->next = *slot;
+    struct node *e = checked(calloc(1, table->size + len));
+    *e = (struct node){*slot, hash, owner, len};
+    memcpy((char *)e + table->size, key, len);
     *slot = e;
     table->n++;
     return e;
 }
 
+static void
+drop(struct table *table, struct node *node)
+{
+    struct node **at = &table->slot[node->hash & (table->cap - 1)];
+    while (*at != node) {
+        at = &(*at)->next;
+    }
+    *at = node->next;
+    table->n--;
+    free(node);
+}
+
+/* ---- deduplication ---- */
+
+static void
+drop_oldest(struct peer *peer, struct row *row)
+{
+    struct id *id = row->oldest;
+    row->oldest = id->newer;
+    row->ids--;
+    drop(&peer->ids, &id->node);
+}
+
+/* Whether the account has the id; if not, it has it from now on. */
+static bool
+is_duplicate(struct peer *peer, struct row *row, const char *text, size_t len)
+{
+    int64_t clock = peer->clock[row->partition];
+    while (row->ids > 0 && row->oldest->clock <= clock - DEDUP_MS) {
+        drop_oldest(peer, row);
+    }
+    struct id *id = find_or_add(&peer->ids, row, text, len);
+    if (id->clock != 0) {
+        return true;
+    }
+    id->clock = clock;
+    *(row->ids == 0 ? &row->oldest : &row->newest->newer) = id;
+    row->newest = id;
+    if (++row->ids > IDS_MAX) {
+        drop_oldest(peer, row);
+    }
+    return false;
+}
+
 /* ---- windows ---- */
+
+static void
+add_cell(struct cell *to, const struct cell *what, int sign)
+{
+    to->units += sign * what->units;
+    to->events += sign * what->events;
+    to->logins += sign * what->logins;
+    to->users += sign * what->users;
+    to->others += sign * what->others;
+}
 
 static void
 advance_ring(struct ring *ring, struct cell *cells, int n, int64_t bucket)
 {
     int64_t from = bucket - ring->head > n ? bucket - n : ring->head;
     for (int64_t b = from + 1; b <= bucket; b++) {
-        struct cell *old = &cells[b % n];
-        ring->sum.events -= old->events;
-        ring->sum.units -= old->units;
-        *old = (struct cell){0};
+        add_cell(&ring->sum, &cells[b % n], -1);
+        cells[b % n] = (struct cell){0};
     }
     ring->head = bucket > ring->head ? bucket : ring->head;
 }
 
 static void
-add(struct ring *ring, struct cell *cells, int n, int64_t bucket, int64_t units)
+add(struct ring *ring, struct cell *cells, int n, int64_t bucket, const struct cell *what, int sign)
 {
     if (bucket > ring->head - n) {
-        cells[bucket % n].events++;
-        cells[bucket % n].units += units;
-        ring->sum.events++;
-        ring->sum.units += units;
+        add_cell(&cells[bucket % n], what, sign);
+        add_cell(&ring->sum, what, sign);
     }
 }
 
 static void
-advance(struct entry *e, int64_t clock)
+advance(struct row *row, int64_t clock)
 {
-    advance_ring(&e->hours1, e->minute, 60, clock / MINUTE_MS);
-    advance_ring(&e->hours24, e->hour, 24, clock / HOUR_MS);
-    advance_ring(&e->days30, e->day, 30, clock / DAY_MS);
+    advance_ring(&row->hours1, row->minute, 60, clock / MINUTE_MS);
+    advance_ring(&row->hours24, row->hour, 24, clock / HOUR_MS);
+    advance_ring(&row->days30, row->day, 30, clock / DAY_MS);
 }
 
 static void
-count(struct peer *peer, const char *key, size_t len, int partition, int64_t at, int64_t units)
+count(struct row *row, int64_t at, const struct cell *what)
 {
-    struct entry *e = find_or_add(&peer->table, key, len, partition);
-    advance(e, peer->clock[partition]);
-    add(&e->hours1, e->minute, 60, at / MINUTE_MS, units);
-    add(&e->hours24, e->hour, 24, at / HOUR_MS, units);
-    add(&e->days30, e->day, 30, at / DAY_MS, units);
-    if (e->dirty) {
+    add(&row->hours1, row->minute, 60, at / MINUTE_MS, what, 1);
+    add(&row->hours24, row->hour, 24, at / HOUR_MS, what, 1);
+    add(&row->days30, row->day, 30, at / DAY_MS, what, 1);
+}
+
+/* Moves a thing to where it is last seen; it was seen at `was` before (0: never). */
+static void
+count_distinct(struct row *row, int64_t was, int64_t at, const struct cell *what)
+{
+    if (at / HOUR_MS > was / HOUR_MS) {
+        add(&row->hours24, row->hour, 24, was / HOUR_MS, what, -1);
+        add(&row->hours24, row->hour, 24, at / HOUR_MS, what, 1);
+        add(&row->days30, row->day, 30, was / DAY_MS, what, -1);
+        add(&row->days30, row->day, 30, at / DAY_MS, what, 1);
+    }
+}
+
+/* The row, moved to the clock. */
+static struct row *
+row_of(struct peer *peer, const char *key, size_t len, int partition)
+{
+    struct row *row = find_or_add(&peer->rows, NULL, key, len);
+    row->partition = partition;
+    advance(row, peer->clock[partition]);
+    return row;
+}
+
+static void
+mark(struct peer *peer, struct row *row)
+{
+    if (row->dirty) {
         return;
     }
     if (peer->dirty_n == peer->dirty_cap) {
         peer->dirty_cap = peer->dirty_cap == 0 ? 1024 : peer->dirty_cap * 2;
-        peer->dirty = checked(realloc(peer->dirty, peer->dirty_cap * sizeof(struct entry *)));
+        peer->dirty = checked(realloc(peer->dirty, peer->dirty_cap * sizeof(struct row *)));
     }
-    e->dirty = true;
-    peer->dirty[peer->dirty_n++] = e;
+    row->dirty = true;
+    peer->dirty[peer->dirty_n++] = row;
 }
 
 /* 1h, 24h, 7d, 30d. */
 static void
-sums_of(const struct entry *e, struct cell sums[4])
+sums_of(const struct row *row, struct cell sums[4])
 {
-    sums[0] = e->hours1.sum;
-    sums[1] = e->hours24.sum;
+    sums[0] = row->hours1.sum;
+    sums[1] = row->hours24.sum;
     sums[2] = (struct cell){0};
-    for (int64_t b = e->days30.head - 6; b <= e->days30.head; b++) {
-        sums[2].events += e->day[b % 30].events;
-        sums[2].units += e->day[b % 30].units;
+    for (int64_t b = row->days30.head - 6; b <= row->days30.head; b++) {
+        add_cell(&sums[2], &row->day[b % 30], 1);
     }
-    sums[3] = e->days30.sum;
+    sums[3] = row->days30.sum;
 }
 
 /* ---- rows ---- */
 
+/* A feature's row has the first FEATURE_FIELDS, the last of them under a name of its own. */
 static void
-append_row(struct peer *peer, struct entry *e)
+append_row(struct peer *peer, struct row *row)
 {
-    static const char *const names[FIELDS] = {"events_1h", "units_1h", "events_24h", "units_24h",
-                                              "events_7d", "units_7d", "events_30d", "units_30d"};
-    const char *args[2 + 2 * FIELDS] = {"HSET", e->key};
-    size_t lens[2 + 2 * FIELDS] = {4, e->key_len};
+    static const char *const names[FIELDS] = {"events_1h", "events_24h", "events_7d",   "events_30d", "units_1h",
+                                              "units_24h", "units_7d",   "units_30d",   "users_30d",  "features_30d",
+                                              "users_24h", "users_7d",   "users_total", "logins_1h",  "logins_24h",
+                                              "logins_7d", "logins_30d", "first_seen",  "last_seen"};
+    const struct cell *sum = row->shown;
+    sums_of(row, row->shown);
+    int64_t values[FIELDS] = {sum[0].events, sum[1].events, sum[2].events,   sum[3].events, sum[0].units,
+                              sum[1].units,  sum[2].units,  sum[3].units,    sum[3].users,  sum[3].others,
+                              sum[1].users,  sum[2].users,  row->users,      sum[0].logins, sum[1].logins,
+                              sum[2].logins, sum[3].logins, row->first_seen, row->last_seen};
+    const char *args[2 + 2 * FIELDS] = {"HSET", key_of(&peer->rows, row)};
+    size_t lens[2 + 2 * FIELDS] = {4, row->node.key_len};
     char text[FIELDS][32];
-    sums_of(e, e->shown);
-    for (int i = 0; i < FIELDS; i++) {
-        const struct cell *sum = &e->shown[i / 2];
-        args[2 + 2 * i] = names[i];
-        lens[2 + 2 * i] = strlen(names[i]);
+    int n = row->first_seen > 0 ? FIELDS : FEATURE_FIELDS;
+    for (int i = 0; i < n; i++) {
+        const char *name = i + 1 == n && n == FEATURE_FIELDS ? "accounts_30d" : names[i];
+        args[2 + 2 * i] = name;
+        lens[2 + 2 * i] = strlen(name);
         args[3 + 2 * i] = text[i];
-        lens[3 + 2 * i] = (size_t)(i % 2 == 0 ? snprintf(text[i], sizeof(text[i]), "%" PRId64, sum->events)
-                                              : snprintf(text[i], sizeof(text[i]), "%" PRId64 ".%06" PRId64,
-                                                         sum->units / 1000000, sum->units % 1000000));
+        lens[3 + 2 * i] = (size_t)(i < 4 || i >= 8 ? snprintf(text[i], sizeof(text[i]), "%" PRId64, values[i])
+                                                   : snprintf(text[i], sizeof(text[i]), "%" PRId64 ".%06" PRId64,
+                                                              values[i] / 1000000, values[i] % 1000000));
     }
-    if (redisAppendCommandArgv(peer->redis, 2 + 2 * FIELDS, args, lens) != REDIS_OK) {
+    if (redisAppendCommandArgv(peer->redis, 2 + 2 * n, args, lens) != REDIS_OK) {
         die("Redis", peer->redis->errstr);
     }
-    e->dirty = false;
+    row->dirty = false;
 }
 
 static void
@@ -233,9 +351,9 @@ flush(struct peer *peer)
     for (size_t done = 0; done < peer->dirty_n;) {
         size_t n = peer->dirty_n - done < PIPELINE ? peer->dirty_n - done : PIPELINE;
         for (size_t i = 0; i < n; i++) {
-            struct entry *e = peer->dirty[done + i];
-            advance(e, peer->clock[e->partition]);
-            append_row(peer, e);
+            struct row *row = peer->dirty[done + i];
+            advance(row, peer->clock[row->partition]);
+            append_row(peer, row);
         }
         for (size_t i = 0; i < n; i++) {
             redisReply *reply = NULL;
@@ -257,15 +375,16 @@ static void
 flush_moved(struct peer *peer)
 {
     flush(peer);
-    for (size_t i = 0; i < peer->table.cap; i++) {
-        for (struct entry *e = peer->table.slot[i]; e != NULL; e = e->next) {
+    for (size_t i = 0; i < peer->rows.cap; i++) {
+        for (struct node *e = peer->rows.slot[i]; e != NULL; e = e->next) {
+            struct row *row = (struct row *)e;
             struct cell sums[4];
-            advance(e, peer->clock[e->partition]);
-            sums_of(e, sums);
-            if (memcmp(sums, e->shown, sizeof(sums)) != 0) {
-                peer->dirty[peer->dirty_n++] = e; /* each has been in it before: there is room */
+            advance(row, peer->clock[row->partition]);
+            sums_of(row, sums);
+            if (memcmp(sums, row->shown, sizeof(sums)) != 0) {
+                mark(peer, row);
             }
-            if (peer->dirty_n == PIPELINE || peer->dirty_n == peer->dirty_cap) {
+            if (peer->dirty_n == PIPELINE) {
                 flush(peer);
             }
         }
@@ -285,13 +404,41 @@ field(avro_value_t *record, const char *name)
     return found;
 }
 
-static void
-on_record(struct peer *peer, const rd_kafka_message_t *msg)
+struct text {
+    const char *p; /* ends with a zero */
+    size_t len;    /* without it; 0 also for null */
+};
+
+struct event {
+    int kind; /* 0: USAGE, 1: LOGIN */
+    struct text id, account, user, feature;
+    int64_t occurred_at;
+    double quantity;
+};
+
+/* Of a string or of a union of null and string. */
+static struct text
+text_field(avro_value_t *record, const char *name)
 {
-    int64_t ts = rd_kafka_message_timestamp(msg, NULL), occurred = 0;
-    int64_t *clock = &peer->clock[msg->partition];
-    *clock = ts > *clock ? ts : *clock;
-    peer->records++;
+    avro_value_t value = field(record, name);
+    struct text text = {"", 1};
+    int branch = 0;
+    if (avro_value_get_type(&value) == AVRO_UNION) {
+        avro_value_get_discriminant(&value, &branch);
+        if (branch == 1) {
+            avro_value_get_current_branch(&value, &value);
+        }
+    }
+    if (avro_value_get_type(&value) == AVRO_STRING) {
+        avro_value_get_string(&value, &text.p, &text.len);
+    }
+    text.len--;
+    return text;
+}
+
+static struct event
+read_event(struct peer *peer, const rd_kafka_message_t *msg)
+{
     if (msg->len < 5) {
         die("record", "no header");
     }
@@ -299,30 +446,75 @@ on_record(struct peer *peer, const rd_kafka_message_t *msg)
     if (avro_value_reset(&peer->value) != 0 || avro_value_read(peer->reader, &peer->value) != 0) {
         die("Avro", avro_strerror());
     }
-    avro_value_t kind = field(&peer->value, "kind"), branch;
-    int symbol = -1, which = 0;
-    avro_value_get_enum(&kind, &symbol);
-    if (symbol != 0) {
-        return; /* not USAGE */
+    avro_value_t *record = &peer->value, quantity = field(record, "quantity");
+    avro_value_t kind = field(record, "kind"), at = field(record, "occurred_at");
+    struct event ev = {.id = text_field(record, "event_id"),
+                       .account = text_field(record, "account_id"),
+                       .user = text_field(record, "user_id"),
+                       .feature = text_field(record, "feature")};
+    avro_value_get_enum(&kind, &ev.kind);
+    avro_value_get_long(&at, &ev.occurred_at);
+    avro_value_get_double(&quantity, &ev.quantity);
+    return ev;
+}
+
+/* Notes that the owner sees a thing; gives when it did before, 0 if never. */
+static int64_t
+see(struct peer *peer, const void *owner, struct text thing, int64_t at, struct seen **ret_seen)
+{
+    *ret_seen = find_or_add(&peer->seen, owner, thing.p, thing.len);
+    int64_t was = (*ret_seen)->at;
+    (*ret_seen)->at = at > was ? at : was;
+    return was;
+}
+
+/* Below an account lie its users, below each the features used; the account's own features lie below a part of it. */
+static void
+count_event(struct peer *peer, struct row *account, const struct event *ev, int64_t at)
+{
+    static const struct cell login = {.logins = 1}, one_user = {.users = 1}, one_other = {.others = 1};
+    const struct cell usage = {.events = 1, .units = (int64_t)(ev->quantity * 1e6 + 0.5)};
+    struct seen *user = NULL, *seen;
+    account->first_seen = account->first_seen == 0 || at < account->first_seen ? at : account->first_seen;
+    account->last_seen = at > account->last_seen ? at : account->last_seen;
+    count(account, at, ev->kind == 0 ? &usage : &login);
+    mark(peer, account);
+    if (ev->user.len > 0) {
+        int64_t was = see(peer, account, ev->user, at, &user);
+        account->users += was == 0;
+        count_distinct(account, was, at, &one_user);
     }
-    avro_value_t account = field(&peer->value, "account_id"), at = field(&peer->value, "occurred_at");
-    avro_value_t feature = field(&peer->value, "feature"), quantity = field(&peer->value, "quantity");
-    const char *text = NULL;
-    size_t size = 0; /* with the zero at its end */
-    double amount = 0;
+    if (ev->kind != 0 || ev->feature.len == 0) {
+        return;
+    }
     char key[KEY_MAX];
-    avro_value_get_long(&at, &occurred);
-    avro_value_get_double(&quantity, &amount);
-    avro_value_get_string(&account, &text, &size);
-    int64_t when = occurred < *clock ? occurred : *clock;
-    int64_t units = (int64_t)(amount * 1e6 + 0.5);
-    int len = snprintf(key, sizeof(key), "peer:account:%s", text);
-    count(peer, key, (size_t)len, msg->partition, when, units);
-    avro_value_get_discriminant(&feature, &which);
-    if (which == 1 && avro_value_get_current_branch(&feature, &branch) == 0) {
-        avro_value_get_string(&branch, &text, &size);
-        len = snprintf(key, sizeof(key), "peer:feature:%s:%d", text, (int)msg->partition);
-        count(peer, key, (size_t)len, msg->partition, when, units);
+    int len = snprintf(key, sizeof(key), "peer:feature:%s:%d", ev->feature.p, account->partition);
+    struct row *feature = row_of(peer, key, (size_t)len, account->partition);
+    count(feature, at, &usage);
+    mark(peer, feature);
+    int64_t was = see(peer, &account->days30, ev->feature, at, &seen);
+    count_distinct(account, was, at, &one_other);
+    count_distinct(feature, was, at, &one_other);
+    if (user != NULL) {
+        count_distinct(feature, see(peer, user, ev->feature, at, &seen), at, &one_user);
+    }
+}
+
+static void
+on_record(struct peer *peer, const rd_kafka_message_t *msg)
+{
+    int64_t ts = rd_kafka_message_timestamp(msg, NULL), *clock = &peer->clock[msg->partition];
+    char key[KEY_MAX];
+    *clock = ts > *clock ? ts : *clock;
+    peer->records++;
+    struct event ev = read_event(peer, msg);
+    if (ev.kind > 1) {
+        return;
+    }
+    int len = snprintf(key, sizeof(key), "peer:account:%s", ev.account.p);
+    struct row *account = row_of(peer, key, (size_t)len, msg->partition);
+    if (ev.id.len == 0 || !is_duplicate(peer, account, ev.id.p, ev.id.len)) {
+        count_event(peer, account, &ev, ev.occurred_at < *clock ? ev.occurred_at : *clock);
     }
 }
 
@@ -423,7 +615,8 @@ run(struct peer *peer, rd_kafka_t *rk, int partitions)
 int
 main(int argc, char **argv)
 {
-    static struct peer peer;
+    static struct peer peer = {
+        .rows.size = sizeof(struct row), .seen.size = sizeof(struct seen), .ids.size = sizeof(struct id)};
     if (argc != 5) {
         fprintf(stderr, "usage: peer_c BOOTSTRAP TOPIC REDIS_PORT SCHEMA.avsc\n");
         return 64;

@@ -2,9 +2,9 @@
  *
  *     java -cp ... PeerStreams.java BOOTSTRAP TOPIC REDIS_PORT SCHEMA.avsc STATE_DIR (kv | live)
  *
- * kv     an in-memory KeyValueStore of windows with a serde, as most programs have it: every event reads, decodes,
- *        changes, encodes and writes back (only buckets in use are encoded)
- * live   a StateStore made by hand: a map of live objects
+ * kv     in-memory KeyValueStores with serdes, as most programs have it: every event reads, decodes, changes, encodes
+ *        and writes back its windows (only buckets in use are encoded); one key each for what is seen and for an id
+ * live   a StateStore made by hand: a map of live objects, which hold what they have seen
  * Both without changelog and cache: nothing survives a crash, as in the other peers. One stream thread. Rows that
  * changed are written once a second with one Jedis pipeline. Reads to the end that the topic had at the start. The
  * work is that of straight.c: see there. Prints JSON: records, and the process's CPU seconds when the first record was
@@ -14,9 +14,11 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -55,7 +57,8 @@ import redis.clients.jedis.Pipeline;
 
 public final class PeerStreams {
     static final long MINUTE = 60_000;
-    static final int PIPELINE = 1000;
+    static final long DEDUP = 10 * MINUTE;
+    static final int IDS = 4096, PIPELINE = 1000;
     static final AtomicLong records = new AtomicLong();
     static volatile double startup = -1;
     static Map<Integer, Long> ends;
@@ -69,17 +72,17 @@ public final class PeerStreams {
 
     // ---- events ----
 
-    record Event(boolean usage, String account, String feature, long occurredAt, double quantity) {}
+    record Event(String kind, String id, String account, String user, String feature, long occurredAt, double quantity) {}
 
     static final class EventReader implements Deserializer<Event> {
         private final GenericDatumReader<GenericRecord> reader;
-        private final int[] at = new int[5];
+        private final int[] at = new int[7];
         private BinaryDecoder decoder;
         private GenericRecord reused;
 
         EventReader(Schema schema) {
             reader = new GenericDatumReader<>(schema);
-            String[] names = {"kind", "account_id", "feature", "occurred_at", "quantity"};
+            String[] names = {"kind", "account_id", "feature", "occurred_at", "quantity", "event_id", "user_id"};
             for (int i = 0; i < names.length; i++) {
                 at[i] = schema.getField(names[i]).pos();
             }
@@ -90,23 +93,29 @@ public final class PeerStreams {
             try {
                 decoder = DecoderFactory.get().binaryDecoder(bytes, 5, bytes.length - 5, decoder);
                 reused = reader.read(reused, decoder);
-                Object feature = reused.get(at[2]);
-                return new Event("USAGE".equals(reused.get(at[0]).toString()), reused.get(at[1]).toString(),
-                    feature == null ? null : feature.toString(), (Long) reused.get(at[3]), (Double) reused.get(at[4]));
+                return new Event(text(0), text(5), text(1), text(6), text(2), (Long) reused.get(at[3]), (Double) reused.get(at[4]));
             } catch (java.io.IOException error) {
                 throw new java.io.UncheckedIOException(error);
             }
+        }
+
+        private String text(int i) {
+            Object found = reused.get(at[i]);
+            return found == null ? "" : found.toString();
         }
     }
 
     // ---- windows: 60 minutes, 24 hours, 30 days, one after the other in the same arrays ----
 
-    static final class Windows {
+    static class Windows {
         static final int[] SIZE = {60, 24, 30}, FROM = {0, 60, 84};
         static final long[] WIDTH = {MINUTE, 60 * MINUTE, 1440 * MINUTE};
-        final long[] head = new long[3], sumEvents = new long[3], sumUnits = new long[3];
-        final int[] events = new int[114];
-        final long[] units = new long[114]; // millionths
+        /** What is counted; a user or another thing (an account's feature, a feature's account) where it was last seen. */
+        static final int EVENTS = 0, LOGINS = 1, USERS = 2, OTHERS = 3, KINDS = 4, BUCKETS = 114;
+        final long[] head = new long[3], sumUnits = new long[3];
+        final int[] sum = new int[3 * KINDS], count = new int[BUCKETS * KINDS];
+        final long[] units = new long[BUCKETS]; // millionths
+        long firstSeen, lastSeen, users; // of an account
         boolean dirty;
 
         /** Moves the windows to the clock; whether a sum changed. */
@@ -125,61 +134,103 @@ public final class PeerStreams {
             boolean moved = r == 2 && head[2] > 0; // the seven days are not summed up: perhaps
             for (long b = Math.max(head[r] + 1, bucket - SIZE[r] + 1); b <= bucket; b++) {
                 int i = FROM[r] + (int) (b % SIZE[r]);
-                moved |= events[i] != 0;
-                sumEvents[r] -= events[i];
+                for (int k = 0; k < KINDS; k++) {
+                    moved |= count[i * KINDS + k] != 0;
+                    sum[r * KINDS + k] -= count[i * KINDS + k];
+                    count[i * KINDS + k] = 0;
+                }
                 sumUnits[r] -= units[i];
-                events[i] = 0;
                 units[i] = 0;
             }
             head[r] = bucket;
             return moved;
         }
 
-        void add(long at, long amount) {
+        private void add(int r, int kind, long at, int by, long amount) {
+            long bucket = at / WIDTH[r];
+            if (bucket > head[r] - SIZE[r]) {
+                int i = FROM[r] + (int) (bucket % SIZE[r]);
+                count[i * KINDS + kind] += by;
+                sum[r * KINDS + kind] += by;
+                units[i] += amount;
+                sumUnits[r] += amount;
+            }
+        }
+
+        void add(int kind, long at, long amount) {
             for (int r = 0; r < 3; r++) {
-                long bucket = at / WIDTH[r];
-                if (bucket > head[r] - SIZE[r]) {
-                    int i = FROM[r] + (int) (bucket % SIZE[r]);
-                    events[i]++;
-                    units[i] += amount;
-                    sumEvents[r]++;
-                    sumUnits[r] += amount;
-                }
+                add(r, kind, at, 1, amount);
+            }
+        }
+
+        /** Moves a thing to where it is last seen; it was seen at `was` before (0: never). */
+        void addDistinct(int kind, long was, long at) {
+            for (int r = 1; r < 3 && at / WIDTH[1] > was / WIDTH[1]; r++) {
+                add(r, kind, was, -1, 0);
+                add(r, kind, at, 1, 0);
             }
         }
 
         Map<String, String> row() {
-            long weekEvents = 0, weekUnits = 0;
+            int[] week = new int[KINDS];
+            long weekUnits = 0;
             for (long b = head[2] - 6; b <= head[2]; b++) {
-                weekEvents += events[FROM[2] + (int) (b % 30)];
-                weekUnits += units[FROM[2] + (int) (b % 30)];
+                int i = FROM[2] + (int) (b % 30);
+                for (int k = 0; k < KINDS; k++) {
+                    week[k] += count[i * KINDS + k];
+                }
+                weekUnits += units[i];
             }
-            Map<String, String> row = new HashMap<>(16);
-            put(row, "1h", sumEvents[0], sumUnits[0]);
-            put(row, "24h", sumEvents[1], sumUnits[1]);
-            put(row, "7d", weekEvents, weekUnits);
-            put(row, "30d", sumEvents[2], sumUnits[2]);
+            Map<String, String> row = new HashMap<>(32);
+            put(row, "1h", sum, 0, sumUnits[0]);
+            put(row, "24h", sum, KINDS, sumUnits[1]);
+            put(row, "7d", week, 0, weekUnits);
+            put(row, "30d", sum, 2 * KINDS, sumUnits[2]);
+            row.put(firstSeen > 0 ? "features_30d" : "accounts_30d", Integer.toString(sum[2 * KINDS + OTHERS]));
+            if (firstSeen > 0) {
+                row.put("users_total", Long.toString(users));
+                row.put("first_seen", Long.toString(firstSeen));
+                row.put("last_seen", Long.toString(lastSeen));
+            }
             return row;
         }
 
-        private static void put(Map<String, String> row, String window, long events, long units) {
-            row.put("events_" + window, Long.toString(events));
+        private void put(Map<String, String> row, String window, int[] sums, int from, long units) {
+            row.put("events_" + window, Integer.toString(sums[from + EVENTS]));
             row.put("units_" + window, Double.toString(units / 1e6));
+            if (firstSeen > 0) {
+                row.put("logins_" + window, Integer.toString(sums[from + LOGINS]));
+            }
+            if (window.equals("30d") || (firstSeen > 0 && !window.equals("1h"))) {
+                row.put("users_" + window, Integer.toString(sums[from + USERS]));
+            }
+        }
+
+        boolean used(int bucket) {
+            int i = bucket * KINDS;
+            return (count[i] | count[i + 1] | count[i + 2] | count[i + 3]) != 0;
         }
     }
 
     static byte[] encode(Windows w) {
         int used = 0;
-        for (int n : w.events) {
-            used += n != 0 ? 1 : 0;
+        for (int i = 0; i < Windows.BUCKETS; i++) {
+            used += w.used(i) ? 1 : 0;
         }
-        ByteBuffer to = ByteBuffer.allocate(3 * 24 + used * 13);
+        ByteBuffer to = ByteBuffer.allocate(3 * 32 + 24 + used * 25);
         for (int r = 0; r < 3; r++) {
-            to.putLong(w.head[r]).putLong(w.sumEvents[r]).putLong(w.sumUnits[r]);
+            to.putLong(w.head[r]).putLong(w.sumUnits[r]);
         }
-        for (int i = 0; i < w.events.length; i++) {
-            if (w.events[i] != 0) {
-                to.put((byte) i).putInt(w.events[i]).putLong(w.units[i]);
+        for (int n : w.sum) {
+            to.putInt(n);
+        }
+        to.putLong(w.firstSeen).putLong(w.lastSeen).putLong(w.users);
+        for (int i = 0; i < Windows.BUCKETS; i++) {
+            if (w.used(i)) {
+                to.put((byte) i).putLong(w.units[i]);
+                for (int k = 0; k < Windows.KINDS; k++) {
+                    to.putInt(w.count[i * Windows.KINDS + k]);
+                }
             }
         }
         return to.array();
@@ -193,13 +244,20 @@ public final class PeerStreams {
         ByteBuffer from = ByteBuffer.wrap(bytes);
         for (int r = 0; r < 3; r++) {
             w.head[r] = from.getLong();
-            w.sumEvents[r] = from.getLong();
             w.sumUnits[r] = from.getLong();
         }
+        for (int k = 0; k < w.sum.length; k++) {
+            w.sum[k] = from.getInt();
+        }
+        w.firstSeen = from.getLong();
+        w.lastSeen = from.getLong();
+        w.users = from.getLong();
         while (from.hasRemaining()) {
             int i = from.get();
-            w.events[i] = from.getInt();
             w.units[i] = from.getLong();
+            for (int k = 0; k < Windows.KINDS; k++) {
+                w.count[i * Windows.KINDS + k] = from.getInt();
+            }
         }
         return w;
     }
@@ -208,9 +266,14 @@ public final class PeerStreams {
         return Serdes.serdeFrom((topic, w) -> w == null ? null : encode(w), (topic, bytes) -> decode(bytes));
     }
 
+    static final class LiveWindows extends Windows {
+        final Map<String, Long> seen = new HashMap<>();
+        final LinkedHashMap<String, Long> ids = new LinkedHashMap<>(); // oldest first
+    }
+
     /** A store of live objects: neither logged nor restored. */
     static final class LiveStore implements StateStore {
-        final Map<String, Windows> map = new HashMap<>();
+        final Map<String, LiveWindows> map = new HashMap<>();
 
         @Override
         public String name() {
@@ -283,7 +346,7 @@ public final class PeerStreams {
 
     // ---- the processor: one instance a partition ----
 
-    abstract static class Counter implements Processor<String, Event, Void, Void> {
+    abstract static class Counter<W extends Windows> implements Processor<String, Event, Void, Void> {
         protected ProcessorContext<Void, Void> context;
         protected long clock;
         private int partition;
@@ -302,13 +365,9 @@ public final class PeerStreams {
             }
             records.lazySet(records.get() + 1); // one thread
             clock = Math.max(clock, record.timestamp());
-            Event event = record.value();
-            if (event.usage()) {
-                long at = Math.min(event.occurredAt(), clock), units = Math.round(event.quantity() * 1e6);
-                count("peer:account:" + event.account(), at, units);
-                if (event.feature() != null) {
-                    count("peer:feature:" + event.feature() + ":" + partition, at, units);
-                }
+            String kind = record.value().kind();
+            if (kind.equals("USAGE") || kind.equals("LOGIN")) {
+                count(record.value(), kind.equals("USAGE"));
             }
             if (context.recordMetadata().get().offset() + 1 == ends.get(partition)) {
                 flush();
@@ -317,7 +376,38 @@ public final class PeerStreams {
             }
         }
 
-        protected void write(List<Map.Entry<String, Windows>> rows) {
+        private void count(Event event, boolean usage) {
+            String key = "peer:account:" + event.account();
+            W account = open(key);
+            if (!event.id().isEmpty() && isDuplicate(key, account, event.id())) {
+                return;
+            }
+            long at = Math.min(event.occurredAt(), clock), units = usage ? Math.round(event.quantity() * 1e6) : 0;
+            account.add(usage ? Windows.EVENTS : Windows.LOGINS, at, units);
+            account.firstSeen = account.firstSeen == 0 ? at : Math.min(at, account.firstSeen);
+            account.lastSeen = Math.max(at, account.lastSeen);
+            if (!event.user().isEmpty()) {
+                long was = see(key, account, "user " + event.user(), at);
+                account.users += was == 0 ? 1 : 0;
+                account.addDistinct(Windows.USERS, was, at);
+            }
+            if (usage && !event.feature().isEmpty()) {
+                String featureKey = "peer:feature:" + event.feature() + ":" + partition;
+                W feature = open(featureKey);
+                feature.add(Windows.EVENTS, at, units);
+                long was = see(key, account, "feature " + event.feature(), at);
+                account.addDistinct(Windows.OTHERS, was, at);
+                feature.addDistinct(Windows.OTHERS, was, at);
+                if (!event.user().isEmpty()) {
+                    String pair = "pair " + event.user() + "\0" + event.feature();
+                    feature.addDistinct(Windows.USERS, see(key, account, pair, at), at);
+                }
+                close(featureKey, feature);
+            }
+            close(key, account);
+        }
+
+        protected void write(List<? extends Map.Entry<String, ? extends Windows>> rows) {
             Pipeline pipeline = redis.pipelined();
             for (var row : rows) {
                 pipeline.hset(row.getKey(), row.getValue().row());
@@ -326,42 +416,87 @@ public final class PeerStreams {
             rows.clear();
         }
 
-        protected abstract void count(String key, long at, long units);
+        /** A row's windows, moved to the clock, to be changed. */
+        protected abstract W open(String key);
+
+        protected abstract void close(String key, W w);
+
+        /** Whether the account has the id; if not, it has it from now on. */
+        protected abstract boolean isDuplicate(String key, W account, String id);
+
+        /** Notes when an account saw a thing; when it did before, 0 if never. */
+        protected abstract long see(String key, W account, String thing, long at);
 
         protected abstract void flush();
 
         protected abstract void flushMoved();
     }
 
-    static final class KeyValueCounter extends Counter {
+    record Accepted(String idKey, long clock) {}
+
+    static final class KeyValueCounter extends Counter<Windows> {
         private KeyValueStore<String, Windows> store;
+        private KeyValueStore<String, Long> seen;
+        private KeyValueStore<String, Long> ids;
+        private final Map<String, ArrayDeque<Accepted>> accepted = new HashMap<>(); // of an account, oldest first
         private final Set<String> dirty = new HashSet<>();
 
         @Override
         public void init(ProcessorContext<Void, Void> context) {
             super.init(context);
             store = context.getStateStore("windows");
+            seen = context.getStateStore("seen");
+            ids = context.getStateStore("ids");
         }
 
         @Override
-        protected void count(String key, long at, long units) {
+        protected Windows open(String key) {
             Windows w = store.get(key);
             if (w == null) {
                 w = new Windows();
             }
             w.advance(clock);
-            w.add(at, units);
+            return w;
+        }
+
+        @Override
+        protected void close(String key, Windows w) {
             store.put(key, w);
             dirty.add(key);
+        }
+
+        @Override
+        protected boolean isDuplicate(String key, Windows account, String id) {
+            ArrayDeque<Accepted> queue = accepted.computeIfAbsent(key, k -> new ArrayDeque<>());
+            while (!queue.isEmpty() && queue.peek().clock() <= clock - DEDUP) {
+                ids.delete(queue.remove().idKey());
+            }
+            String idKey = key + "\0" + id;
+            if (ids.get(idKey) != null) {
+                return true;
+            }
+            ids.put(idKey, clock);
+            queue.add(new Accepted(idKey, clock));
+            if (queue.size() > IDS) {
+                ids.delete(queue.remove().idKey());
+            }
+            return false;
+        }
+
+        @Override
+        protected long see(String key, Windows account, String thing, long at) {
+            Long was = seen.get(key + "\0" + thing);
+            if (was == null || at > was) {
+                seen.put(key + "\0" + thing, at);
+            }
+            return was == null ? 0 : was;
         }
 
         @Override
         protected void flush() {
             var rows = new ArrayList<Map.Entry<String, Windows>>(PIPELINE);
             for (String key : dirty) {
-                Windows w = store.get(key);
-                w.advance(clock);
-                rows.add(Map.entry(key, w));
+                rows.add(Map.entry(key, open(key)));
                 if (rows.size() == PIPELINE) {
                     write(rows);
                 }
@@ -388,9 +523,9 @@ public final class PeerStreams {
         }
     }
 
-    static final class LiveCounter extends Counter {
-        private Map<String, Windows> map;
-        private List<Map.Entry<String, Windows>> dirty = new ArrayList<>();
+    static final class LiveCounter extends Counter<LiveWindows> {
+        private Map<String, LiveWindows> map;
+        private List<Map.Entry<String, LiveWindows>> dirty = new ArrayList<>();
 
         @Override
         public void init(ProcessorContext<Void, Void> context) {
@@ -399,14 +534,42 @@ public final class PeerStreams {
         }
 
         @Override
-        protected void count(String key, long at, long units) {
-            Windows w = map.computeIfAbsent(key, k -> new Windows());
+        protected LiveWindows open(String key) {
+            LiveWindows w = map.computeIfAbsent(key, k -> new LiveWindows());
             w.advance(clock);
-            w.add(at, units);
+            return w;
+        }
+
+        @Override
+        protected void close(String key, LiveWindows w) {
             if (!w.dirty) {
                 w.dirty = true;
                 dirty.add(Map.entry(key, w));
             }
+        }
+
+        @Override
+        protected boolean isDuplicate(String key, LiveWindows account, String id) {
+            var oldest = account.ids.values().iterator();
+            while (oldest.hasNext() && oldest.next() <= clock - DEDUP) {
+                oldest.remove();
+            }
+            if (account.ids.putIfAbsent(id, clock) != null) {
+                return true;
+            }
+            if (account.ids.size() > IDS) {
+                account.ids.remove(account.ids.keySet().iterator().next());
+            }
+            return false;
+        }
+
+        @Override
+        protected long see(String key, LiveWindows account, String thing, long at) {
+            Long was = account.seen.get(thing);
+            if (was == null || at > was) {
+                account.seen.put(thing, at);
+            }
+            return was == null ? 0 : was;
         }
 
         @Override
@@ -454,10 +617,16 @@ public final class PeerStreams {
             topology.addStateStore(new LiveBuilder(), "count");
         } else {
             topology.addProcessor("count", KeyValueCounter::new, "in");
-            topology.addStateStore(Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore("windows"), Serdes.String(),
-                windowsSerde()).withLoggingDisabled().withCachingDisabled(), "count");
+            topology.addStateStore(inMemory("windows", windowsSerde()), "count");
+            topology.addStateStore(inMemory("seen", Serdes.Long()), "count");
+            topology.addStateStore(inMemory("ids", Serdes.Long()), "count");
         }
         return topology;
+    }
+
+    static <T> StoreBuilder<KeyValueStore<String, T>> inMemory(String name, Serde<T> serde) {
+        return Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore(name), Serdes.String(), serde)
+            .withLoggingDisabled().withCachingDisabled();
     }
 
     public static void main(String[] args) throws Exception {

@@ -3,12 +3,15 @@
 //!     peer BOOTSTRAP TOPIC REDIS_PORT SCHEMA.avsc
 //!
 //! rdkafka's BaseConsumer (messages borrowed, not copied), serde_avro_fast into borrowed strings, hashbrown tables that
-//! own their keys once, rows that changed written with one pipeline of HSETs a second. Reads the topic to its end. The
-//! work is that of straight.c: see there. Prints records read as JSON.
+//! own their keys once and go by numbers where they can, ids of deduplication as 64 bits of hash (as uptake has them),
+//! rows that changed written with one pipeline of HSETs a second. Reads the topic to its end. The work is that of
+//! straight.c: see there. Prints records read as JSON.
+use std::collections::VecDeque;
 use std::fs;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::time::{Duration, Instant};
 
-use hashbrown::HashMap;
+use ahash::AHasher;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -18,15 +21,33 @@ use serde::Deserialize;
 use serde_avro_fast::Schema;
 
 const MINUTE: i64 = 60_000;
-const FIELDS: [&str; 8] = [
-    "events_1h", "units_1h", "events_24h", "units_24h", "events_7d", "units_7d", "events_30d", "units_30d",
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+const DEDUP: i64 = 10 * MINUTE;
+const IDS: usize = 4096;
+const ACCOUNT_FIELDS: [&str; 19] = [
+    "units_1h", "units_24h", "units_7d", "units_30d", "events_1h", "events_24h", "events_7d", "events_30d", "users_30d",
+    "features_30d", "users_24h", "users_7d", "logins_1h", "logins_24h", "logins_7d", "logins_30d", "users_total",
+    "first_seen", "last_seen",
 ];
+const FEATURE_FIELDS: [&str; 10] = [
+    "units_1h", "units_24h", "units_7d", "units_30d", "events_1h", "events_24h", "events_7d", "events_30d", "users_30d",
+    "accounts_30d",
+];
+
+type Hasher = BuildHasherDefault<AHasher>; // without keys: takes no room in the maps of an account
+type HashMap<K, V> = hashbrown::HashMap<K, V, Hasher>;
+type HashSet<K> = hashbrown::HashSet<K, Hasher>;
 
 #[derive(Deserialize)]
 struct Event<'a> {
+    #[serde(borrow)]
+    event_id: &'a str,
     occurred_at: i64,
     #[serde(borrow)]
     account_id: &'a str,
+    #[serde(borrow)]
+    user_id: Option<&'a str>,
     kind: Kind,
     #[serde(borrow)]
     feature: Option<&'a str>,
@@ -37,14 +58,34 @@ struct Event<'a> {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum Kind {
     Usage,
+    Login,
     #[serde(other)]
     Other,
 }
 
+/// What is counted in a bucket; a user or another thing (an account's feature, a feature's account) where last seen.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Cell {
-    events: i64,
     units: i64, // millionths
+    events: i32,
+    logins: i32,
+    users: i32,
+    others: i32,
+}
+
+const USER: Cell = Cell { units: 0, events: 0, logins: 0, users: 1, others: 0 };
+const OTHER: Cell = Cell { units: 0, events: 0, logins: 0, users: 0, others: 1 };
+const LOGIN: Cell = Cell { units: 0, events: 0, logins: 1, users: 0, others: 0 };
+
+impl Cell {
+    #[inline]
+    fn add(&mut self, what: Cell, sign: i32) {
+        self.units += sign as i64 * what.units;
+        self.events += sign * what.events;
+        self.logins += sign * what.logins;
+        self.users += sign * what.users;
+        self.others += sign * what.others;
+    }
 }
 
 struct Ring<const N: usize> {
@@ -65,20 +106,16 @@ impl<const N: usize> Ring<N> {
         }
         for b in (self.head + 1).max(bucket - N as i64 + 1)..=bucket {
             let old = std::mem::take(&mut self.cells[b as usize % N]);
-            self.sum.events -= old.events;
-            self.sum.units -= old.units;
+            self.sum.add(old, -1);
         }
         self.head = bucket;
     }
 
     #[inline]
-    fn add(&mut self, bucket: i64, units: i64) {
+    fn add(&mut self, bucket: i64, what: Cell, sign: i32) {
         if bucket > self.head - N as i64 {
-            let cell = &mut self.cells[bucket as usize % N];
-            cell.events += 1;
-            cell.units += units;
-            self.sum.events += 1;
-            self.sum.units += units;
+            self.cells[bucket as usize % N].add(what, sign);
+            self.sum.add(what, sign);
         }
     }
 }
@@ -90,6 +127,7 @@ struct Windows {
     day: Ring<24>,
     month: Ring<30>,
     shown: [Cell; 4],
+    seen: [i64; 3], // of an account: users, first and last event time
 }
 
 impl Windows {
@@ -101,29 +139,101 @@ impl Windows {
             day: Ring::new(),
             month: Ring::new(),
             shown: Default::default(),
+            seen: [0, i64::MAX, 0],
         }
     }
 
     #[inline]
     fn advance(&mut self, clock: i64) {
         self.hour.advance(clock / MINUTE);
-        self.day.advance(clock / (60 * MINUTE));
-        self.month.advance(clock / (1440 * MINUTE));
+        self.day.advance(clock / HOUR);
+        self.month.advance(clock / DAY);
+    }
+
+    #[inline]
+    fn count(&mut self, at: i64, what: Cell) {
+        self.hour.add(at / MINUTE, what, 1);
+        self.day.add(at / HOUR, what, 1);
+        self.month.add(at / DAY, what, 1);
+    }
+
+    /// Moves a thing to where it is last seen; it was seen at `was` before (0: never).
+    #[inline]
+    fn count_distinct(&mut self, was: i64, at: i64, what: Cell) {
+        if at / HOUR > was / HOUR {
+            self.day.add(was / HOUR, what, -1);
+            self.day.add(at / HOUR, what, 1);
+            self.month.add(was / DAY, what, -1);
+            self.month.add(at / DAY, what, 1);
+        }
     }
 
     fn sums(&self) -> [Cell; 4] {
         let mut week = Cell::default();
         for b in self.month.head - 6..=self.month.head {
-            let cell = &self.month.cells[b as usize % 30];
-            week.events += cell.events;
-            week.units += cell.units;
+            week.add(self.month.cells[b as usize % 30], 1);
         }
         [self.hour.sum, self.day.sum, week, self.month.sum]
     }
+
+    /// In the order of the fields, from the fifth on.
+    fn numbers(&self) -> [i64; 15] {
+        let ([h, d, w, m], [users, first, last], n) = (&self.shown, self.seen, i64::from);
+        [
+            n(h.events), n(d.events), n(w.events), n(m.events), n(m.users), n(m.others), n(d.users), n(w.users),
+            n(h.logins), n(d.logins), n(w.logins), n(m.logins), users, first, last,
+        ]
+    }
+}
+
+/// The ids that an account accepted last, oldest first.
+#[derive(Default)]
+struct Ids {
+    set: HashSet<u64>,
+    order: VecDeque<(i64, u64)>,
+}
+
+impl Ids {
+    /// Whether the id is here; if not, it is from now on.
+    fn is_duplicate(&mut self, id: &str, clock: i64) -> bool {
+        while let Some(&(at, old)) = self.order.front() {
+            if at > clock - DEDUP {
+                break;
+            }
+            self.set.remove(&old);
+            self.order.pop_front();
+        }
+        let hash = Hasher::default().hash_one(id);
+        if !self.set.insert(hash) {
+            return true;
+        }
+        if self.order.len() == IDS {
+            let (_, old) = self.order.pop_front().unwrap();
+            self.set.remove(&old);
+        }
+        self.order.push_back((clock, hash));
+        false
+    }
+}
+
+/// What an account knows beside its row; times are those when last seen, features their places.
+#[derive(Default)]
+struct Account {
+    ids: Ids,
+    users: HashMap<Box<str>, (u32, i64)>, // its number in `pairs`
+    features: HashMap<u32, i64>,
+    pairs: HashMap<(u32, u32), i64>,
+}
+
+/// Notes when a thing was seen; gives when it was before, 0 if never.
+#[inline]
+fn see(last: &mut i64, at: i64) -> i64 {
+    std::mem::replace(last, at.max(*last))
 }
 
 /// Rows of one kind: a table from name to place, and what changed.
 struct Rows {
+    fields: &'static [&'static str],
     prefix: &'static str,
     suffix: String,
     places: HashMap<Box<str>, u32>,
@@ -133,12 +243,13 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(prefix: &'static str, suffix: String) -> Self {
-        let (places, names, rows, dirty) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
-        Rows { prefix, suffix, places, names, rows, dirty }
+    fn new(fields: &'static [&'static str], prefix: &'static str, suffix: String) -> Self {
+        let (places, names, rows, dirty) = (HashMap::default(), Vec::new(), Vec::new(), Vec::new());
+        Rows { fields, prefix, suffix, places, names, rows, dirty }
     }
 
-    fn count(&mut self, name: &str, partition: usize, clock: i64, at: i64, units: i64) {
+    /// The place of a row, moved to the clock.
+    fn place(&mut self, name: &str, partition: usize, clock: i64) -> u32 {
         let place = match self.places.get(name) {
             Some(place) => *place,
             None => {
@@ -149,15 +260,18 @@ impl Rows {
                 place
             }
         };
+        self.rows[place as usize].advance(clock);
+        place
+    }
+
+    /// A row that is about to change.
+    fn change(&mut self, place: u32) -> &mut Windows {
         let row = &mut self.rows[place as usize];
-        row.advance(clock);
-        row.hour.add(at / MINUTE, units);
-        row.day.add(at / (60 * MINUTE), units);
-        row.month.add(at / (1440 * MINUTE), units);
         if !row.dirty {
             row.dirty = true;
             self.dirty.push(place);
         }
+        row
     }
 
     fn flush(&mut self, redis: &mut redis::Connection, clocks: &[i64]) {
@@ -171,13 +285,11 @@ impl Rows {
                 row.dirty = false;
                 let key = format!("{}{}{}", self.prefix, self.names[place as usize], self.suffix);
                 let cmd = pipe.cmd("HSET").arg(key);
-                for (i, field) in FIELDS.iter().enumerate() {
-                    let sum = &row.shown[i / 2];
-                    if i % 2 == 0 {
-                        cmd.arg(*field).arg(sum.events);
-                    } else {
-                        cmd.arg(*field).arg(sum.units as f64 / 1e6);
-                    }
+                for (field, sum) in self.fields.iter().zip(&row.shown) {
+                    cmd.arg(*field).arg(sum.units as f64 / 1e6);
+                }
+                for (field, number) in self.fields[4..].iter().zip(row.numbers()) {
+                    cmd.arg(*field).arg(number);
                 }
                 cmd.ignore();
             }
@@ -202,6 +314,7 @@ struct Peer {
     schema: Schema,
     clocks: Vec<i64>,
     accounts: Rows,
+    known: Vec<Account>, // by the accounts' places
     features: Vec<Rows>,
     records: u64,
 }
@@ -214,14 +327,42 @@ impl Peer {
         self.records += 1;
         let bytes = msg.payload().and_then(|p| p.get(5..)).expect("no header");
         let event: Event = serde_avro_fast::from_datum_slice(bytes, &self.schema).expect("Avro");
-        if event.kind != Kind::Usage {
+        if event.kind == Kind::Other {
+            return;
+        }
+        let place = self.accounts.place(event.account_id, partition, clock);
+        if self.known.len() <= place as usize {
+            self.known.push(Account::default());
+        }
+        let known = &mut self.known[place as usize];
+        if !event.event_id.is_empty() && known.ids.is_duplicate(event.event_id, clock) {
             return;
         }
         let at = event.occurred_at.min(clock);
-        let units = (event.quantity * 1e6).round() as i64;
-        self.accounts.count(event.account_id, partition, clock, at, units);
-        if let Some(feature) = event.feature {
-            self.features[partition].count(feature, partition, clock, at, units);
+        let usage = Cell { events: 1, units: (event.quantity * 1e6).round() as i64, ..Cell::default() };
+        let row = self.accounts.change(place);
+        row.count(at, if event.kind == Kind::Usage { usage } else { LOGIN });
+        row.seen[1] = row.seen[1].min(at);
+        row.seen[2] = row.seen[2].max(at);
+        let mut user = None;
+        if let Some(name) = event.user_id.filter(|name| !name.is_empty()) {
+            let number = known.users.len() as u32;
+            let (number, last) = known.users.entry_ref(name).or_insert((number, 0));
+            user = Some(*number);
+            row.count_distinct(see(last, at), at, USER);
+            row.seen[0] = known.users.len() as i64;
+        }
+        let (Kind::Usage, Some(name)) = (event.kind, event.feature) else {
+            return;
+        };
+        let place = self.features[partition].place(name, partition, clock);
+        let feature = self.features[partition].change(place);
+        feature.count(at, usage);
+        let was = see(known.features.entry(place).or_insert(0), at);
+        row.count_distinct(was, at, OTHER);
+        feature.count_distinct(was, at, OTHER);
+        if let Some(user) = user {
+            feature.count_distinct(see(known.pairs.entry((user, place)).or_insert(0), at), at, USER);
         }
     }
 
@@ -265,8 +406,9 @@ fn main() {
     let mut peer = Peer {
         schema: fs::read_to_string(schema).expect("schema").parse().expect("schema"),
         clocks: vec![0; partitions],
-        accounts: Rows::new("peer:account:", String::new()),
-        features: (0..partitions).map(|p| Rows::new("peer:feature:", format!(":{p}"))).collect(),
+        accounts: Rows::new(&ACCOUNT_FIELDS, "peer:account:", String::new()),
+        known: Vec::new(),
+        features: (0..partitions).map(|p| Rows::new(&FEATURE_FIELDS, "peer:feature:", format!(":{p}"))).collect(),
         records: 0,
     };
     let mut due = Instant::now() + Duration::from_secs(1);
