@@ -5,14 +5,20 @@
  *     bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE
  *     bench_load discard BOOTSTRAP TOPIC [poll | batch]
  *
- * fill     EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1,
- * a tenth LOGIN) in the order of their time stamps, which advance by RATE events a second up to the present; each
- *          occurred up to 5 s before. BATCH > 1: that many of one account in a UsageBatch; SCHEMA_ID is then its
- * schema's. accounts one UsageBatch of 10 USAGE events for each account, of as many users and features pace     RATE
- * single events a second, as fill makes them, at the present time: an open loop, every 10 ms its share discard  reads
- * the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll, or rd_kafka_consume_batch_queue
- * by 32) and throws every record away: what a consumer costs that does nothing. Prints records and processor seconds as
- * JSON. */
+ * fill: EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1, a
+ * tenth LOGIN) in the order of their time stamps, which advance by RATE events a second up to the present; each
+ * occurred up to 5 s before. One record in a hundred is an earlier one again, byte for byte: half of these within the
+ * last 512 records, the farthest 262,144 before. BATCH > 1: that many of one account in a UsageBatch; SCHEMA_ID is then
+ * its schema's.
+ *
+ * accounts: one UsageBatch of 10 USAGE events for each account, of as many users and features.
+ *
+ * pace: RATE single events a second, as fill makes them, but none twice, at the present time: an open loop, every 10 ms
+ * its share.
+ *
+ * discard: reads the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll, or
+ * rd_kafka_consume_batch_queue by 32) and throws every record away: what a consumer costs that does nothing. Prints
+ * records and processor seconds as JSON. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdbool.h>
@@ -27,6 +33,8 @@
 #define USERS 10
 #define FEATURES 50
 #define BATCH_MAX 1000
+#define REPEATED 100      /* one record in so many is an earlier one again */
+#define REMEMBERED 262144 /* records that may come again */
 
 static uint64_t rng = UINT64_C(88172645463325252);
 
@@ -156,6 +164,7 @@ struct target {
     const char *topic;
     uint32_t schema_id;
     int64_t events, bytes;
+    int64_t delay_ms; /* of the record behind its events: it comes again */
 };
 
 static struct target
@@ -183,7 +192,7 @@ produce(struct target *to, unsigned number, unsigned batch, bool wide, int64_t t
         {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = to->topic},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {account, strlen(account)}},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, len}},
-        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = ts},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = ts + to->delay_ms},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
     };
     for (;;) {
@@ -219,16 +228,41 @@ wall_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* Where the generator stood when a record was made: what makes it again. */
+struct origin {
+    uint64_t rng;
+    int64_t ts;
+};
+
+static struct origin
+origin_of(const struct origin *made, int64_t record, int64_t ts)
+{
+    if (record == 0 || rnd() % REPEATED != 0) {
+        return (struct origin){rng, ts};
+    }
+    unsigned back = zipf((unsigned)(record < REMEMBERED ? record : REMEMBERED));
+    return made[(record - 1 - back) % REMEMBERED];
+}
+
 static int
 fill(char **args, unsigned batch)
 {
+    static struct origin made[REMEMBERED];
     struct target to = open_target(args);
     int64_t events = strtoll(args[3], NULL, 10), rate = strtoll(args[5], NULL, 10);
     unsigned accounts = (unsigned)strtoul(args[4], NULL, 10);
     int64_t first = wall_ms() - events * 1000 / rate;
     for (int64_t i = 0; i < events; i += batch) {
-        produce(&to, zipf(accounts), batch, false, first + i * 1000 / rate);
-        if (i / batch % 1000 == 0) {
+        int64_t record = i / batch, now = first + i * 1000 / rate;
+        struct origin *origin = &made[record % REMEMBERED];
+        *origin = origin_of(made, record, now);
+        uint64_t next = rng;
+        bool again = origin->rng != next;
+        rng = origin->rng;
+        to.delay_ms = now - origin->ts;
+        produce(&to, zipf(accounts), batch, false, origin->ts);
+        rng = again ? next : rng;
+        if (record % 1000 == 0) {
             rd_kafka_poll(to.rk, 0);
         }
     }
