@@ -76,7 +76,7 @@ struct upt_part {
     bool outputs_open;   /* outputs pushed after the last commit frame */
     bool commit_wanted;  /* push a commit frame soon, whether or not the position moved */
     struct upt_pos sent; /* of the last commit frame */
-    int64_t sent_next, sent_ms;
+    int64_t sent_next, sent_published, sent_ms;
     uint64_t sent_serial;
 
     bool claimed;   /* own epoch is committed */

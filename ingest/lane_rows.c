@@ -285,7 +285,6 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
     }
     if (part->published_next < part->flushed_next && upt_part_flushed(part)) {
         part->published_next = part->flushed_next;
-        /* Others wait for this offset's metadata only at the end of the log. */
-        part->commit_wanted = part->commit_wanted || lane->shared->until_end;
+        part->commit_wanted = part->commit_wanted || lane->shared->until_end; /* at once; else within a second */
     }
 }
