@@ -419,7 +419,8 @@ adopt(struct upt_part *part, struct upt_restored *got)
     part->next_offset = got->seek_to;
     part->published = got->progress.pos;
     part->progress = got->progress;
-    part->progress.epoch++;
+    /* A state that begins anew is above any before it, whose rows and markers Redis may still have. */
+    part->progress.epoch = part->progress.epoch == 0 ? upt_wall_ms() : part->progress.epoch + 1;
     part->place_i = 0;
     part->stored = got->checkpoint;
     part->stored_next = got->has_checkpoint ? got->checkpoint.pos.offset + 1 : 0;

@@ -235,6 +235,8 @@ take(struct upt_view *view, struct upt_view_part *part)
         if (there && epoch > part->epoch) {
             simple(view, "UNWATCH");
             part->refused = true;
+            upt_log(UPT_LOG_WARNING, "view",
+                    "partition %d has a later owner in Redis; its rows are not written by this one", part->partition);
             upt_metric_add(view->config.metrics, UPT_M_REDIS_GUARD_REFUSALS, 1);
             return round_trip(view, &out);
         }
