@@ -5,12 +5,14 @@ FAULTS=30 STOP=20 ZOMBIES=30 BROKER_KILLS=10 BROKER_FREEZES=5 FREEZE=30 for the 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
 import time
 import unittest
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions
 
 from support.kafka_util import Message, consumer, produce, read_topic
@@ -358,6 +360,44 @@ class Faults(unittest.TestCase):
                 self.assertIn("deleted and made again", again.tail(30))
             finally:
                 again.close()
+
+    def test_begun_anew(self) -> None:
+        """State topic and offsets deleted, Redis not: the same log is counted again, then a shorter one of the same name."""
+        with Services() as services:
+            traffic = self.fill(services, 20, 4000)
+            admin = services.kafka.admin()
+
+            def forget() -> None:
+                services.kafka.delete_topic("uptake-state")
+
+                def gone() -> bool:
+                    try:
+                        for future in admin.delete_consumer_groups(["uptake"]).values():
+                            future.result(30)
+                    except KafkaException:  # its static members are remembered for a session
+                        return False
+                    return True
+
+                wait_until("the group is gone", gone, 30)
+
+            for n in range(5):
+                until_end(services, f"before-{n}", timeout=60)
+            rows = dump(services.redis)
+            services.redis.client().hset("uptake:totals", "accounts_total", "1")  # not right because nothing was written
+            forget()
+            until_end(services, "same-log", timeout=60)
+            wait_same(services.redis, rows, 1)
+            forget()
+            services.kafka.delete_topic("usage-events")
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            traffic = Traffic(services.registry, accounts=40, seed=21)
+            self.more(services, traffic, 400)
+            until_end(services, "other-log", timeout=60)
+            until_end(services, "other-log-again", timeout=60)
+            partitions = {p: json.loads(row) for p, row in services.redis.client().hgetall("uptake:partitions").items()}
+            self.assertEqual(len(partitions), PARTITIONS)
+            for row in partitions.values():
+                self.assertLess(row.get("offset", -1), row["end_offset"])
 
     def test_stop_before_it_began(self) -> None:
         """SIGTERM while it waits for the registry."""
