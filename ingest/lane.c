@@ -108,8 +108,6 @@ post_board(struct upt_lane *lane, int64_t now_ms)
     upt_metric_set(lane->metrics, UPT_M_LAG_SECONDS, (uint64_t)lag_ms);
     upt_metric_set(lane->metrics, UPT_M_UNPUBLISHED_AGE, (uint64_t)unpublished);
     upt_metric_set(lane->metrics, UPT_M_CHECKPOINT_AGE, (uint64_t)checkpoint_age);
-    atomic_fetch_add(&lane->shared->state_bytes, bytes - lane->posted_bytes);
-    lane->posted_bytes = bytes;
     bool ready = lane->assignment != NULL && restoring == 0;
     upt_board_set_ready(lane->shared->board, (size_t)lane->index, ready,
                         lane->assignment == NULL ? "waiting for the group" : "restoring partitions");
@@ -117,10 +115,18 @@ post_board(struct upt_lane *lane, int64_t now_ms)
     lane->board_ms = now_ms;
 }
 
-/* Memory: stop fetching, say so, never drop. */
+/* Memory: stop fetching, say so, never drop. Counted in each turn: new accounts of a second would be a lot. */
 static bool
 over_limit(struct upt_lane *lane)
 {
+    uint64_t now = 0;
+    for (int32_t p = 0; p < lane->parts_n; p++) {
+        now += lane->parts[p] != NULL && lane->parts[p]->active ? upt_state_bytes(lane->parts[p]->st) : 0;
+    }
+    if (now != lane->posted_bytes) {
+        atomic_fetch_add(&lane->shared->state_bytes, now - lane->posted_bytes);
+        lane->posted_bytes = now;
+    }
     unsigned long long bytes = atomic_load(&lane->shared->state_bytes);
     unsigned long long limit = (unsigned long long)lane->config->memory_limit;
     if (bytes <= limit) {

@@ -70,6 +70,7 @@ upt_part_commit(struct upt_part *part, bool released)
     part->commit_wanted = false;
     part->sent = pos;
     part->sent_next = part->progress.next_offset;
+    part->sent_published = part->published_next;
     part->sent_ms = upt_mono_ms();
 }
 
@@ -80,7 +81,9 @@ upt_part_commit_if_due(struct upt_part *part, int64_t now_ms)
     if (!part->active || lane->discarding) {
         return;
     }
-    bool moved = upt_pos_cmp(progress_pos(part), part->sent) > 0 || part->next_offset > part->sent_next;
+    /* Also when only the rows have caught up: a run to the end in another process waits for this offset's metadata. */
+    bool moved = upt_pos_cmp(progress_pos(part), part->sent) > 0 || part->next_offset > part->sent_next ||
+                 part->published_next > part->sent_published;
     if (part->outputs_open || part->commit_wanted || (moved && now_ms - part->sent_ms >= PROGRESS_INTERVAL_MS)) {
         upt_part_commit(part, false);
     }

@@ -162,8 +162,27 @@ pause_first(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
 }
 
 static void
+give_up_all(struct upt_lane *lane)
+{
+    upt_lane_drop_parts(lane);
+    lane->seq++;
+    lane->checkpoint_seq++;
+    upt_publisher_restart(lane->outputs, lane->seq);
+    upt_publisher_restart(lane->checkpoints, lane->checkpoint_seq);
+    lane->assignment = NULL;
+    lane->discarding = false;
+    lane->lost = false;
+}
+
+static void
 on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
 {
+    if (lane->assignment != NULL) {
+        /* librdkafka can go from one assignment to the next without taking the first away (seen when a topic grew just
+         * after a join). Others may have had the partitions meanwhile: as if they had been lost. */
+        upt_log(UPT_LOG_WARNING, "lane", "%s: assigned anew without a revocation; restoring", lane->id);
+        give_up_all(lane);
+    }
     struct upt_assignment *assignment = calloc(1, sizeof(*assignment));
     upt_assert(assignment != NULL);
     assignment->metadata = rd_kafka_consumer_group_metadata(lane->rk);
@@ -201,19 +220,6 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
         lane->parts[p] = part;
         ask_restore(part);
     }
-}
-
-static void
-give_up_all(struct upt_lane *lane)
-{
-    upt_lane_drop_parts(lane);
-    lane->seq++;
-    lane->checkpoint_seq++;
-    upt_publisher_restart(lane->outputs, lane->seq);
-    upt_publisher_restart(lane->checkpoints, lane->checkpoint_seq);
-    lane->assignment = NULL;
-    lane->discarding = false;
-    lane->lost = false;
 }
 
 static void
@@ -413,7 +419,8 @@ adopt(struct upt_part *part, struct upt_restored *got)
     part->next_offset = got->seek_to;
     part->published = got->progress.pos;
     part->progress = got->progress;
-    part->progress.epoch++;
+    /* A state that begins anew is above any before it, whose rows and markers Redis may still have. */
+    part->progress.epoch = part->progress.epoch == 0 ? upt_wall_ms() : part->progress.epoch + 1;
     part->place_i = 0;
     part->stored = got->checkpoint;
     part->stored_next = got->has_checkpoint ? got->checkpoint.pos.offset + 1 : 0;

@@ -76,12 +76,13 @@ struct upt_part {
     bool outputs_open;   /* outputs pushed after the last commit frame */
     bool commit_wanted;  /* push a commit frame soon, whether or not the position moved */
     struct upt_pos sent; /* of the last commit frame */
-    int64_t sent_next, sent_ms;
+    int64_t sent_next, sent_published, sent_ms;
     uint64_t sent_serial;
 
-    bool claimed;   /* own epoch is committed */
-    bool viewed;    /* the view was told */
-    bool wall_open; /* rows wait until wall_pos is committed */
+    bool claimed;          /* own epoch is committed */
+    int64_t floor_seen_ms; /* wall time; 0: the position is not below the floor */
+    bool viewed;           /* the view was told */
+    bool wall_open;        /* rows wait until wall_pos is committed */
     struct upt_pos wall_pos;
     int64_t flush_due_ms;
     bool flushing;     /* not all of it is pushed */

@@ -19,6 +19,19 @@ str_of(const struct upt_buf *buf)
     return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
 }
 
+/* A floor beyond an end that was asked for after it was read: Redis has rows of another log of this name, which was
+ * deleted. No row of this one can go back to them. */
+static bool
+floor_of_another_log(struct upt_part *part, struct upt_pos floor)
+{
+    int64_t end, wall_ms;
+    if (part->floor_seen_ms == 0) {
+        part->floor_seen_ms = upt_wall_ms();
+    }
+    return upt_ends_get(part->lane->shared->ends, part->id, &end, &wall_ms) && wall_ms > part->floor_seen_ms &&
+           floor.offset >= end;
+}
+
 /* Whether rows may be pushed now. Tells the view of the partition when that is due. */
 static bool
 may_push(struct upt_part *part)
@@ -33,7 +46,7 @@ may_push(struct upt_part *part)
     }
     struct upt_pos floor;
     return !part->wall_open && upt_part_replayed(part) && upt_view_floor(lane->view, part->id, &floor) &&
-           upt_pos_cmp(upt_state_pos(part->st), floor) >= 0;
+           (upt_pos_cmp(upt_state_pos(part->st), floor) >= 0 || floor_of_another_log(part, floor));
 }
 
 static bool
@@ -285,7 +298,6 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
     }
     if (part->published_next < part->flushed_next && upt_part_flushed(part)) {
         part->published_next = part->flushed_next;
-        /* Others wait for this offset's metadata only at the end of the log. */
-        part->commit_wanted = part->commit_wanted || lane->shared->until_end;
+        part->commit_wanted = part->commit_wanted || lane->shared->until_end; /* at once; else within a second */
     }
 }

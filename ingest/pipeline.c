@@ -5,10 +5,12 @@
 #include "ingest/pipeline.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,11 +21,13 @@
 #include "ingest/lane.h"
 #include "uptake/assert.h"
 #include "uptake/log.h"
+#include "uptake/thread.h"
 #include "uptake/time.h"
 
 #define LANES_MAX 64
 #define IDLE_MS 100
 #define COVER_INTERVAL_MS 5000
+#define END_PATIENCE_MS 10000
 #define SCHEMA_FILE_MAX ((size_t)1 << 20)
 
 struct pipeline {
@@ -134,6 +138,16 @@ reload(struct pipeline *pipe)
 
 /* ---- start ---- */
 
+/* Whether SIGTERM or SIGINT waits to be taken. */
+static bool
+told_to_stop(void)
+{
+    sigset_t pending;
+    sigemptyset(&pending);
+    (void)sigpending(&pending);
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
 static upt_status
 register_outputs(struct pipeline *pipe, struct upt_error *reterr)
 {
@@ -171,7 +185,7 @@ open_schemas(struct pipeline *pipe, struct upt_error *reterr)
         for (int tries = 1; status == UPT_OK; tries++) {
             status = register_outputs(pipe, reterr);
             /* Two processes that register the same schema at once can meet a conflict; it is there at the next try. */
-            if (status == UPT_OK || tries >= (status == UPT_EUNAVAIL ? 30 : 4)) {
+            if (status == UPT_OK || tries >= (status == UPT_EUNAVAIL ? 30 : 4) || told_to_stop()) {
                 break;
             }
             upt_log_limited(UPT_LOG_WARNING, "pipeline", "%s; trying again", reterr->msg);
@@ -358,8 +372,65 @@ run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error 
     }
 }
 
+/* What is left to do once every lane has ended; librdkafka before 2.6.1 may never end a consumer whose topic was
+ * deleted. All that counts is stored by then, so the process leaves all the same. */
+struct deadline {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool over;
+    int code;
+};
+
+static void *
+deadline_main(void *arg)
+{
+    struct deadline *deadline = arg;
+    struct timespec until;
+    upt_thread_name("deadline");
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += END_PATIENCE_MS / 1000;
+    pthread_mutex_lock(&deadline->lock);
+    int rc = 0;
+    while (!deadline->over && rc == 0) {
+        rc = pthread_cond_timedwait(&deadline->wake, &deadline->lock, &until);
+    }
+    if (!deadline->over) {
+        upt_log(UPT_LOG_WARNING, "pipeline",
+                "the Kafka client does not end; leaving without it. Nothing is lost by that");
+        _exit(deadline->code);
+    }
+    pthread_mutex_unlock(&deadline->lock);
+    return NULL;
+}
+
 static void
-stop(struct pipeline *pipe, const sigset_t *signals)
+destroy_lanes(struct pipeline *pipe, upt_status status)
+{
+    struct deadline deadline = {.code = status == UPT_EINVAL ? EX_CONFIG : upt_exit_code(status)};
+    pthread_condattr_t monotonic;
+    pthread_t thread;
+    pthread_mutex_init(&deadline.lock, NULL);
+    pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&deadline.wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    bool watched = pthread_create(&thread, NULL, deadline_main, &deadline) == 0;
+    for (int i = 0; i < pipe->lanes_n; i++) {
+        upt_lane_destroy(&pipe->lanes[i]);
+    }
+    pthread_mutex_lock(&deadline.lock);
+    deadline.over = true;
+    pthread_cond_signal(&deadline.wake);
+    pthread_mutex_unlock(&deadline.lock);
+    if (watched) {
+        pthread_join(thread, NULL);
+    }
+    pthread_cond_destroy(&deadline.wake);
+    pthread_mutex_destroy(&deadline.lock);
+}
+
+static void
+stop(struct pipeline *pipe, const sigset_t *signals, upt_status status)
 {
     for (int i = 0; i < pipe->lanes_n; i++) {
         upt_lane_stop(pipe->lanes[i]);
@@ -373,9 +444,7 @@ stop(struct pipeline *pipe, const sigset_t *signals)
             _exit(128 + sig);
         }
     }
-    for (int i = 0; i < pipe->lanes_n; i++) {
-        upt_lane_destroy(&pipe->lanes[i]);
-    }
+    destroy_lanes(pipe, status);
 }
 
 static void
@@ -412,6 +481,11 @@ upt_pipeline_run(struct upt_config *config, const struct upt_pipeline_options *o
     if (status == UPT_OK) {
         status = open_shared(pipe, reterr);
     }
+    if (status == UPT_EUNAVAIL && told_to_stop()) {
+        upt_log(UPT_LOG_INFO, "pipeline", "told to stop before it began: %s", reterr->msg);
+        status = UPT_OK;
+        goto out;
+    }
     if (status == UPT_OK) {
         status = start_lanes(pipe, reterr);
     }
@@ -421,7 +495,8 @@ upt_pipeline_run(struct upt_config *config, const struct upt_pipeline_options *o
         }
         status = run_until_told(pipe, &signals, reterr);
     }
-    stop(pipe, &signals);
+out:
+    stop(pipe, &signals, status);
     close_shared(pipe);
     free(pipe);
     return status;

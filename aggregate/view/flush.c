@@ -50,9 +50,11 @@ note_error(struct outcome *out, const char *text, size_t len)
         upt_log_limited(UPT_LOG_ERROR, "view", "a key under the prefix is not of the view's making: %s", said);
         return;
     }
-    out->error = true;
     out->noscript = out->noscript || strncmp(said, "NOSCRIPT", 8) == 0;
-    memcpy(out->text, said, sizeof(said));
+    if (!out->error || strncmp(said, "EXECABORT", 9) != 0) { /* EXEC does not say why: an error before it did */
+        memcpy(out->text, said, sizeof(said));
+    }
+    out->error = true;
 }
 
 /* Of a batch's replies, several for each row, only errors matter, what GET answered and whether EXEC was refused: they
@@ -233,6 +235,8 @@ take(struct upt_view *view, struct upt_view_part *part)
         if (there && epoch > part->epoch) {
             simple(view, "UNWATCH");
             part->refused = true;
+            upt_log(UPT_LOG_WARNING, "view",
+                    "partition %d has a later owner in Redis; its rows are not written by this one", part->partition);
             upt_metric_add(view->config.metrics, UPT_M_REDIS_GUARD_REFUSALS, 1);
             return round_trip(view, &out);
         }

@@ -242,7 +242,7 @@ unframe(struct upt_decoder *dec, struct upt_str *value, struct upt_decoded *ret,
     ret->has_schema_id = true;
     ret->schema_id = id;
     if (status == UPT_ENOTFOUND) {
-        return refuse(ret, UPT_REASON_UNKNOWN_SCHEMA, "the registry has no schema %" PRId32, id);
+        return refuse(ret, UPT_REASON_UNKNOWN_SCHEMA, "the registry has no schema %" PRIu32, (uint32_t)id);
     }
     if (entry->plan == NULL) {
         return refuse(ret, UPT_REASON_BAD_SCHEMA, "schema %" PRId32 ": %.220s", id, entry->why);

@@ -25,6 +25,7 @@
 #define FENCED_REMEMBERED_MS 30000
 #define PATIENCE_MS 1000 /* before the uncommitted tail is looked at */
 #define STALE_READS_MAX 3
+#define END_PATIENCE_MS 3000 /* a new leader knows the end a moment later */
 
 struct job {
     int32_t partition;
@@ -270,6 +271,27 @@ wait_committed(struct upt_restorer *res, struct upt_restored *out, int64_t *ret)
 
 /* ---- one partition ---- */
 
+/* The log ends before the checkpoint: given that some time to change, the topic is another one of the same name. */
+static upt_status
+check_end(struct upt_restorer *res, struct upt_restored *out, struct upt_error *reterr)
+{
+    const struct upt_config *config = res->config.config;
+    int64_t begun = upt_mono_ms(), low = 0, high = 0;
+    while (upt_mono_ms() - begun < END_PATIENCE_MS) {
+        upt_status status = watermarks(res, res->committed, config->input_topic, out, &low, &high);
+        if (status != UPT_OK || out->seek_to <= high) {
+            return status;
+        }
+        upt_sleep_ms(100);
+    }
+    return upt_fail(
+        reterr, UPT_EDATA,
+        "%s [%d]: the checkpoint is at offset %lld, but the log ends at %lld: was the topic deleted and made "
+        "again? To begin anew delete %s and the offsets of the group %s",
+        config->input_topic, out->partition, (long long)out->seek_to - 1, (long long)high, config->state_topic,
+        config->group);
+}
+
 /* Where to begin: after the checkpoint, or as `start` says. Checks that the log still holds it. */
 static upt_status
 find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error *reterr)
@@ -294,7 +316,7 @@ find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error 
             }
             out->seek_to = low;
         }
-        return UPT_OK;
+        return out->seek_to > high ? check_end(res, out, reterr) : UPT_OK;
     }
     out->seek_to = low;
     if (strcmp(config->start, "latest") == 0) {

@@ -5,15 +5,18 @@ FAULTS=30 STOP=20 ZOMBIES=30 BROKER_KILLS=10 BROKER_FREEZES=5 FREEZE=30 for the 
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import re
 import time
 import unittest
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions
 
 from support.kafka_util import Message, consumer, produce, read_topic
-from support.process import wait_until
+from support.process import free_port, wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
 
@@ -307,6 +310,109 @@ class Faults(unittest.TestCase):
             redis = services.redis.client()
             with Uptake({**config, "instance": "a"}, name="after-a"), Uptake({**config, "instance": "b"}, name="after-b"):
                 wait_until("the new partitions are read", lambda: redis.hlen("uptake:partitions") == 8, 60)
+
+    def test_memory_limit(self) -> None:
+        """Fetching stops at the limit, not a second later; with more room it goes on to the end."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            traffic = Traffic(services.registry, accounts=60000, seed=19)
+            self.more(services, traffic, 60000)
+            with Uptake(config_for(services, {**CONFIG, "memory_limit": "16MiB"})) as uptake:
+                wait_until("the limit", lambda: "memory_limit reached" in uptake.tail(50), 60)
+                time.sleep(3)
+                needs = [int(n) for line in uptake.logs() for n in re.findall(r"the state needs (\d+) MiB of 16 MiB", line)]
+                self.assertLess(max(needs), 24)
+                self.assertEqual(uptake.terminate(60).code, 0, uptake.tail(30))
+            counted = services.redis.client().hget("uptake:totals", "accounts_total")
+            until_end(services, "room", timeout=120)
+            accounts = services.redis.client().hget("uptake:totals", "accounts_total")
+            self.assertGreater(int(accounts), int(counted))
+            print(f"\nat most {max(needs)} MiB of 16: {counted} of {accounts} accounts")
+
+    def test_end_beside_another(self) -> None:
+        """A run to the end has nothing to read; who has, says when its rows are in Redis, though nothing else happens."""
+        with Services() as services:
+            traffic = self.fill(services, 17, 400)
+            slow = {**CONFIG, "flush_interval": "4s", "checkpoint_interval": "300ms", "repair_interval": "1h"}
+            with Uptake(config_for(services, slow)) as other:
+                wait_until("rows", lambda: services.redis.client().hlen("uptake:partitions") == PARTITIONS, 60)
+                for n in range(3):
+                    self.more(services, traffic, 400)
+                    until_end(services, f"to-the-end-{n}", timeout=40)
+                self.assertEqual(other.terminate(60).code, 0)
+
+    def test_topic_made_again(self) -> None:
+        """A log that ends before the checkpoint is refused; one that was deleted does not keep the process from leaving."""
+        with Services() as services:
+            self.fill(services, 18, 400)
+            with Uptake(config_for(services, {**CONFIG, "trust_timestamps": True})) as uptake:
+                wait_until("rows", lambda: services.redis.client().hlen("uptake:partitions") == PARTITIONS, 60)
+                time.sleep(4)  # a checkpoint
+                services.kafka.delete_topic("usage-events")
+                time.sleep(2)
+                left = uptake.terminate(60)
+                self.assertEqual(left.code, 0, uptake.tail(30))
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            again = Uptake(config_for(services, CONFIG), name="again", args=["--until-end"])
+            try:
+                again.launch()
+                self.assertEqual(again.wait(60), 65, again.tail(30))
+                self.assertIn("deleted and made again", again.tail(30))
+            finally:
+                again.close()
+
+    def test_begun_anew(self) -> None:
+        """State topic and offsets deleted, Redis not: the same log is counted again, then a shorter one of the same name."""
+        with Services() as services:
+            traffic = self.fill(services, 20, 4000)
+            admin = services.kafka.admin()
+
+            def forget() -> None:
+                services.kafka.delete_topic("uptake-state")
+
+                def gone() -> bool:
+                    try:
+                        for future in admin.delete_consumer_groups(["uptake"]).values():
+                            future.result(30)
+                    except KafkaException:  # its static members are remembered for a session
+                        return False
+                    return True
+
+                wait_until("the group is gone", gone, 30)
+
+            for n in range(5):
+                until_end(services, f"before-{n}", timeout=60)
+            rows = dump(services.redis)
+            services.redis.client().hset("uptake:totals", "accounts_total", "1")  # not right because nothing was written
+            forget()
+            until_end(services, "same-log", timeout=60)
+            wait_same(services.redis, rows, 1)
+            forget()
+            services.kafka.delete_topic("usage-events")
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            traffic = Traffic(services.registry, accounts=40, seed=21)
+            self.more(services, traffic, 400)
+            until_end(services, "other-log", timeout=60)
+            until_end(services, "other-log-again", timeout=60)
+            partitions = {p: json.loads(row) for p, row in services.redis.client().hgetall("uptake:partitions").items()}
+            self.assertEqual(len(partitions), PARTITIONS)
+            for row in partitions.values():
+                self.assertLess(row.get("offset", -1), row["end_offset"])
+
+    def test_stop_before_it_began(self) -> None:
+        """SIGTERM while it waits for the registry."""
+        with Services(registry=None) as services:
+            services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
+            config = {"kafka": {"bootstrap.servers": services.kafka.bootstrap}, "redis": {"url": services.redis.url}}
+            uptake = Uptake({**config, "registry": {"url": f"http://127.0.0.1:{free_port()}"}})
+            try:
+                uptake.launch()
+                wait_until("it waits", lambda: "trying again" in uptake.tail(30), 30)
+                left = uptake.terminate(60)
+                self.assertEqual(left.code, 0, uptake.tail(30))
+                self.assertLess(left.seconds, 10)
+            finally:
+                uptake.close()
 
     def test_takeover_time(self) -> None:
         """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""

@@ -133,6 +133,7 @@ test_schemas(void **state)
     assert_int_equal(SETTLE(fixture, "\x00\xFF\xFF\xFF\xFF\xFF", &decoded, &error), UPT_OK);
     assert_int_equal(decoded.reason, UPT_REASON_UNKNOWN_SCHEMA); /* not asked for */
     assert_int_equal(decoded.schema_id, -1);
+    assert_non_null(strstr(decoded.detail, "no schema 4294967295"));
     assert_int_equal(registry_stub_misses(fixture->stub), 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(SETTLE(fixture, "\x00\x00\x00\x00\x03\xFF", &decoded, &error), UPT_OK);

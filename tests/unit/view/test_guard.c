@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -512,6 +513,17 @@ test_key_of_another_type(void **state)
     assert_string_equal(redis_server_ask(&server, "GET uptake:account:{bad}"), "x");
 }
 
+static bool
+said(FILE *log, const char *what)
+{
+    char text[8192];
+    rewind(log);
+    size_t n = fread(text, 1, sizeof(text) - 1, log);
+    text[n] = '\0';
+    fclose(log);
+    return strstr(text, what) != NULL;
+}
+
 static void
 test_refused_writes_back_off(void **state)
 {
@@ -521,9 +533,15 @@ test_refused_writes_back_off(void **state)
     redis_server_ask(&server, "CONFIG SET maxmemory 1");
     uint64_t before = rig_metric(&rig, UPT_M_REDIS_RECONNECTS);
     int64_t began = upt_mono_ms();
+    FILE *log = tmpfile();
+    int err = dup(STDERR_FILENO);
+    assert_true(log != NULL && err >= 0 && dup2(fileno(log), STDERR_FILENO) >= 0);
     push(&rig, "acme", 10);
     bool reached = rig_metric_reaches(&rig, UPT_M_REDIS_RECONNECTS, before + 5);
     int64_t took = upt_mono_ms() - began;
+    assert_true(dup2(err, STDERR_FILENO) >= 0);
+    close(err);
+    assert_true(said(log, "OOM command not allowed")); /* and not only that EXEC was refused */
     redis_server_ask(&server, "CONFIG SET maxmemory 0");
     assert_true(reached);
     assert_in_range(took, 50 + 100 + 200 + 400 + 800, 20000);
