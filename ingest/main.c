@@ -1,10 +1,13 @@
 /* uptake: the table of commands. */
 #include <curl/curl.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "ingest/command.h"
 #include "uptake/metrics.h"
@@ -49,9 +52,33 @@ keep_memory(void)
 #endif
 }
 
+/* An event touches some ten small blocks anywhere in the state, and with pages of 4 KiB nearly each costs a walk
+ * through the page tables. With huge pages the whole takes 1.04 instead of 1.18 CPU-seconds a million (cost.py's topic
+ * with 10,000,000 events, four rounds in turn, each of them in favour: 0.94, 0.84, 0.98, 0.88); the peak is the same.
+ *
+ * glibc asks for them only if the environment says so when a program begins, so the pipeline begins again, once; by its
+ * path, since it would be called "exe" after /proc/self/exe. Whoever has set GLIBC_TUNABLES has chosen. */
+static void
+use_huge_pages(char **argv)
+{
+#ifdef __GLIBC__
+    char path[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    if (len > 0 && getenv("GLIBC_TUNABLES") == NULL && setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0) == 0) {
+        path[len] = '\0';
+        (void)execv(path, argv); /* if it cannot: as it is */
+    }
+#else
+    (void)argv;
+#endif
+}
+
 int
 main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], upt_cmd_run.name) == 0) {
+        use_huge_pages(argv);
+    }
     /* Secrets in memory do not go into a core file. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     keep_memory();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -17,8 +18,8 @@ from support.uptake_proc import binary
 EX_USAGE, EX_CONFIG = 64, 78
 
 
-def uptake(*args: str, timeout: float = 60) -> subprocess.CompletedProcess:
-    return subprocess.run([str(binary()), *args], capture_output=True, text=True, timeout=timeout)
+def uptake(*args: str, timeout: float = 60, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run([str(binary()), *args], capture_output=True, text=True, timeout=timeout, env=env)
 
 
 class Errors(unittest.TestCase):
@@ -69,6 +70,23 @@ class Errors(unittest.TestCase):
         self.assertGreaterEqual(len(commands), 8)
         for command in commands:
             self.assertEqual(uptake(command, "--help").returncode, 0, command)
+
+
+class HugePages(unittest.TestCase):
+    """The loader says when a program begins: the pipeline does twice, the second time with huge pages asked for."""
+
+    def begins(self, *args: str, **env: str) -> int:
+        base = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+        run = uptake(*args, env={**base, "LD_SHOW_AUXV": "1", **env})
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return run.stdout.count("AT_EXECFN")
+
+    def test_asked_for_once(self) -> None:
+        self.assertEqual(self.begins("run", "--help"), 2)
+        self.assertEqual(self.begins("check", "--help"), 1)
+
+    def test_choice_of_the_user(self) -> None:
+        self.assertEqual(self.begins("run", "--help", GLIBC_TUNABLES=""), 1)
 
 
 class Demo(unittest.TestCase):
