@@ -38,11 +38,12 @@ fill(const struct upt_mock *mock)
     static char value[RECORD_BYTES];
     static const char *const props[][2] = {{"batch.size", "20000"}};
     rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, mock, props, 1);
+    const rd_kafka_vu_t vus[] = {{.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = "input"},
+                                 {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = 0},
+                                 {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {value, sizeof(value)}},
+                                 {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY}};
     for (int i = 0; i < RECORDS; i++) {
-        rd_kafka_resp_err_t err = rd_kafka_producev(rk, RD_KAFKA_V_TOPIC("input"), RD_KAFKA_V_PARTITION(0),
-                                                    RD_KAFKA_V_VALUE(value, sizeof(value)),
-                                                    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
-        assert_int_equal(err, RD_KAFKA_RESP_ERR_NO_ERROR);
+        assert_null(rd_kafka_produceva(rk, vus, sizeof(vus) / sizeof(vus[0])));
     }
     assert_int_equal(rd_kafka_flush(rk, 60000), RD_KAFKA_RESP_ERR_NO_ERROR);
     rd_kafka_destroy(rk);
