@@ -61,7 +61,7 @@ extern const char *const upt_signal_names[UPT_SIGNALS];
 
 #define UPT_SIGNALS_PACKED_MAX (10 + 9 * (size_t)UPT_SIGNALS)
 
-/* NaN: not known. buf ≥ UPT_SIGNALS_PACKED_MAX. Returns the length; 0: none is known. Millionths below 1e12, above
+/* NaN: not known. buf ≥ UPT_SIGNALS_PACKED_MAX. Returns the length; 0: none is known. Millionths below 4e9, above
  * whole numbers, 1e18 at most. */
 size_t upt_signal_pack(const double values[UPT_SIGNALS], char *buf);
 
