@@ -270,6 +270,7 @@ print_counters(const struct show *show)
 struct feature {
     const char *name;
     long days;
+    long first; /* days from the account's first record to its first use; -1: not known */
 };
 
 static int
@@ -278,6 +279,20 @@ by_days(const void *a, const void *b)
     const struct feature *x = a;
     const struct feature *y = b;
     return x->days != y->days ? (x->days > y->days ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static long
+first_use(const struct show *show, const char *feature)
+{
+    size_t i;
+    json_t *use;
+    json_array_foreach(json_object_get(show->explained, "first_uses"), i, use)
+    {
+        if (strcmp(json_string_value(json_object_get(use, "feature")), feature) == 0) {
+            return (long)json_integer_value(json_object_get(use, "days"));
+        }
+    }
+    return -1;
 }
 
 static void
@@ -292,13 +307,18 @@ print_features(const struct show *show)
     }
     json_object_foreach(show->features, name, days)
     {
-        list[n++] = (struct feature){.name = name, .days = strtol(json_string_value(days), NULL, 10)};
+        list[n++] = (struct feature){
+            .name = name, .days = strtol(json_string_value(days), NULL, 10), .first = first_use(show, name)};
     }
     qsort(list, n, sizeof(list[0]), by_days);
     printf("%s", n > 0 ? "\nFeatures, days with use of the last 30\n" : "");
     for (size_t i = 0; i < n; i++) {
         printf("  %3ld  ", list[i].days);
-        print_string("", list[i].name, "\n");
+        print_string("", list[i].name, "");
+        if (list[i].first >= 0) {
+            printf(", first used after %ld days", list[i].first);
+        }
+        printf("\n");
     }
     free(list);
 }

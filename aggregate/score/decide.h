@@ -82,7 +82,6 @@ void upt_signals_read(const struct upt_decision *d, const struct upt_facts *fact
 void upt_signals_report(const double signals[UPT_SIGNALS], struct upt_health *inout);
 /* Days since the champion's last active day, today not counted; 27: none in sight. There must be one. */
 int upt_champion_silence(const struct upt_decision *d, bool *ret_removed);
-bool upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release);
 double upt_number_of(struct upt_str v); /* NaN: none, negative or too large */
 
 /* ---- alert lifecycle (alerts.c) ---- */

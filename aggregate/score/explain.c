@@ -316,6 +316,22 @@ put_usage(struct upt_buf *out, const struct upt_account *acct, const struct upt_
     upt_buf_puts(out, "]");
 }
 
+static void
+put_first_uses(struct upt_buf *out, const struct upt_decision *d)
+{
+    const struct upt_habits *habits = d->ext->signals.habits;
+    upt_buf_puts(out, "\"first_uses\":[");
+    for (unsigned i = 0; habits != NULL && i < habits->feature_n; i++) {
+        struct upt_str name;
+        uint32_t days = 0;
+        upt_account_feature(d->st, d->acct, i, &name, &days);
+        upt_buf_puts(out, i > 0 ? ",{" : "{");
+        put_text(out, "feature", name);
+        upt_buf_printf(out, ",\"days\":%u}", (unsigned)habits->feature[i].first_after);
+    }
+    upt_buf_puts(out, "]");
+}
+
 /* ---- alerts ---- */
 
 static void
@@ -376,6 +392,8 @@ upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt
     put_risk(out, score, &health, &eval);
     upt_buf_puts(out, ",");
     put_usage(out, acct, ext, eval.today);
+    upt_buf_puts(out, ",");
+    put_first_uses(out, &d);
     upt_buf_puts(out, ",");
     put_alerts(out, &d);
     upt_buf_puts(out, "}");

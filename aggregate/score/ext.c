@@ -9,7 +9,7 @@
 
 #include "codec.h"
 
-#define EXT_VERSION 4
+#define EXT_VERSION 5
 
 static void
 drop(struct upt_codec *codec, struct upt_drop *d)

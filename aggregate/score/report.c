@@ -309,15 +309,34 @@ usage_trend(const struct reading *x)
     return any > 0 ? expm1(sxy / 5) : NONE; /* Σ(x − mean)² = 5 */
 }
 
+static unsigned
+used_after(const struct reading *x, int i)
+{
+    return upt_release_used_after(x->d->st, x->d->acct, &x->r->releases[i], x->f->today);
+}
+
 static double
 release_waiting(const struct reading *x)
 {
     for (int i = 0; x->r != NULL && i < x->r->releases_n; i++) {
-        if (!upt_release_used(x->d, x->f, &x->r->releases[i])) {
+        if (used_after(x, i) == UPT_NOT_USED) {
             return (double)(x->f->today - x->r->releases[i].day);
         }
     }
     return NONE;
+}
+
+static double
+release_uptake_lag(const struct reading *x)
+{
+    double days = 0;
+    int n = 0;
+    for (int i = 0; x->r != NULL && i < x->r->releases_n; i++) {
+        unsigned after = used_after(x, i);
+        days += after == UPT_NOT_USED ? 0 : after;
+        n += after == UPT_NOT_USED ? 0 : 1;
+    }
+    return n > 0 ? days / n : NONE;
 }
 
 static double
@@ -401,6 +420,8 @@ static const struct {
     [UPT_SIGNAL_RELEASE_WAITING] = {"days", release_waiting, "Days since a release that it has not tried: %.0f", PLAIN},
     [UPT_SIGNAL_CONSUMPTION_SHARE] = {"units in 30 days / entitlement", consumption_share,
                                       "Units used in 30 days, of those that it is entitled to: %.0f%%", PERCENT},
+    [UPT_SIGNAL_RELEASE_UPTAKE_LAG] = {"days", release_uptake_lag,
+                                       "Days from a release until it is tried, in the mean: %.1f", PLAIN},
     [UPT_SIGNAL_CONTRACT_VALUE] = {"as given", contract_value, "Contract value: %.0f", PLAIN},
 };
 _Static_assert(UPT_PARTS + UPT_SIGNALS <= UPT_COMPONENTS_MAX, "all are published");

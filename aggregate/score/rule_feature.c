@@ -96,22 +96,6 @@ upt_rule_stall(struct upt_decision *d)
     upt_verdict_apply(d, UPT_RULE_BREADTH_STALL, 0, &v);
 }
 
-/* Whether the account used the feature of that name since the day; features beyond what the state keeps: no. */
-bool
-upt_release_used(const struct upt_decision *d, const struct upt_facts *facts, const struct upt_release *release)
-{
-    for (size_t i = 0; i < d->eval->features_n; i++) {
-        struct upt_str name;
-        uint32_t days = 0;
-        upt_account_feature(d->st, d->acct, i, &name, &days);
-        if (upt_str_eq(name, (struct upt_str){.p = release->name, .len = release->len})) {
-            int64_t ago = facts->today - release->day;
-            return (ago >= 30 ? days : days & ((UINT32_C(1) << (ago < 0 ? 0 : ago + 1)) - 1)) != 0;
-        }
-    }
-    return false;
-}
-
 void
 upt_rule_release(struct upt_decision *d)
 {
@@ -122,8 +106,7 @@ upt_rule_release(struct upt_decision *d)
         struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
         int64_t since = d->facts->today - release->day;
         bool open = upt_alert_is_open(d->ext, UPT_RULE_RELEASE_UNUSED, release->name_hash) != NULL;
-        bool used = upt_release_used(d, d->facts, release);
-        if (used) {
+        if (upt_release_used_after(d->st, d->acct, release, d->facts->today) != UPT_NOT_USED) {
             v.kind = UPT_V_OFF;
         } else if (open || (account_lives(d) && since < (int64_t)p[UPT_P_RELEASE_DAYS] + 7)) {
             v.kind = (double)since >= p[UPT_P_RELEASE_DAYS] ? UPT_V_ON : UPT_V_OFF;

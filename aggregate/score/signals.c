@@ -290,7 +290,8 @@ release(struct upt_state *st, struct upt_signals *signals, const struct upt_even
     }
     r->releases_n = (uint8_t)(at == r->releases_n ? at + 1 : r->releases_n);
     memmove(r->releases + 1, r->releases, (size_t)at * sizeof(*r->releases));
-    r->releases[0] = (struct upt_release){.day = day, .name_hash = hash, .len = (uint8_t)name.len};
+    r->releases[0] =
+        (struct upt_release){.day = day, .name_hash = hash, .used_after = UPT_NOT_USED, .len = (uint8_t)name.len};
     memcpy(r->releases[0].name, name.p, name.len);
 }
 
@@ -525,6 +526,27 @@ follow_features(struct upt_state *st, struct upt_account *acct, struct upt_habit
     h->feature_n = (uint16_t)kept;
 }
 
+unsigned
+upt_release_used_after(const struct upt_state *st, const struct upt_account *acct, const struct upt_release *release,
+                       int64_t today)
+{
+    int64_t ago = today - release->day;
+    for (size_t i = 0; release->used_after == UPT_NOT_USED && i < upt_account_features_n(acct); i++) {
+        struct upt_str name;
+        uint32_t days = 0; /* bit 0: today */
+        upt_account_feature(st, acct, i, &name, &days);
+        if (upt_str_eq(name, (struct upt_str){.p = release->name, .len = release->len})) {
+            for (int64_t d = ago < 31 ? ago : 31; d >= 0; d--) {
+                if ((days >> d & 1) != 0 && ago - d < UPT_NOT_USED) {
+                    return (unsigned)(ago - d);
+                }
+            }
+            return UPT_NOT_USED;
+        }
+    }
+    return release->used_after;
+}
+
 void
 upt_signals_daily(struct upt_state *st, struct upt_account *acct, struct upt_signals *signals, int64_t today)
 {
@@ -534,6 +556,10 @@ upt_signals_daily(struct upt_state *st, struct upt_account *acct, struct upt_sig
         sample_week(st, acct, h, today);
     }
     follow_features(st, acct, h, today, week);
+    for (int i = 0; signals->relation != NULL && i < signals->relation->releases_n; i++) {
+        struct upt_release *release = &signals->relation->releases[i];
+        release->used_after = (uint16_t)upt_release_used_after(st, acct, release, today);
+    }
     if (week) {
         bool silent = false;
         for (unsigned i = 0; i < signals->slots.n; i++) {
@@ -629,6 +655,7 @@ release_fields(struct upt_codec *codec, struct upt_release *r)
 {
     UPT_INT(r->day, int32_t, 4);
     UPT_INT(r->name_hash, uint32_t, 4);
+    UPT_INT(r->used_after, uint16_t, 2);
     UPT_INT(r->len, uint8_t, 1);
     for (int i = 0; i < r->len && i < UPT_NAME_MAX; i++) {
         UPT_INT(r->name[i], char, 1);

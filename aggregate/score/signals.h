@@ -24,6 +24,7 @@ struct upt_codec;
 #define UPT_TICKET_WEEKS 5
 #define UPT_GOALS_MAX 8
 #define UPT_RELEASES_MAX 4
+#define UPT_NOT_USED UINT16_MAX
 #define UPT_STEPS_MAX 16
 #define UPT_COURSES_MAX 8
 #define UPT_USER_WEEKS 14 /* one sample a week, so that one of 13 weeks (91 days) ago is there */
@@ -106,6 +107,7 @@ void upt_slot_drop(struct upt_slots *slots, struct upt_slot *slot);
 struct upt_release {
     int32_t day;
     uint32_t name_hash;
+    uint16_t used_after; /* of the last daily evaluation */
     uint8_t len;
     char name[UPT_NAME_MAX];
 };
@@ -180,6 +182,11 @@ void upt_signals_event(struct upt_state *st, struct upt_signals *signals, const 
 void upt_signals_name(struct upt_state *st, struct upt_signals *signals, struct upt_str user);
 /* Weeks and histories move on to today, once a day before the rules. */
 void upt_signals_daily(struct upt_state *st, struct upt_account *acct, struct upt_signals *signals, int64_t today);
+
+/* Days from the release to the first use since, its own day counted; UPT_NOT_USED: none. The state keeps a feature's
+ * days for 30, so it is kept once known. */
+unsigned upt_release_used_after(const struct upt_state *st, const struct upt_account *acct,
+                                const struct upt_release *release, int64_t today);
 
 /* The signals that the row shows from now on, packed; len 0: none. There are habits. */
 void upt_signals_show(struct upt_state *st, struct upt_signals *signals, struct upt_str packed);

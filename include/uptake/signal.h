@@ -53,7 +53,8 @@
     X(USAGE_TREND, "usage_trend")                             \
     X(RELEASE_WAITING, "release_waiting")                     \
     X(CONSUMPTION_SHARE, "consumption_share")                 \
-    X(CONTRACT_VALUE, "contract_value")
+    X(CONTRACT_VALUE, "contract_value")                       \
+    X(RELEASE_UPTAKE_LAG, "release_uptake_lag")
 
 #define UPT_SIGNAL_ID(id, name) UPT_SIGNAL_##id,
 enum { UPT_SIGNAL_LIST(UPT_SIGNAL_ID) UPT_SIGNALS };

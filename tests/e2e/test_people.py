@@ -195,7 +195,11 @@ class People(unittest.TestCase):
             self.assertEqual(len(severities), len(self.listed(account)))
             various = various or len(set(severities)) > 1
         self.assertTrue(various)
-        loyal = json.loads(self.uptake("show", "loyal-0", "--json").out)["explained"]
+        got = json.loads(self.uptake("show", "loyal-0", "--json").out)
+        loyal, text = got["explained"], self.uptake("show", "loyal-0").out
+        self.assertTrue({use["feature"] for use in loyal["first_uses"]} >= set(got["features"]) > set())
+        for use in loyal["first_uses"]:
+            self.assertRegex(text, rf"(?m)^ +\d+  {use['feature']}, first used after {use['days']} days$")
         self.assertEqual((loyal["risk"]["counterfactual"], loyal["alerts"]), (None, []))
         self.assertTrue(loyal["risk"]["factors"])  # also without an alert
 

@@ -169,6 +169,20 @@ level(void **state)
 }
 
 static void
+first_uses(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_use(w, "a", 0, "f", 1);
+    world_use(w, "a", 12, "g", 1);
+    world_to(w, 15, 1, 0);
+    char *json = explained(w, "a");
+    holds(json, "\"first_uses\":[{\"feature\":\"f\",\"days\":0},{\"feature\":\"g\",\"days\":12}],");
+    free(json);
+    world_free(w);
+}
+
+static void
 text(void **state)
 {
     (void)state;
@@ -233,6 +247,7 @@ text(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(level), cmocka_unit_test(text)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(level), cmocka_unit_test(text),
+                                       cmocka_unit_test(first_uses)};
     return cmocka_run_group_tests_name("score_explain", tests, NULL, NULL);
 }

@@ -109,7 +109,10 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
     r->releases_n = 2;
     r->releases = upt_state_resize(st, NULL, 0, UPT_RELEASES_MAX * sizeof(*r->releases));
     for (int i = 0; i < 2; i++) {
-        r->releases[i] = (struct upt_release){.day = 20000 + i, .name_hash = 77u + (unsigned)i, .len = 3};
+        r->releases[i] = (struct upt_release){.day = 20000 + i,
+                                              .name_hash = 77u + (unsigned)i,
+                                              .used_after = (uint16_t)(i == 0 ? 7 : UPT_NOT_USED),
+                                              .len = 3};
         memcpy(r->releases[i].name, i == 0 ? "abc" : "xyz", 3);
     }
     h->dau_n = 4;
@@ -247,9 +250,9 @@ damage(void **state)
     upt_buf_put(&buf, "x", 1);
     assert_false(reads(w->st, buf.p, buf.len));
     buf.len--;
-    buf.p[0] = 3;
+    buf.p[0]--;
     assert_false(reads(w->st, buf.p, buf.len)); /* another version */
-    buf.p[0] = 4;
+    buf.p[0]++;
     assert_true(reads(w->st, buf.p, buf.len));
     upt_buf_clear(&buf);
     ext.signals.habits->shown[0] = 1; /* one is known, two are there */

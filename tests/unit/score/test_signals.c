@@ -186,11 +186,36 @@ contract(void **state)
     IS("days_to_renewal", 70);
     IS("contract_value", 50000);
     IS("consumption_share", 0.25);
+    world_free(w);
+}
+
+/* Tried once is tried, also when that is longer ago than the days that are kept of a feature. */
+static void
+releases(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    event(w, 0, UPT_KIND_USAGE, "boards", "ann", 1);
     event(w, 1, UPT_KIND_RELEASE, "boards", NULL, 1);
     world_to(w, 11, 0, 59);
     IS("release_waiting", 10);
+    ABSENT("release_uptake_lag");
     event(w, 11, UPT_KIND_USAGE, "boards", "ann", 1);
+    event(w, 12, UPT_KIND_USAGE, "boards", "ann", 1);
     ABSENT("release_waiting");
+    IS("release_uptake_lag", 10);
+    event(w, 20, UPT_KIND_RELEASE, "maps", NULL, 1);
+    event(w, 24, UPT_KIND_USAGE, "maps", "ann", 1);
+    for (int day = 25; day <= 70; day++) {
+        event(w, day, UPT_KIND_USAGE, "f", "ann", 1);
+        world_to(w, day, 0, 59);
+    }
+    world_restart(w);
+    ABSENT("release_waiting");
+    IS("release_uptake_lag", 7);
+    event(w, 70, UPT_KIND_RELEASE, "boards", NULL, 1);
+    IS("release_waiting", 0);
+    IS("release_uptake_lag", 4);
     world_free(w);
 }
 
@@ -356,9 +381,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),   cmocka_unit_test(people),         cmocka_unit_test(care),
-        cmocka_unit_test(late_answers), cmocka_unit_test(contract),       cmocka_unit_test(trend),
-        cmocka_unit_test(shown_daily),  cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),     cmocka_unit_test(people),
+        cmocka_unit_test(care),           cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),       cmocka_unit_test(releases),
+        cmocka_unit_test(trend),          cmocka_unit_test(shown_daily),
+        cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
