@@ -134,7 +134,11 @@ upt_view_take_stray(struct upt_view *view, int32_t partition, struct upt_buf *re
 {
     bool found = false;
     pthread_mutex_lock(&view->lock);
-    for (size_t i = 0; i < view->strays_n && !found; i++) {
+    /* Not before the lane has heard of the last loss: of an account that it has now and forgets before then, it would
+     * push the deletion in vain, and the stray would be gone. */
+    const struct upt_view_part *part = upt_view_find(view, partition);
+    bool heard = part != NULL && part->lane_round == part->round;
+    for (size_t i = 0; i < view->strays_n && heard && !found; i++) {
         if (view->strays[i].partition == partition) {
             upt_buf_clear(ret_account);
             upt_buf_put(ret_account, view->strays[i].account.p, view->strays[i].account.len);

@@ -73,7 +73,7 @@ struct upt_pos upt_view_published(struct upt_view *view, int32_t partition);
 /* True once for each time that Redis was found to have lost writes: mark everything dirty and push it. */
 bool upt_view_take_repair(struct upt_view *view, int32_t partition);
 /* The slow sweep found a key of this partition that may be stray (a forgotten account brought back by an older Redis):
- * answer with a row or with forgotten. Copies the account into buf. False: none. */
+ * answer with a row or with forgotten. Copies the account into buf. False: none, or a repair is to be taken first. */
 bool upt_view_take_stray(struct upt_view *view, int32_t partition, struct upt_buf *ret_account);
 bool upt_view_connected(const struct upt_view *view);
 

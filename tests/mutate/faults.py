@@ -214,6 +214,8 @@ REDIS = [
     Fault("floor_forgotten", "a new owner begins above the stored position", VIEW + "flush.c",
           "        part->floor = stored;", "        part->floor = UPT_POS_NONE;", "unit:view/test_view_guard",
           "test_floor_is_the_highest_row"),
+    Fault("stray_before_the_repair", "a row of a forgotten account does not stay", VIEW + "view.c",
+          "part != NULL && part->lane_round == part->round;", "part != NULL;", "unit:view/test_view_guard", "test_strays_wait_for_the_repair"),
     Fault("highest_from_zero", "an empty marker is below every position", VIEW + "view.c",
           "        part->highest = UPT_POS_NONE;\n", "", "unit:view/test_view_guard",
           "test_floor_before_any_tick"),
