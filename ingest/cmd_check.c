@@ -191,14 +191,21 @@ info_value(const char *info, const char *name, char *buf, size_t cap)
 static void
 check_redis_info(struct check *check, redisContext *redis)
 {
-    char version[64], policy[64];
+    char version[64], policy[64], role[16], read_only[16];
+    struct upt_error err;
     redisReply *info = redisCommand(redis, "INFO");
     if (info == NULL || info->type != REDIS_REPLY_STRING) {
         finding(check, "note", "redis", "answers, but not to INFO: version and eviction are not checked");
     } else {
         info_value(info->str, "redis_version:", version, sizeof(version));
         info_value(info->str, "maxmemory_policy:", policy, sizeof(policy));
+        info_value(info->str, "\nrole:", role, sizeof(role));
+        info_value(info->str, "slave_read_only:", read_only, sizeof(read_only));
         finding(check, "ok", "redis", "answers, version %s", version);
+        if (strcmp(role, "slave") == 0 && strcmp(read_only, "1") == 0) {
+            (void)upt_fail(&err, UPT_EINVAL, "is a replica, which refuses writes: redis.url must name its primary");
+            fault(check, "redis", &err);
+        }
         if (strtol(version, NULL, 10) < OLDEST_REDIS) {
             finding(check, "note", "redis", "version %s is older than the 7.0 that uptake is made for", version);
         }

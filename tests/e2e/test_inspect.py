@@ -121,6 +121,15 @@ class Inspect(unittest.TestCase):
         self.assertRegex(refused.out, r"(?m)^ok +topics ")
         self.assertNotIn("wrong-one", refused.out + refused.err)
 
+    def test_02_check_refuses_a_replica(self) -> None:
+        replica = Redis(requirepass=PASSWORD, config={"replicaof": f"127.0.0.1 {self.services.redis.port}"})
+        self.addCleanup(replica.stop)
+        replica.start()
+        refused = self.uptake("check", code=EX_CONFIG, over={"redis": {"url": replica.url}})
+        self.assertRegex(refused.out, r"(?m)^error redis +is a replica, which refuses writes: redis.url must name its primary$")
+        replica.client().config_set("replica-read-only", "no")
+        self.assertNotIn("is a replica", self.uptake("check", over={"redis": {"url": replica.url}}).out)
+
     def test_03_check_refuses_wide_timestamps(self) -> None:
         self.services.kafka.create_topic("wide", 1, {**INPUT, "message.timestamp.after.max.ms": "172800000"})
         over = {"input": {"topic": "wide"}}
