@@ -1,7 +1,6 @@
 """How well churn_risk_30d and health, as they stand in Redis, tell who leaves.
 
-    tests/bench/churn --events FILE --labels FILE [--model FILE]
-                      [--leave-courses-out] [--by-time DATE]
+    tests/bench/churn --events FILE --labels FILE [--model FILE | --leave-courses-out | --by-time DATE]
 
 FILES (.gz or not, with a header line): course,enrollment,day,COUNT of each feature… and course,enrollment,churned.
 An account is course-enrollment, its segment the course; each count is that many USAGE events at noon of its day; every
@@ -340,9 +339,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--model", type=Path, help="instead of the shipped one")
-    parser.add_argument("--leave-courses-out", action="store_true")
-    parser.add_argument("--by-time", type=datetime.date.fromisoformat, metavar="DATE")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", type=Path, help="instead of the shipped one")
+    what.add_argument("--leave-courses-out", action="store_true")
+    what.add_argument("--by-time", type=datetime.date.fromisoformat, metavar="DATE")
     options = parser.parse_args()
     data = Data(options.events, options.labels)
     courses = sorted(data.start)
