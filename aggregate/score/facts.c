@@ -3,8 +3,6 @@
  *
  * Pure: reads the state. The lane's thread. */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #include "decide.h"
@@ -93,14 +91,8 @@ tier_of(const struct upt_rules *rules, struct upt_str tier)
 double
 upt_number_of(struct upt_str v)
 {
-    char text[40];
-    if (v.p == NULL || v.len == 0 || v.len >= sizeof(text)) {
-        return (double)NAN;
-    }
-    (void)snprintf(text, sizeof(text), "%.*s", (int)v.len, v.p);
-    char *end = NULL;
-    double got = strtod(text, &end);
-    return *end == '\0' && got >= 0 && got <= 1e15 ? upt_round6(got) : (double)NAN;
+    double got = 0;
+    return upt_parse_decimal(v, &got) && got >= 0 && got <= 1e15 ? upt_round6(got) : (double)NAN;
 }
 
 static double

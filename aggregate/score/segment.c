@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "decide.h"
@@ -18,7 +17,6 @@
 #include "uptake/units.h"
 
 #define NUMBER_MAX 9e12
-#define NUMBER_TEXT_MAX 63
 
 /* ---- values ---- */
 
@@ -84,16 +82,9 @@ trait_day(const struct facts *f, struct upt_str name, bool until)
 static struct value
 number_of(struct upt_str v)
 {
-    char buf[NUMBER_TEXT_MAX + 1];
-    if (v.p == NULL || v.len == 0 || v.len > NUMBER_TEXT_MAX) {
-        return (struct value){.known = false};
-    }
-    memcpy(buf, v.p, v.len);
-    buf[v.len] = '\0';
-    char *end = NULL;
-    bool plain = strspn(buf, "0123456789+-.eE") == v.len;
-    double number = plain ? strtod(buf, &end) : 0;
-    return real(plain && end == buf + v.len && fabs(number) <= NUMBER_MAX, number);
+    double number = 0;
+    bool known = upt_parse_decimal(v, &number) && fabs(number) <= NUMBER_MAX;
+    return real(known, number);
 }
 
 static struct value

@@ -10,13 +10,11 @@
  * @locality: the thread that owns the state. */
 #include "aggregate/state/profile.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "uptake/units.h"
 
 #define SEATS_LIMIT 1e12
-#define NUMBER_MAX 63 /* characters */
 
 /* The properties that the contract names; `seats` is kept as a number. They do not count against UPT_TRAITS_MAX. */
 static const char *const known[] = {
@@ -163,41 +161,6 @@ set_trait(struct upt_mem *mem, struct upt_table *strings, struct upt_profile *pr
     profile->n++;
 }
 
-/* [+-] digits [. digits] [e [+-] digits], at least one digit before the exponent. No blanks, hex, inf or nan. */
-static bool
-parse_number(struct upt_str s, double *ret)
-{
-    char text[NUMBER_MAX + 1];
-    if (s.len == 0 || s.len > NUMBER_MAX) {
-        return false;
-    }
-    memcpy(text, s.p, s.len);
-    text[s.len] = '\0';
-    const char *p = text + strspn(text, "+-");
-    size_t whole = strspn(p, "0123456789");
-    size_t digits = whole;
-    const char *q = p + whole;
-    if (*q == '.') {
-        size_t fraction = strspn(q + 1, "0123456789");
-        digits += fraction;
-        q += 1 + fraction;
-    }
-    if (p - text > 1 || digits == 0) {
-        return false;
-    }
-    if (*q == 'e' || *q == 'E') {
-        q++;
-        q += *q == '+' || *q == '-';
-        size_t exponent = strspn(q, "0123456789");
-        if (exponent == 0) {
-            return false;
-        }
-        q += exponent;
-    }
-    *ret = strtod(text, NULL);
-    return q == text + s.len; /* a NUL within the value ends text early */
-}
-
 bool
 upt_profile_set_seats(struct upt_mem *mem, struct upt_profile **profile_p, double seats)
 {
@@ -228,7 +191,7 @@ upt_profile_set(struct upt_mem *mem, struct upt_table *strings, struct upt_profi
             }
             return true;
         }
-        return parse_number(value, &seats) && upt_profile_set_seats(mem, profile_p, seats);
+        return upt_parse_decimal(value, &seats) && upt_profile_set_seats(mem, profile_p, seats);
     }
     if (name.len == 0 || name.len > UPT_TRAIT_NAME_MAX || value.len > UPT_TRAIT_VALUE_MAX) {
         return true;

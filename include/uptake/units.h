@@ -2,8 +2,11 @@
 #ifndef UPT_UNITS_H
 #define UPT_UNITS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "uptake/str.h"
 
 __extension__ typedef __int128 upt_i128;
 __extension__ typedef unsigned __int128 upt_u128;
@@ -15,6 +18,10 @@ int64_t upt_micro_from_double(double q);
 
 /* "12.5", "0", "-3": millionths as a plain decimal without trailing zeros. buf ≥ 48 bytes. Returns the length. */
 size_t upt_micro_format(upt_i128 micro, char *buf);
+
+/* A number as traits have it: [+-] digits [. digits] [e [+-] digits], at least one digit before the exponent, at most
+ * 63 characters. No blanks, hex, inf or nan. May be beyond any range, also infinite. */
+bool upt_parse_decimal(struct upt_str s, double *ret);
 
 /* num / den in [0, 1], rounded to millionths (half up); den > 0. Above 1 is 1. */
 uint32_t upt_share(uint64_t num, uint64_t den);

@@ -7,6 +7,8 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "uptake/assert.h"
 
@@ -15,6 +17,7 @@ _Static_assert(FLT_EVAL_METHOD == 0, "doubles are computed with double precision
 #error "units.c needs IEEE arithmetic"
 #endif
 
+#define NUMBER_MAX 63 /* characters */
 #define TWO52 4503599627370496.0
 
 static double
@@ -31,6 +34,40 @@ upt_micro_from_double(double q)
 {
     upt_assert(q >= -1e12 && q <= 1e12);
     return (int64_t)round_even(q * 1e6);
+}
+
+bool
+upt_parse_decimal(struct upt_str s, double *ret)
+{
+    char text[NUMBER_MAX + 1];
+    if (s.len == 0 || s.len > NUMBER_MAX) {
+        return false;
+    }
+    memcpy(text, s.p, s.len);
+    text[s.len] = '\0';
+    const char *p = text + strspn(text, "+-");
+    size_t whole = strspn(p, "0123456789");
+    size_t digits = whole;
+    const char *q = p + whole;
+    if (*q == '.') {
+        size_t fraction = strspn(q + 1, "0123456789");
+        digits += fraction;
+        q += 1 + fraction;
+    }
+    if (p - text > 1 || digits == 0) {
+        return false;
+    }
+    if (*q == 'e' || *q == 'E') {
+        q++;
+        q += *q == '+' || *q == '-';
+        size_t exponent = strspn(q, "0123456789");
+        if (exponent == 0) {
+            return false;
+        }
+        q += exponent;
+    }
+    *ret = strtod(text, NULL);
+    return q == text + s.len; /* a NUL within the value ends text early */
 }
 
 size_t

@@ -2,6 +2,7 @@
 #include "testing.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "uptake/units.h"
 
@@ -110,6 +111,32 @@ formats_plainly(void **state)
 }
 
 static void
+decimals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double value;
+    } good[] = {{"0", 0}, {"-12.5", -12.5}, {"+.5", .5}, {"3.", 3}, {"12.5e3", 12500}, {"1E-2", .01}, {"5e+1", 50}};
+    static const char *const bad[] = {"",   ".",    "e5",  "+-1", "1e",  "1.2.3", " 7",
+                                      "7 ", "0x10", "inf", "nan", "1,5", "7\n"};
+    char text[65];
+    double got = 0;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(upt_parse_decimal(upt_str_of(good[i].text), &got));
+        assert_true(got == good[i].value);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_false(upt_parse_decimal(upt_str_of(bad[i]), &got));
+    }
+    memset(text, '0', sizeof(text));
+    assert_true(upt_parse_decimal((struct upt_str){.p = text, .len = 63}, &got));
+    assert_false(upt_parse_decimal((struct upt_str){.p = text, .len = 64}, &got));
+    assert_false(upt_parse_decimal((struct upt_str){.p = "7\0", .len = 2}, &got));
+    assert_false(upt_parse_decimal(UPT_STR_NULL, &got));
+}
+
+static void
 shares(void **state)
 {
     (void)state;
@@ -151,6 +178,7 @@ main(void)
         cmocka_unit_test(agrees_with_libm),
         cmocka_unit_test(refuses_what_is_no_number),
         cmocka_unit_test(formats_plainly),
+        cmocka_unit_test(decimals),
         cmocka_unit_test(shares),
         cmocka_unit_test(rounds_to_a_millionth),
     };
