@@ -31,10 +31,10 @@ struct upt_facts {
     struct upt_account_users users;
     double seats, utilisation; /* users_30d / seats, not above 1 */
     bool has_renewal;
-    int64_t to_renewal;      /* days */
-    double value;            /* contract_value */
-    int tier;                /* UPT_TIER_… */
-    double patience;         /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2 */
+    int64_t to_renewal; /* days */
+    double value;       /* contract_value */
+    int tier;           /* UPT_TIER_… */
+    double patience;    /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2; a trial half */
     int steps_n, steps_done; /* onboarding checklist; steps_n 0: none */
     bool watched;            /* the 90 days after onboarding: half as many evaluations suffice to open */
     bool aftermath;          /* it was within the last 7 days */

@@ -10,6 +10,7 @@
 #include "uptake/units.h"
 
 #define WATCH_DAYS 90 /* after onboarding */
+#define TRIAL_PATIENCE 0.5
 
 /* The next name of a comma-separated list, blanks around it left out. False: no more. */
 static bool
@@ -96,13 +97,15 @@ upt_number_of(struct upt_str v)
 }
 
 static double
-patience_of(struct upt_account *acct)
+patience_of(const struct upt_decision *d)
 {
-    struct upt_str v = upt_account_trait(acct, UPT_STR("ttv_class"));
-    return same_word(v, UPT_STR("SHORT"))       ? 0.5
-           : same_word(v, UPT_STR("IMMEDIATE")) ? 0.25
-           : same_word(v, UPT_STR("LONG"))      ? 2
-                                                : 1;
+    struct upt_str v = upt_account_trait(d->acct, UPT_STR("ttv_class"));
+    bool trial = d->eval->phase == UPT_PHASE_TRIAL && !upt_on_proof(d->acct);
+    double of_class = same_word(v, UPT_STR("SHORT"))       ? 0.5
+                      : same_word(v, UPT_STR("IMMEDIATE")) ? 0.25
+                      : same_word(v, UPT_STR("LONG"))      ? 2
+                                                           : 1;
+    return of_class * (trial ? TRIAL_PATIENCE : 1);
 }
 
 void
@@ -121,7 +124,7 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
         .utilisation = (double)NAN,
         .value = upt_number_of(upt_account_trait(d->acct, UPT_STR("contract_value"))),
         .tier = tier_of(d->score->rules, upt_account_trait(d->acct, UPT_STR("tier"))),
-        .patience = patience_of(d->acct),
+        .patience = patience_of(d),
         .outage = upt_fleet_holds(d->score, d->now),
         .aftermath = upt_fleet_lately(&d->score->fleet),
     };

@@ -11,7 +11,6 @@
 #include "uptake/time.h"
 #include "uptake/units.h"
 
-#define TRIAL_PATIENCE 0.5
 #define RECENT_DAYS 90
 #define NPS_GOOD 9.0
 #define DAYS_TO_CRITICAL 30
@@ -24,14 +23,12 @@ judge_late(struct upt_decision *d, int rule, bool done, const char *what)
 {
     const double *p = d->score->rules->rule[rule].p;
     struct upt_verdict v = upt_verdict_of(done ? UPT_V_OFF : UPT_V_UNKNOWN);
-    bool trial = d->ext->phase == UPT_PHASE_TRIAL && !upt_on_proof(d->acct);
-    double patience = d->facts->patience * (trial ? TRIAL_PATIENCE : 1);
-    double late = upt_round6(p[UPT_P_LATE] * patience);
+    double late = upt_round6(p[UPT_P_LATE] * d->facts->patience);
     double days = (double)(d->facts->today - d->facts->start);
     if (!done) {
         v.kind = days >= late ? UPT_V_ON : UPT_V_OFF;
     }
-    v.severity = days >= upt_round6(p[UPT_P_VERY_LATE] * patience) ? UPT_HIGH : UPT_WARNING;
+    v.severity = days >= upt_round6(p[UPT_P_VERY_LATE] * d->facts->patience) ? UPT_HIGH : UPT_WARNING;
     v.since_ms = (d->facts->start + (int64_t)late) * UPT_DAY_MS;
     v.quick = done;
     v.finding.observed = days;
