@@ -327,7 +327,7 @@ put_first_uses(struct upt_buf *out, const struct upt_decision *d)
         upt_account_feature(d->st, d->acct, i, &name, &days);
         upt_buf_puts(out, i > 0 ? ",{" : "{");
         put_text(out, "feature", name);
-        upt_buf_printf(out, ",\"days\":%u}", (unsigned)habits->feature[i].first_after);
+        upt_buf_printf(out, ",\"days\":%u}", (unsigned)upt_first_use_after(d->acct, habits, i));
     }
     upt_buf_puts(out, "]");
 }

@@ -9,7 +9,7 @@
 
 #include "codec.h"
 
-#define EXT_VERSION 5
+#define EXT_VERSION 6
 
 static void
 drop(struct upt_codec *codec, struct upt_drop *d)

@@ -75,16 +75,20 @@ feature_days(const struct reading *x)
     if (x->h == NULL || x->h->feature_n == 0) {
         return NONE;
     }
-    uint16_t middle = UINT16_MAX;
+    int middle = -1;
+    uint16_t least = UINT16_MAX;
     for (int i = 0; i < x->h->feature_n; i++) {
-        uint16_t v = x->h->feature[i].first_after;
+        uint16_t v = x->h->feature[i].first_day;
         int upto = 0;
         for (int k = 0; k < x->h->feature_n; k++) {
-            upto += x->h->feature[k].first_after <= v ? 1 : 0;
+            upto += x->h->feature[k].first_day <= v ? 1 : 0;
         }
-        middle = upto * 2 >= x->h->feature_n && v < middle ? v : middle;
+        if (upto * 2 >= x->h->feature_n && v < least) {
+            least = v;
+            middle = i;
+        }
     }
-    return middle;
+    return middle < 0 ? NONE : (double)upt_first_use_after(x->d->acct, x->h, (size_t)middle);
 }
 
 static double

@@ -498,7 +498,6 @@ follow_features(struct upt_state *st, struct upt_account *acct, struct upt_habit
 {
     size_t n = upt_account_features_n(acct);
     size_t kept = n < UPT_HABIT_FEATURES_MAX ? n : UPT_HABIT_FEATURES_MAX;
-    int64_t born = upt_floor_div(upt_account_first_seen(acct), UPT_DAY_MS);
     if (kept > h->feature_n) {
         h->feature = upt_state_resize(st, h->feature, h->feature_n * sizeof(*h->feature), kept * sizeof(*h->feature));
     }
@@ -507,9 +506,9 @@ follow_features(struct upt_state *st, struct upt_account *acct, struct upt_habit
         uint32_t days = 0;
         upt_account_feature(st, acct, i, &name, &days);
         if (i >= h->feature_n) {
-            int64_t first = today - (days == 0 ? 0 : 31 - __builtin_clz(days));
-            h->feature[i] =
-                (struct upt_habit_feature){.first_after = narrow(first > born ? (uint64_t)(first - born) : 0)};
+            /* Every event is of the 30 days up to its arrival, which was after the evaluation of yesterday. */
+            int64_t first = today - (days == 0 ? 30 : 31 - __builtin_clz(days));
+            h->feature[i] = (struct upt_habit_feature){.first_day = narrow(first > 0 ? (uint64_t)first : 0)};
         }
         struct upt_habit_feature *f = &h->feature[i];
         uint32_t before = days >> 1;
@@ -524,6 +523,13 @@ follow_features(struct upt_state *st, struct upt_account *acct, struct upt_habit
     }
     h->features_n = narrow(n);
     h->feature_n = (uint16_t)kept;
+}
+
+int64_t
+upt_first_use_after(const struct upt_account *acct, const struct upt_habits *habits, size_t i)
+{
+    int64_t after = habits->feature[i].first_day - upt_floor_div(upt_account_first_seen(acct), UPT_DAY_MS);
+    return after > 0 ? after : 0;
 }
 
 unsigned
@@ -709,7 +715,7 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
         struct upt_habits *h = signals->habits;
         habits_fields(codec, h);
         for (int i = 0; i < h->feature_n; i++) {
-            UPT_INT(h->feature[i].first_after, uint16_t, 2);
+            UPT_INT(h->feature[i].first_day, uint16_t, 2);
             UPT_INT(h->feature[i].held, uint8_t, 1);
         }
         (void)upt_codec_word(codec, h->seats_e4 != NULL ? 1 : 0, 1);
@@ -804,7 +810,7 @@ read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec 
     h->feature = upt_state_resize(st, NULL, 0, n * sizeof(*h->feature));
     h->feature_n = n;
     for (int i = 0; i < n; i++) {
-        UPT_INT(h->feature[i].first_after, uint16_t, 2);
+        UPT_INT(h->feature[i].first_day, uint16_t, 2);
         UPT_INT(h->feature[i].held, uint8_t, 1);
     }
     uint8_t seats = 0;

@@ -140,8 +140,8 @@ struct upt_relation {
 /* ---- habits ---- */
 
 struct upt_habit_feature {
-    uint16_t first_after; /* days from first_seen to its first use */
-    uint8_t held;         /* weeks in which the weekly-use rule held; 255 and more: 255 */
+    uint16_t first_day; /* of its first use, as known at the evaluation that first saw it */
+    uint8_t held;       /* weeks in which the weekly-use rule held; 255 and more: 255 */
 };
 
 struct upt_habits {
@@ -159,7 +159,7 @@ struct upt_habits {
     uint8_t champion_days;             /* active days of 28 when chosen */
     int32_t champion_day;              /* when chosen; UPT_NO_DAY: nobody */
     uint64_t champion;                 /* hash of the user id */
-    uint16_t *seats_e4;                /* weeks as users: users_30d / seats, ten-thousandths; NULL: never had seats */
+    uint16_t *seats_e4;                /* weeks as users: seat utilisation, ten-thousandths; NULL: never had seats */
     char *name;                        /* of the champion, 1 byte length first; NULL: not seen since chosen */
     struct upt_habit_feature *feature; /* in the account's order of features */
     uint16_t feature_n;
@@ -192,6 +192,11 @@ unsigned upt_release_used_after(const struct upt_state *st, const struct upt_acc
 void upt_signals_show(struct upt_state *st, struct upt_signals *signals, struct upt_str packed);
 /* Those; null: none. */
 struct upt_str upt_signals_shown(const struct upt_signals *signals);
+
+/* Days from the account's first event to the first use of its i-th feature. */
+int64_t upt_first_use_after(const struct upt_account *acct, const struct upt_habits *habits, size_t i);
+/* Of a share from 0 to 1, as weekly samples keep it. */
+uint16_t upt_ten_thousandths(double share);
 
 /* Tickets opened in the last 28 to 35 days. */
 unsigned upt_relation_tickets(const struct upt_relation *relation, int64_t today);

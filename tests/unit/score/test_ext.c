@@ -126,8 +126,8 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
     upt_signals_show(st, signals, UPT_STR("\3\50\7")); /* 10, and −1 millionth */
     h->feature_n = 2;
     h->feature = upt_state_resize(st, NULL, 0, 2 * sizeof(*h->feature));
-    h->feature[0] = (struct upt_habit_feature){.first_after = 4, .held = 5};
-    h->feature[1] = (struct upt_habit_feature){.first_after = 600, .held = 255};
+    h->feature[0] = (struct upt_habit_feature){.first_day = 4, .held = 5};
+    h->feature[1] = (struct upt_habit_feature){.first_day = 600, .held = 255};
 }
 
 static void
@@ -146,7 +146,7 @@ same_parts(const struct upt_signals *a, const struct upt_signals *b)
     assert_true(upt_str_eq(upt_signals_shown(a), upt_signals_shown(b)) && upt_signals_shown(a).len == 3);
     assert_int_equal(x.feature_n, y.feature_n);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(x.feature[i].first_after, y.feature[i].first_after);
+        assert_int_equal(x.feature[i].first_day, y.feature[i].first_day);
         assert_int_equal(x.feature[i].held, y.feature[i].held);
     }
     struct upt_buf p = {0};
