@@ -195,7 +195,8 @@ static double
 seat_change_90d(const struct reading *x)
 {
     uint16_t then = x->h == NULL || x->h->seats_e4 == NULL ? UINT16_MAX : x->h->seats_e4[WEEKS_BACK];
-    return then == UINT16_MAX || isnan(x->f->utilisation) ? NONE : x->f->utilisation - then / 1e4;
+    return then == UINT16_MAX || isnan(x->f->utilisation) ? NONE
+                                                          : (upt_ten_thousandths(x->f->utilisation) - then) / 1e4;
 }
 
 static double

@@ -410,6 +410,12 @@ upt_relation_nps(const struct upt_relation *relation, int64_t today, double *ret
 
 /* ---- once a day ---- */
 
+uint16_t
+upt_ten_thousandths(double share)
+{
+    return (uint16_t)((upt_micro_from_double(share) + 50) / 100);
+}
+
 static uint16_t
 narrow(uint64_t v)
 {
@@ -476,7 +482,7 @@ sample_week(struct upt_state *st, struct upt_account *acct, struct upt_habits *h
         h->seats_e4[0] = UINT16_MAX;
     }
     if (known) {
-        h->seats_e4[0] = narrow((uint64_t)(upt_round6((double)users.d30 * 1e6 / (double)seats) * 1e4));
+        h->seats_e4[0] = upt_ten_thousandths(fmin(1, (double)users.d30 / ((double)seats / 1e6)));
     }
     h->week = (int32_t)today;
 }
