@@ -180,7 +180,8 @@ users_low(const struct reading *x)
 static double
 training_share(const struct reading *x)
 {
-    bool known = x->people.trained > 0 || upt_account_trait(x->d->acct, UPT_STR("training")).p != NULL;
+    bool known = (x->r != NULL && x->r->training_day != UPT_NO_DAY) ||
+                 upt_account_trait(x->d->acct, UPT_STR("training")).p != NULL;
     return known && x->f->users.total > 0 ? (double)x->people.trained / (double)x->f->users.total : NONE;
 }
 

@@ -185,7 +185,7 @@ survey(struct upt_relation *r, const struct upt_event *ev, int32_t day)
 static void
 note_name(uint16_t *v, uint8_t *n, int most, struct upt_str name)
 {
-    uint16_t hash = (uint16_t)upt_hash(name.p == NULL ? "" : name.p, name.len);
+    uint16_t hash = (uint16_t)upt_hash(name.p, name.len);
     for (int i = 0; i < *n; i++) {
         if (v[i] == hash) {
             return;
@@ -309,10 +309,12 @@ upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struc
     struct upt_relation *r = NULL;
     switch (ev->kind) {
     case UPT_KIND_ONBOARDING_STEP:
-        r = upt_relation_of(st, signals);
-        earlier(&r->first_step_day, day);
-        later(&r->last_step_day, day);
-        note_name(r->steps, &r->steps_n, UPT_STEPS_MAX, ev->feature);
+        if (ev->feature.p != NULL) { /* without a name it is none */
+            r = upt_relation_of(st, signals);
+            earlier(&r->first_step_day, day);
+            later(&r->last_step_day, day);
+            note_name(r->steps, &r->steps_n, UPT_STEPS_MAX, ev->feature);
+        }
         break;
     case UPT_KIND_VALUE:
         value(upt_relation_of(st, signals), ev, day);

@@ -66,6 +66,36 @@ beginnings(void **state)
     event(w, 14, UPT_KIND_USAGE, "h", "ann", 1);
     world_to(w, 15, 0, 59);
     IS("time_to_features", 10); /* 6, 10 and 14 days after the first event */
+    event(w, -5, UPT_KIND_LOGIN, NULL, "ann", 1);
+    IS("time_to_features", 15); /* which is known since now to have been five days sooner */
+    world_profile(w, "a", 15, "plan", "trial");
+    world_profile(w, "a", 15, "ttv_class", "SHORT"); /* 30 days · ½ · ½ */
+    world_to(w, 16, 0, 59);
+    IS("onboarding_in_time", 1);
+    world_profile(w, "a", 16, "contract_start", "2025-01-01"); /* day 0: nine days */
+    IS("onboarding_in_time", 0);
+    world_profile(w, "a", 16, "plan", "poc"); /* has the time of a customer */
+    IS("onboarding_in_time", 1);
+    world_free(w);
+}
+
+/* The first 16 are known; one without a name is none. */
+static void
+steps(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    char name[] = "a";
+    world_profile(w, "a", 0, "onboarding_steps", "p");
+    event(w, 0, UPT_KIND_ONBOARDING_STEP, NULL, "ann", 1);
+    for (; name[0] < 'q'; name[0]++) {
+        IS("onboarding_completion", 0);
+        event(w, 1, UPT_KIND_ONBOARDING_STEP, name, "ann", 1);
+    }
+    IS("onboarding_completion", 1);
+    event(w, 1, UPT_KIND_ONBOARDING_STEP, name, "ann", 1);
+    world_profile(w, "a", 1, "onboarding_steps", "p,q");
+    IS("onboarding_completion", 0.5);
     world_free(w);
 }
 
@@ -103,6 +133,8 @@ people(void **state)
     IS("champion_days", 27); /* as chosen on its last weekly day */
     world_restart(w);
     IS("training_share", 0.25);
+    event(w, 30, UPT_KIND_USER_REMOVED, NULL, "dan", 1);
+    IS("training_share", 0); /* there is training, and nobody has it */
     IS("users_high", 1);
     world_free(w);
 }
@@ -180,6 +212,10 @@ contract(void **state)
     ABSENT("consumption_share");
     world_profile(w, "a", 0, "renewal_date", "2025-03-12"); /* day 70 */
     world_profile(w, "a", 0, "contract_value", "50k");
+    ABSENT("contract_value");
+    world_profile(w, "a", 0, "contract_value", "0x10");
+    ABSENT("contract_value");
+    world_profile(w, "a", 0, "contract_value", " 7");
     ABSENT("contract_value");
     world_profile(w, "a", 0, "contract_value", "50000");
     world_profile(w, "a", 0, "entitlement", "120");
@@ -381,11 +417,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),     cmocka_unit_test(people),
-        cmocka_unit_test(care),           cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),       cmocka_unit_test(releases),
-        cmocka_unit_test(trend),          cmocka_unit_test(shown_daily),
-        cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),
+        cmocka_unit_test(steps),
+        cmocka_unit_test(people),
+        cmocka_unit_test(care),
+        cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),
+        cmocka_unit_test(releases),
+        cmocka_unit_test(trend),
+        cmocka_unit_test(shown_daily),
+        cmocka_unit_test(shown_and_gone),
+        cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
