@@ -1,6 +1,6 @@
 """The faults of run.py: each breaks one promise, in one place, and names the test that must notice.
 
-`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), protocol:SEEDS (of sim_protocol) or e2e:MODULE.CLASS.METHOD; `case`
+`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), signals:SEEDS (of sim_signals), protocol:SEEDS (of sim_protocol) or e2e:MODULE.CLASS.METHOD; `case`
 the test within it that fails. `old` stands exactly once in `file`. A new promise comes with its fault here.
 """
 
@@ -26,6 +26,7 @@ VIEW = "aggregate/view/"
 SCORE = "aggregate/score/"
 AVRO = "ingest/avro/"
 SIM = "sim:400"
+SIGNALS = "signals:60"
 
 VERDICTS = [
     Fault("verdict_order", "bad_feature comes before bad_quantity", STATE + "state.c",
@@ -358,7 +359,7 @@ RULES = [
     Fault("no_watch", "after onboarding half as many evaluations suffice", SCORE + "rule_engine.c",
           "d->facts->watched ? (spec->on_count + 1) / 2 :", "d->facts->watched ? spec->on_count :", "unit:score/test_score_facts", "watched"),
     Fault("no_patience", "how long is too long hangs on the product's class", SCORE + "facts.c",
-          ".patience = patience_of(d->acct),", ".patience = patience_of(d->acct) * 0 + 1,", "unit:score/test_score_facts", "patience"),
+          "    double of_class = same_word(v, UPT_STR(\"SHORT\"))       ? 0.5", "    double of_class = same_word(v, UPT_STR(\"SHORT\"))       ? 1.0", "unit:score/test_score_facts", "patience"),
     Fault("silence_in_a_holiday", "an outage of the fleet holds the rules of silence", SCORE + "rule_silence.c",
           "upt_alert_capped(d, severity) || upt_fleet_holds(d->score, d->now)", "upt_alert_capped(d, severity)",
           "scenario:fleet", "A holiday of the whole fleet"),
@@ -394,7 +395,7 @@ RULES = [
           "Near miss: the account as a whole is silent"),
     Fault("release_used_before", "a release that was tried is no matter", SCORE + "rule_feature.c",
           "facts->today) != UPT_NOT_USED) {\n", "facts->today) != UPT_NOT_USED && open) {\n", "scenario:features", "Near miss: tried in the third week"),
-    Fault("trial_like_a_customer", "a trial has half the time", SCORE + "rule_life.c",
+    Fault("trial_like_a_customer", "a trial has half the time", SCORE + "facts.c",
           "#define TRIAL_PATIENCE 0.5", "#define TRIAL_PATIENCE 1.0", "scenario:onboarding", "A trial has half the time"),
     Fault("value_before_the_contract", "value before the contract began is in time", SCORE + "signals.c",
           "    earlier(&r->value_day, day);\n", "    later(&r->value_day, day > 20120 ? day : r->value_day);\n", "scenario:onboarding",
@@ -643,4 +644,45 @@ PEOPLE = [
           " || !view->declared_known ||", " ||", SETS, "not_yet_declared"),
 ]
 
-FAULTS = VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END
+# Definitions of signals, which no rule hangs on alone.
+SIGNS = [
+    Fault("seats_over_one", "eight people on five seats are no fall of use", SCORE + "signals.c",
+          "upt_ten_thousandths(fmin(1, (double)users.d30 / ((double)seats / 1e6)))",
+          "upt_ten_thousandths((double)users.d30 / ((double)seats / 1e6))", "scenario:seats", "Near miss: eight people on five seats"),
+    Fault("seats_of_a_week_less", "seat utilisation is compared with that of 13 weeks ago", SCORE + "report.c",
+          "x->h->seats_e4[WEEKS_BACK]", "x->h->seats_e4[WEEKS_BACK - 1]", SIGNALS),
+    Fault("step_without_name", "a step without a name takes no place among the 16", SCORE + "signals.c",
+          "if (ev->feature.p != NULL) { /* without", "if (ev->kind < UPT_KIND_COUNT) { /* without",
+          "unit:score/test_score_signals", "steps"),
+    Fault("training_of_nobody", "training is known once there was any, whoever had it", SCORE + "report.c",
+          "(x->r != NULL && x->r->training_day != UPT_NO_DAY) ||", "x->people.trained > 0 ||", "unit:score/test_score_signals", "people"),
+    Fault("first_use_30_days_ago", "a first use that left the window before it was seen keeps its day", SCORE + "signals.c",
+          "(days == 0 ? 30 :", "(days == 0 ? 0 :", SIGNALS),
+    Fault("proof_like_a_trial", "a proof of concept has the time of a customer", SCORE + "facts.c",
+          "d->eval->phase == UPT_PHASE_TRIAL && !upt_on_proof(d->acct)", "d->eval->phase == UPT_PHASE_TRIAL",
+          "unit:score/test_score_signals", "beginnings"),
+    Fault("decimal_hex", "a number is decimal", "ingest/base/units.c", "return q == text + s.len;", "return q == text + s.len || text[1] == 'x';",
+          "unit:base/test_units", "decimals"),
+    Fault("champion_every_week", "a champion stays that has half as many days as the top", SCORE + "signals.c",
+          "(own * 2 >= top_days ||", "(own >= top_days ||", SIGNALS),
+    Fault("champion_silent_goes", "a champion that is silent is not replaced for that", SCORE + "signals.c",
+          "(own * 2 >= top_days || (days & CHAMPION_RECENT) == 0)", "own * 2 >= top_days", SIGNALS),
+    Fault("detractors_below_six", "a 6 is a detractor", SCORE + "signals.c",
+          "r->detractors += ev->quantity <= 6 ? w : 0;", "r->detractors += ev->quantity < 6 ? w : 0;", SIGNALS),
+    Fault("late_answer_full", "a late answer counts by its own age", SCORE + "signals.c",
+          "float w = decay((int64_t)r->survey_day - day);", "float w = decay((int64_t)r->survey_day - day) > 0 ? 1 : 0;", SIGNALS),
+    Fault("last_step_is_first", "onboarding ends with the last step", SCORE + "phase.c",
+          "done == listed ? r->last_step_day", "done == listed ? r->first_step_day", SIGNALS),
+    Fault("tickets_of_six_weeks", "tickets are those of this week and the four before", SCORE + "signals.c",
+          "    return (int32_t)upt_floor_div(day, 7);", "    return (int32_t)upt_floor_div(day, 8);", SIGNALS),
+    Fault("release_tried_again", "the first use of a release stays the first", SCORE + "signals.c",
+          "release->used_after == UPT_NOT_USED && i <", "i <", SIGNALS),
+    Fault("month_of_28_days", "today is no day of the month's adoption rate", SCORE + "report.c",
+          "((UINT32_C(1) << days) - 1) << 1", "(UINT32_C(1) << days) - 1", SIGNALS),
+    Fault("close_mean_quick", "the newest ticket closed weighs a fifth", SCORE + "signals.c",
+          "#define CLOSE_WEIGHT 0.2f", "#define CLOSE_WEIGHT 0.25f", SIGNALS),
+    Fault("seats_not_stored", "weekly samples of seats outlive a restart", SCORE + "signals.c",
+          "upt_codec_word(codec, h->seats_e4[i], 2)", "upt_codec_word(codec, h->seats_e4[0], 2)", SIGNALS),
+]
+
+FAULTS = SIGNS + VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END
