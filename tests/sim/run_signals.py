@@ -46,7 +46,7 @@ def looks(log: dict, config: oracle.Config, model: signals.Model) -> list[tuple]
 
 # Millionths that a value may be off. The sums of answers and the mean time to close are kept in single precision, with the
 # factors of decay rounded; breadth, of which the percentile is taken, is rounded where half a millionth is usual.
-TOLERANCE = {"nps": 2000, "csat": 20, "time_to_close": 20, "adoption_percentile": 3}
+TOLERANCE = {"nps": 500, "csat": 10, "time_to_close": 10, "adoption_percentile": 3}
 
 
 def difference(got: list[tuple], want: list[tuple]) -> str | None:
