@@ -8,6 +8,7 @@
 #include "rules.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <yaml.h>
@@ -27,7 +28,8 @@ struct reader {
     yaml_event_t event;
     const char *file;
     struct upt_rules *rules;
-    bool seen[UPT_RULES_KEYS_MAX], segments_seen;
+    int line[UPT_RULES_KEYS_MAX]; /* of each key, in the file that is being read; 0: it is not there */
+    bool segments_seen;
     char path[PATH_MAX_BYTES + 1];
     struct upt_error *reterr;
 };
@@ -35,13 +37,28 @@ struct reader {
 #define FAIL(reader, ...) \
     upt_text_fail((reader)->reterr, (reader)->file, (int)(reader)->event.start_mark.line + 1, __VA_ARGS__)
 
+upt_status
+upt_rules_no_yaml(const struct yaml_parser_s *parser, const char *file, struct upt_error *reterr)
+{
+    /* An unfinished quote is found at the end of the file; where it began is what helps. */
+    bool in_quotes = parser->context != NULL && strstr(parser->context, "quoted scalar") != NULL;
+    int line = (int)(in_quotes ? parser->context_mark.line : parser->problem_mark.line) + 1;
+    if (parser->error == YAML_READER_ERROR) { /* libyaml then knows the byte, and no line */
+        const unsigned char *text = parser->input.string.start;
+        line = 1;
+        for (size_t i = 0; i < parser->problem_offset && text + i < parser->input.string.end; i++) {
+            line += text[i] == '\n' ? 1 : 0;
+        }
+    }
+    return upt_text_fail(reterr, file, line, "not valid YAML: %s", parser->problem == NULL ? "?" : parser->problem);
+}
+
 static upt_status
 next(struct reader *reader)
 {
     yaml_event_delete(&reader->event);
     if (yaml_parser_parse(&reader->parser, &reader->event) == 0) {
-        return upt_text_fail(reader->reterr, reader->file, (int)reader->parser.problem_mark.line + 1,
-                             "not valid YAML: %s", reader->parser.problem == NULL ? "?" : reader->parser.problem);
+        return upt_rules_no_yaml(&reader->parser, reader->file, reader->reterr);
     }
     const yaml_event_t *event = &reader->event;
     bool tagged =
@@ -190,10 +207,10 @@ read_value(struct reader *reader)
         return i < upt_rules_keys_n ? FAIL(reader, "%s: allowed: one value", reader->path)
                                     : FAIL(reader, "%s: one value; allowed: a mapping with%s", reader->path, allowed);
     }
-    if (reader->seen[i]) {
+    if (reader->line[i] > 0) {
         return FAIL(reader, "%s: a second time", reader->path);
     }
-    reader->seen[i] = true;
+    reader->line[i] = (int)reader->event.start_mark.line + 1;
     return take(reader, &upt_rules_keys[i]);
 }
 
@@ -288,42 +305,86 @@ static const struct {
     {UPT_RULE_ADOPTED, UPT_P_ADOPTED_OFF, UPT_P_ADOPTED_ON, "ends_below", "share"},
 };
 
+/* The key of a number among the rules; UPT_RULES_KEYS_MAX: it has none. */
+static size_t
+key_of(const struct reader *reader, const void *number)
+{
+    size_t at = (size_t)((const char *)number - (const char *)reader->rules);
+    for (size_t i = 0; i < upt_rules_keys_n; i++) {
+        if (upt_rules_keys[i].at == at) {
+            return i;
+        }
+    }
+    return UPT_RULES_KEYS_MAX;
+}
+
+/* The line of a number in the file; 0: it is not there, the shipped value holds. */
+static int
+line_of(const struct reader *reader, const void *number)
+{
+    size_t i = key_of(reader, number);
+    return i < UPT_RULES_KEYS_MAX ? reader->line[i] : 0;
+}
+
+static upt_status
+check_levels(struct reader *reader, int rule, const double *levels, double off_above)
+{
+    double before = 0;
+    int line = 0;
+    for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
+        int here = line_of(reader, &levels[s]);
+        bool off = levels[s] > off_above;
+        if (!off && levels[s] <= before) {
+            return upt_text_fail(reader->reterr, reader->file, here > line ? here : line,
+                                 "rules.%s.levels: allowed: rising from INFO to CRITICAL", upt_rule_names[rule]);
+        }
+        before = off ? before : levels[s];
+        line = here > line && !off ? here : line;
+    }
+    return UPT_OK;
+}
+
+static upt_status
+check_weights(struct reader *reader, const int32_t *weights)
+{
+    int sum = 0, line = 0;
+    for (int w = 0; w < UPT_WEIGHTS; w++) {
+        int here = line_of(reader, &weights[w]);
+        sum += weights[w];
+        line = here > line ? here : line;
+    }
+    if (sum == 1000 && weights[0] > 0) {
+        return UPT_OK;
+    }
+    const char *path = upt_rules_keys[key_of(reader, weights)].path;
+    return upt_text_fail(reader->reterr, reader->file, line,
+                         "%.*s: allowed: weights of a phase that add up to 1000, usage above 0 (sum %d)",
+                         (int)(strrchr(path, '.') - path), path, sum);
+}
+
 static upt_status
 check(struct reader *reader)
 {
     const struct upt_rules *rules = reader->rules;
-    double before[2] = {0, 0};
-    for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
-        double level[2] = {rules->silence_level[s], rules->drop_level[s]};
-        for (int i = 0; i < 2; i++) {
-            bool off = i == 0 ? level[i] > 1 : isinf(level[i]);
-            if (!off && level[i] <= before[i]) {
-                return FAIL(reader, "rules.%s.levels: allowed: rising from INFO to CRITICAL",
-                            i == 0 ? "SILENCE" : "USAGE_DROP");
-            }
-            before[i] = off ? before[i] : level[i];
+    upt_status status = check_levels(reader, UPT_RULE_SILENCE, rules->silence_level, 1);
+    if (status == UPT_OK) {
+        status = check_levels(reader, UPT_RULE_USAGE_DROP, rules->drop_level, DBL_MAX);
+    }
+    for (int s = 0; status == UPT_OK && s < UPT_WEIGHT_SETS; s++) {
+        for (int c = 0; status == UPT_OK && c < UPT_COLUMNS; c++) {
+            status = check_weights(reader, rules->weights[s].milli[c]);
         }
     }
-    for (int s = 0; s < UPT_WEIGHT_SETS; s++) {
-        for (int c = 0; c < UPT_COLUMNS; c++) {
-            int sum = 0;
-            for (int w = 0; w < UPT_WEIGHTS; w++) {
-                sum += rules->weights[s].milli[c][w];
-            }
-            if (sum != 1000 || rules->weights[s].milli[c][0] == 0) {
-                return FAIL(reader, "health: allowed: weights of a phase that add up to 1000, usage above 0 (sum %d)",
-                            sum);
-            }
-        }
-    }
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+    for (size_t i = 0; status == UPT_OK && i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         const double *p = rules->rule[pairs[i].rule].p;
         if (p[pairs[i].less] > p[pairs[i].more]) {
-            return FAIL(reader, "rules.%s: allowed: %s at most %s", upt_rule_names[pairs[i].rule], pairs[i].less_name,
-                        pairs[i].more_name);
+            int less = line_of(reader, &p[pairs[i].less]), more = line_of(reader, &p[pairs[i].more]);
+            status = upt_text_fail(reader->reterr, reader->file, less > more ? less : more,
+                                   "rules.%s: allowed: %s at most %s", upt_rule_names[pairs[i].rule],
+                                   pairs[i].less_name, pairs[i].more_name);
         }
     }
-    return UPT_OK;
+    return status;
 }
 
 static upt_status

@@ -114,4 +114,8 @@ extern const struct upt_rules_key upt_rules_keys[];
 extern const size_t upt_rules_keys_n;
 #define UPT_RULES_KEYS_MAX 512
 
+/* Fails with what libyaml found wrong and the line of it. */
+struct yaml_parser_s;
+upt_status upt_rules_no_yaml(const struct yaml_parser_s *parser, const char *file, struct upt_error *reterr);
+
 #endif

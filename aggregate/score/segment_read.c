@@ -67,8 +67,7 @@ next(struct reader *reader)
 {
     yaml_event_delete(&reader->event);
     if (yaml_parser_parse(reader->parser, &reader->event) == 0) {
-        return upt_text_fail(reader->reterr, reader->file, (int)reader->parser->problem_mark.line + 1,
-                             "not valid YAML: %s", reader->parser->problem == NULL ? "?" : reader->parser->problem);
+        return upt_rules_no_yaml(reader->parser, reader->file, reader->reterr);
     }
     const yaml_event_t *event = &reader->event;
     const yaml_char_t *anchor = NULL, *tag = NULL;

@@ -85,7 +85,10 @@ refusals(void **state)
     refused("rules:\n  SILENT: {}\n",
             ":2: ", "rules.SILENT: unknown; allowed: CHURN_RISK, HEALTH_BAND, SILENCE, USAGE_DROP");
     refused("rules:\n  SILENCE:\n    levels: {WARNING: 2}\n", ":3: ", "allowed: off, or 0.01 to 1");
-    refused("rules:\n  SILENCE:\n    levels: {WARNING: 0.6}\n", ": ", "rising from INFO to CRITICAL");
+    refused("rules:\n  SILENCE:\n    levels: {WARNING: 0.6}\n  USAGE_DROP: {}\n",
+            ":3: ", "rules.SILENCE.levels: allowed: rising from INFO to CRITICAL");
+    refused("rules:\n  USAGE_DROP:\n    levels:\n      WARNING: 3\n      HIGH: 2\n\n",
+            ":5: ", "rules.USAGE_DROP.levels: allowed: rising from INFO to CRITICAL");
     refused("rules:\n  SILENCE:\n    enabled: yes\n", ":3: ", "allowed: true, false");
     refused("rules:\n  SILENCE:\n    cool_down: 3\n", ":3: ", "allowed: a duration");
     refused("rules:\n  SILENCE:\n    min_active_days: 2.5\n", ":3: ", "a whole number");
@@ -94,16 +97,25 @@ refusals(void **state)
     refused("rules:\n  SILENCE:\n    version: 1\n    version: 2\n", ":4: ", "a second time");
     refused("rules:\n  SILENCE: 3\n", ":2: ", "allowed: a mapping with enabled, version");
     refused("rules:\n  SILENCE:\n    version: {a: 1}\n", ":3: ", "unknown");
-    refused("rules:\n  CHURN_RISK: {open_at: 0.5, close_below: 0.7}\n", ": ", "close_below at most open_at");
+    refused("rules:\n  CHURN_RISK: {open_at: 0.5, close_below: 0.7}\n  SILENCE: {}\n",
+            ":2: ", "rules.CHURN_RISK: allowed: close_below at most open_at");
+    refused("rules:\n  TTV_LATE:\n    late_days: 90\n    version: 2\n", ":3: ", "late_days at most very_late_days");
+    refused("rules:\n  TTV_LATE:\n    very_late_days: 9\n    version: 2\n", ":3: ", "late_days at most very_late_days");
     refused("rules:\n  SEAT_UNDERUSE:\n    below: 2\n", ":3: ", "rules.SEAT_UNDERUSE.below: 2; allowed: 0 to 1");
     refused("rules:\n  POSITIVE: {levels: {HIGH: 1}}\n", ":2: ", "unknown; allowed: enabled, version, play, cool_down");
-    refused("health:\n  all:\n    USAGE: {usage: 500}\n", ": ", "add up to 1000");
+    refused("health:\n  all:\n    USAGE: {usage: 500}\n    VALUE: {usage: 550}\n",
+            ":3: ", "health.all.USAGE: allowed: weights of a phase that add up to 1000, usage above 0 (sum 800)");
+    refused("health:\n  set_2:\n    TRIAL:\n      usage: 0\n      people: 500\n      sentiment: 50\n",
+            ":6: ", "health.set_2.TRIAL: ");
     refused("health:\n  all:\n    USAGE: {use: 500}\n", ":3: ", "allowed: usage, people, onboarding, support");
     refused("notify: {most: 4}\n", ":1: ", "a whole number, 1 to 3");
     refused("tiers:\n  GOLD: {}\n", ":2: ", "tiers.GOLD: unknown; allowed: HIGH, MEDIUM, LOW");
     refused("rules: [SILENCE]\n", ":1: ", "a list");
     refused("rules: &a {}\n", ":1: ", "anchor");
     refused("rules: {\n", ":2: ", "not valid YAML");
+    refused("rules:\n  SILENCE:\n    play: \xff\n", ":3: ", "not valid YAML: invalid leading UTF-8 octet");
+    refused("segments:\n  a:\n    play: \xff\n", ":3: ", "not valid YAML: invalid leading UTF-8 octet");
+    refused("rules:\n  SILENCE:\n    play: \"x\n\n\n", ":3: ", "not valid YAML");
     refused("a: 1\n---\nb: 1\n", ":1: ", "unknown");
     refused("publish: {}\n---\nupdate: {}\n", ":2: ", "one document");
     refused("hello\n", ":1: ", "allowed: publish, update, notify, health, tiers, rules");
