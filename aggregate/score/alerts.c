@@ -203,14 +203,15 @@ upt_alert_id_of(const struct upt_decision *d, const struct upt_slot *slot, char 
 }
 
 void
-upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subject, struct upt_str play)
+upt_alert_complete(struct upt_decision *d, int rule, struct upt_str subject, struct upt_str play)
 {
+    const struct upt_rule *spec = &d->score->rules->rule[rule];
     char text[UPT_FACTORS_MAX][200];
     struct upt_finding none = upt_finding_none();
     uint32_t minute = minute_of(d->now);
     struct upt_alert alert = {
-        .rule = upt_str_of(rule),
-        .rule_version = 1,
+        .rule = upt_str_of(upt_rule_names[rule]),
+        .rule_version = spec->version,
         .severity = UPT_INFO,
         .subject = subject,
         .opened_at = (int64_t)minute * UPT_MINUTE_MS,
@@ -223,7 +224,7 @@ upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subj
         .expected_low = none.expected_low,
         .window_ms = none.window_ms,
         .p_value = none.p_value,
-        .suggested_play = play,
+        .suggested_play = play.len == 0 && spec->play[0] != '\0' ? upt_str_of(spec->play) : play,
         .model_version = upt_str_of(d->score->model->version),
         .config_hash = upt_str_of(d->score->config_hash),
         .partition = upt_state_partition(d->st),

@@ -103,8 +103,8 @@ void upt_alert_close(struct upt_decision *d, struct upt_slot *slot, upt_action a
 void upt_alert_expire_all(struct upt_decision *d);
 /* Once a day: what is out of its cool-down is forgotten. */
 void upt_alert_sweep(struct upt_decision *d);
-/* An alert that is told once and is over: OPEN and RESOLVE at the same moment, INFO. play: null for none. */
-void upt_alert_complete(struct upt_decision *d, const char *rule, struct upt_str subject, struct upt_str play);
+/* An alert that is told once and is over: OPEN and RESOLVE at the same moment, INFO. play: null for the rule's. */
+void upt_alert_complete(struct upt_decision *d, int rule, struct upt_str subject, struct upt_str play);
 /* What an open alert is about, the same from OPEN to the end; null: the account as a whole. */
 struct upt_str upt_alert_subject(const struct upt_decision *d, const struct upt_slot *slot, char buf[32]);
 /* The id of an open alert. */

@@ -338,10 +338,10 @@ static void
 tell(struct upt_decision *d, const struct upt_segments *set, uint64_t changed, uint64_t member)
 {
     for (size_t i = 0; i < upt_segments_n(set); i++) {
-        if ((changed >> i & 1) != 0) {
-            bool enter = (member >> i & 1) != 0;
-            upt_alert_complete(d, enter ? "SEGMENT_ENTER" : "SEGMENT_EXIT", upt_segments_name(set, i),
-                               enter ? upt_segments_play(set, i) : UPT_STR_NULL);
+        bool enter = (member >> i & 1) != 0;
+        int rule = enter ? UPT_RULE_SEGMENT_ENTER : UPT_RULE_SEGMENT_EXIT;
+        if ((changed >> i & 1) != 0 && d->score->rules->rule[rule].enabled) {
+            upt_alert_complete(d, rule, upt_segments_name(set, i), enter ? upt_segments_play(set, i) : UPT_STR_NULL);
         }
     }
 }

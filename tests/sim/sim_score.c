@@ -79,7 +79,8 @@ sim_rules(const char *text)
     upt_assert(file != NULL);
     fprintf(file, "%s\nrules:\n", text);
     for (int i = 0; i < UPT_RULES; i++) {
-        fprintf(file, "  %s: {enabled: false}\n", upt_rule_names[i]);
+        bool told = i == UPT_RULE_SEGMENT_ENTER || i == UPT_RULE_SEGMENT_EXIT;
+        fprintf(file, "  %s: {enabled: %s}\n", upt_rule_names[i], told ? "true" : "false");
     }
     fclose(file);
     if (upt_rules_load(path, &rules, &err) != UPT_OK) {

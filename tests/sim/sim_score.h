@@ -39,7 +39,7 @@ struct sim_parts {
     const struct upt_sink *sink;
     int64_t retention_ms;
 };
-/* Rules from text; every rule is switched off behind it. */
+/* Rules from text; every rule but those of segments is switched off behind it. */
 struct upt_rules *sim_rules(const char *text);
 
 /* Plays a log; at random places everything is stored, at others thrown away, restored, and played again from there.

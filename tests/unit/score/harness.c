@@ -91,6 +91,8 @@ take_alert(void *ctx, const struct upt_alert *alert)
     (void)snprintf(kept->rule, sizeof(kept->rule), "%.*s", (int)alert->rule.len, alert->rule.p);
     (void)snprintf(kept->subject, sizeof(kept->subject), "%.*s", (int)alert->subject.len,
                    alert->subject.p == NULL ? "" : alert->subject.p);
+    (void)snprintf(kept->play, sizeof(kept->play), "%.*s", (int)alert->suggested_play.len,
+                   alert->suggested_play.p == NULL ? "" : alert->suggested_play.p);
     (void)snprintf(kept->counterfactual, sizeof(kept->counterfactual), "%.*s", (int)alert->counterfactual.len,
                    alert->counterfactual.p == NULL ? "" : alert->counterfactual.p);
     for (int i = 0; i < alert->factors_n; i++) {

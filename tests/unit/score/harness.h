@@ -23,7 +23,7 @@
 #define ALERTS_MAX 20000
 
 struct kept_alert {
-    char id[33], account[64], subject[140], rule[24], text[8][200], factor[8][24], counterfactual[200];
+    char id[33], account[64], subject[140], rule[24], text[8][200], factor[8][24], counterfactual[200], play[304];
     struct upt_alert a;
 };
 

@@ -187,7 +187,7 @@ told(const struct world *w, const char *account, int i, const char *rule, const 
 static struct world *
 quiet_world(const char *segments)
 {
-    return world_only("", segments);
+    return world_only("SEGMENT_ENTER SEGMENT_EXIT", segments);
 }
 
 /* The lines of the shipped file's example, its marks taken away. */
@@ -463,6 +463,36 @@ forgotten(void **state)
     world_free(w);
 }
 
+/* The play of the segment, else that of the rule; its version. A rule that is switched off tells nothing, and the
+ * membership is the same. */
+static void
+by_the_rules(void **state)
+{
+    (void)state;
+    struct world *w = world_only("SEGMENT_ENTER{version: 7, play: Look.}; SEGMENT_EXIT{version: 8, play: Forget.};",
+                                 "segments:\n  m: {play: Call., when: {field: events_24h, from: 1}}\n"
+                                 "  n: {when: {field: events_24h, from: 1}}\n");
+    static const char *const plays[] = {"Call.", "Look.", "Forget.", "Forget."};
+    world_use(w, "a", 1, "f", 1);
+    world_to(w, 4, 1, 0);
+    assert_int_equal(w->alerts_n, 8);
+    for (int i = 0; i < 8; i++) {
+        const struct upt_alert *a = &w->alert[i].a;
+        assert_int_equal(a->rule_version, i < 4 ? 7 : 8);
+        assert_string_equal(w->alert[i].play, plays[i / 2]);
+    }
+    world_free(w);
+    w = world_only("SEGMENT_EXIT", "segments:\n  m: {when: {field: events_24h, from: 1}}\n");
+    world_use(w, "a", 1, "f", 1);
+    world_to(w, 1, 12, 5);
+    assert_int_equal(w->alerts_n, 0);
+    assert_int_equal(world_ext(w, "a")->segment.member, 1);
+    world_to(w, 4, 1, 0);
+    assert_int_equal(w->alerts_n, 2);
+    assert_string_equal(w->alert[0].rule, "SEGMENT_EXIT");
+    world_free(w);
+}
+
 /* A checkpoint between any two days changes nothing of what is told later. */
 static void
 restarts(void **state)
@@ -509,7 +539,7 @@ main(void)
         cmocka_unit_test(refusals),   cmocka_unit_test(all_fields),       cmocka_unit_test(meaning),
         cmocka_unit_test(conditions), cmocka_unit_test(signals),          cmocka_unit_test(six_criteria),
         cmocka_unit_test(hours),      cmocka_unit_test(names_not_places), cmocka_unit_test(forgotten),
-        cmocka_unit_test(restarts),
+        cmocka_unit_test(restarts),   cmocka_unit_test(by_the_rules),
     };
     return cmocka_run_group_tests_name("score_segments", tests, NULL, NULL);
 }
