@@ -51,7 +51,7 @@ on_alert(void *ctx, const rd_kafka_message_t *msg)
     }
     json_t *alert = NULL;
     if (upt_record_json(upt_schema_churn_alert, upt_topic_body(msg), &text, NULL) == UPT_OK) {
-        alert = json_loadb(text.p, text.len, 0, NULL);
+        alert = json_loadb(text.p, text.len, JSON_ALLOW_NUL, NULL);
     }
     upt_buf_fini(&text);
     const char *id = json_string_value(json_object_get(alert, "alert_id"));
@@ -88,7 +88,7 @@ static void
 controlled(redisContext *redis, const struct alerts *alerts, const json_t *alert, char *ret, size_t cap)
 {
     struct upt_buf key = {0};
-    upt_view_key(&key, alerts->config->redis_prefix, "account:", upt_str_of(text_of(alert, "account")), "");
+    upt_view_key(&key, alerts->config->redis_prefix, "account:", upt_json_text(alert, "account"), "");
     const char *argv[] = {"HGET", key.p, "controlled_alerts"};
     const size_t lens[] = {4, key.len, 17};
     redisReply *reply = redisCommandArgv(redis, 3, argv, lens);
@@ -135,9 +135,9 @@ by_gravity(const void *a, const void *b)
 }
 
 static void
-print_cell(const char *text, int width)
+print_cell(struct upt_str text, int width)
 {
-    int used = upt_print_text(stdout, text, strlen(text));
+    int used = text.p == NULL ? 0 : upt_print_text(stdout, text.p, text.len);
     printf("%*s ", used < width ? width - used : 0, "");
 }
 
@@ -149,11 +149,11 @@ print_line(const json_t *alert)
     const json_t *snoozed = json_object_get(alert, "snoozed_until");
     upt_format_time(json_integer_value(json_object_get(alert, "opened_at")), since);
     since[16] = '\0';
-    print_cell(text_of(alert, "severity"), 8);
-    print_cell(text_of(alert, "rule"), RULE_WIDTH);
-    print_cell(text_of(alert, "account"), 24);
-    print_cell(text_of(alert, "subject"), SUBJECT_WIDTH);
-    print_cell(since, 16);
+    print_cell(upt_json_text(alert, "severity"), 8);
+    print_cell(upt_json_text(alert, "rule"), RULE_WIDTH);
+    print_cell(upt_json_text(alert, "account"), 24);
+    print_cell(upt_json_text(alert, "subject"), SUBJECT_WIDTH);
+    print_cell(upt_str_of(since), 16);
     if (json_is_integer(snoozed)) {
         upt_format_time(json_integer_value(snoozed), until);
         until[16] = '\0';
@@ -270,7 +270,7 @@ send_order(const struct alerts *alerts, const json_t *alert, const struct order 
     (void)snprintf(event_id, sizeof(event_id), "uptake-%s-%.32s-%lld", order->verb, text_of(alert, "alert_id"),
                    (long long)now);
     const struct upt_event event = {.event_id = upt_str_of(event_id),
-                                    .account_id = upt_str_of(text_of(alert, "account")),
+                                    .account_id = upt_json_text(alert, "account"),
                                     .occurred_at = now,
                                     .quantity = 1,
                                     .kind = UPT_KIND_OTHER};
@@ -310,14 +310,15 @@ tell(struct alerts *alerts, const char *wanted, const struct order *order, bool 
         return upt_command_fail(&upt_cmd_alerts, &err);
     }
     if (json) {
-        json_t *said = json_pack("{s:s, s:s, s:s}", "alert_id", text_of(alert, "alert_id"), "account",
-                                 text_of(alert, "account"), "control", order->verb);
+        json_t *said = json_pack("{s:s, s:O, s:s}", "alert_id", text_of(alert, "alert_id"), "account",
+                                 json_object_get(alert, "account"), "control", order->verb);
         (void)json_dumpf(said, stdout, JSON_COMPACT);
         json_decref(said);
         printf("\n");
     } else {
         printf("%s %s of ", order->verb, text_of(alert, "rule"));
-        upt_print_text(stdout, text_of(alert, "account"), strlen(text_of(alert, "account")));
+        struct upt_str account = upt_json_text(alert, "account");
+        upt_print_text(stdout, account.p, account.len);
         printf(" is in %s\n", alerts->config->input_topic);
     }
     return EX_OK;

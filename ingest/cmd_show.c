@@ -52,8 +52,8 @@ hash_of(redisContext *redis, const struct upt_buf *key, struct upt_error *reterr
         hash = json_object();
         for (size_t i = 0; i + 1 < reply->elements; i += 2) {
             const redisReply *value = reply->element[i + 1];
-            /* A name that is not UTF-8 or holds a NUL cannot be a feature that was counted. */
-            (void)json_object_set_new(hash, reply->element[i]->str, json_stringn(value->str, value->len));
+            (void)json_object_setn_new(hash, reply->element[i]->str, reply->element[i]->len,
+                                       json_stringn(value->str, value->len));
         }
     }
     if (reply != NULL) {
@@ -95,7 +95,7 @@ decode(struct show *show, const rd_kafka_message_t *msg, struct upt_str schema)
     struct upt_buf text = {0};
     json_t *record = NULL;
     if (upt_record_json(schema, upt_topic_body(msg), &text, NULL) == UPT_OK) {
-        record = json_loadb(text.p, text.len, 0, NULL);
+        record = json_loadb(text.p, text.len, JSON_ALLOW_NUL, NULL);
     }
     show->unreadable += record == NULL;
     upt_buf_fini(&text);
@@ -171,7 +171,7 @@ read_checkpoint(struct show *show)
         return;
     }
     if (upt_explain_state(show->config, (int32_t)strtol(partition, NULL, 10), show->account, &text, &err) == UPT_OK) {
-        show->explained = json_loadb(text.p, text.len, 0, NULL);
+        show->explained = json_loadb(text.p, text.len, JSON_ALLOW_NUL, NULL);
     } else {
         snprintf(show->why, sizeof(show->why), "%.250s", err.msg);
     }
@@ -194,11 +194,11 @@ field_number(const struct show *show, const char *name)
 }
 
 static void
-print_string(const char *before, const char *text, const char *after)
+print_string(const char *before, struct upt_str text, const char *after)
 {
-    if (text != NULL) {
+    if (text.p != NULL) {
         fputs(before, stdout);
-        upt_print_text(stdout, text, strlen(text));
+        upt_print_text(stdout, text.p, text.len);
         fputs(after, stdout);
     }
 }
@@ -223,29 +223,29 @@ static void
 print_head(const struct show *show)
 {
     upt_print_text(stdout, show->account.p, show->account.len);
-    print_string("  ", field(show, "health_band"), "");
+    print_string("  ", upt_json_text(show->row, "health_band"), "");
     if (field(show, "health") != NULL) {
         printf("  health %.1f", field_number(show, "health"));
     }
     print_share(" (confidence ", show, "health_confidence");
     fputs(field(show, "health_confidence") != NULL ? ")" : "", stdout);
-    print_string("  phase ", field(show, "phase"), "");
+    print_string("  phase ", upt_json_text(show->row, "phase"), "");
     print_share("\nchurn risk  30 days ", show, "churn_risk_30d");
     print_share("  60 days ", show, "churn_risk_60d");
     print_share("  90 days ", show, "churn_risk_90d");
-    print_string("\nsegment ", field(show, "segment"), "");
-    print_string("\nin the segments ", field(show, "segments"), "");
-    print_string("\ntier ", field(show, "tier"), "");
-    print_string("\nrenewal ", field(show, "renewal_date"), "");
-    print_string("\nseats ", field(show, "seats"), "");
+    print_string("\nsegment ", upt_json_text(show->row, "segment"), "");
+    print_string("\nin the segments ", upt_json_text(show->row, "segments"), "");
+    print_string("\ntier ", upt_json_text(show->row, "tier"), "");
+    print_string("\nrenewal ", upt_json_text(show->row, "renewal_date"), "");
+    print_string("\nseats ", upt_json_text(show->row, "seats"), "");
     print_share(", used by people in 30 days: ", show, "seat_utilisation");
-    print_string("\nusers ", field(show, "users_total"), "");
+    print_string("\nusers ", upt_json_text(show->row, "users_total"), "");
     print_share(", adopted ", show, "adoption_rate");
     print_time("\nfirst seen ", field(show, "first_seen"));
     print_time("\nlast seen  ", field(show, "last_seen"));
     print_time("\ntrue for   ", field(show, "as_of"));
-    print_string(" (partition ", field(show, "partition"), "");
-    print_string(", offset ", field(show, "offset"), ")");
+    print_string(" (partition ", upt_json_text(show->row, "partition"), "");
+    print_string(", offset ", upt_json_text(show->row, "offset"), ")");
     printf("\n");
 }
 
@@ -268,7 +268,7 @@ print_counters(const struct show *show)
 }
 
 struct feature {
-    const char *name;
+    struct upt_str name;
     long days;
     long first; /* days from the account's first record to its first use; -1: not known */
 };
@@ -278,17 +278,20 @@ by_days(const void *a, const void *b)
 {
     const struct feature *x = a;
     const struct feature *y = b;
-    return x->days != y->days ? (x->days > y->days ? -1 : 1) : strcmp(x->name, y->name);
+    uint32_t len = x->name.len < y->name.len ? x->name.len : y->name.len;
+    int names = memcmp(x->name.p, y->name.p, len);
+    names = names != 0 ? names : (x->name.len > y->name.len) - (x->name.len < y->name.len);
+    return x->days != y->days ? (x->days > y->days ? -1 : 1) : names;
 }
 
 static long
-first_use(const struct show *show, const char *feature)
+first_use(const struct show *show, struct upt_str feature)
 {
     size_t i;
     json_t *use;
     json_array_foreach(json_object_get(show->explained, "first_uses"), i, use)
     {
-        if (strcmp(json_string_value(json_object_get(use, "feature")), feature) == 0) {
+        if (upt_str_eq(upt_json_text(use, "feature"), feature)) {
             return (long)json_integer_value(json_object_get(use, "days"));
         }
     }
@@ -299,16 +302,18 @@ static void
 print_features(const struct show *show)
 {
     size_t n = 0;
+    size_t len;
     const char *name;
     json_t *days;
     struct feature *list = calloc(json_object_size(show->features) + 1, sizeof(*list));
     if (list == NULL) {
         return;
     }
-    json_object_foreach(show->features, name, days)
+    json_object_keylen_foreach(show->features, name, len, days)
     {
+        struct upt_str whole = {name, (uint32_t)len};
         list[n++] = (struct feature){
-            .name = name, .days = strtol(json_string_value(days), NULL, 10), .first = first_use(show, name)};
+            .name = whole, .days = strtol(json_string_value(days), NULL, 10), .first = first_use(show, whole)};
     }
     qsort(list, n, sizeof(list[0]), by_days);
     printf("%s", n > 0 ? "\nFeatures, days with use of the last 30\n" : "");
@@ -339,26 +344,26 @@ print_alert(const struct show *show, const char *id, const json_t *alert)
     size_t i;
     json_t *factor;
     const json_t *risk = json_object_get(alert, "churn_probability");
-    print_string("  ", json_string_value(json_object_get(alert, "severity")), " ");
-    print_string("", json_string_value(json_object_get(alert, "rule")), "");
-    print_string(" (", json_string_value(json_object_get(alert, "subject")), ")");
+    print_string("  ", upt_json_text(alert, "severity"), " ");
+    print_string("", upt_json_text(alert, "rule"), "");
+    print_string(" (", upt_json_text(alert, "subject"), ")");
     upt_print_minute(" since ", json_integer_value(json_object_get(alert, "opened_at")));
     upt_explained_print_control(show->explained, id);
     print_number("\n    observed ", alert, "observed");
     print_number(", expected ", alert, "expected");
-    print_string(" ", json_string_value(json_object_get(alert, "unit")), "");
+    print_string(" ", upt_json_text(alert, "unit"), "");
     if (json_is_number(risk)) {
         printf("; risk of churn then %.0f%%", 100 * json_number_value(risk));
     }
-    print_string("\n    ", json_string_value(json_object_get(alert, "counterfactual")), "");
-    print_string("\n    suggested: ", json_string_value(json_object_get(alert, "suggested_play")), "");
+    print_string("\n    ", upt_json_text(alert, "counterfactual"), "");
+    print_string("\n    suggested: ", upt_json_text(alert, "suggested_play"), "");
     printf("\n    id %s\n", id);
     /* Those of its record are older; they are told where there is nothing newer. */
     json_array_foreach(json_object_get(alert, "factors"), i, factor)
     {
         if (show->explained == NULL) {
             printf("    %+6.2f  ", json_number_value(json_object_get(factor, "log_odds")));
-            print_string("", json_string_value(json_object_get(factor, "text")), "\n");
+            print_string("", upt_json_text(factor, "text"), "\n");
         }
     }
 }
@@ -368,7 +373,7 @@ print_alerts(const struct show *show)
 {
     const char *id;
     json_t *alert;
-    print_string("\nOpen alerts: ", field(show, "open_alerts"), "\n");
+    print_string("\nOpen alerts: ", upt_json_text(show->row, "open_alerts"), "\n");
     for (int severity = UPT_CRITICAL; severity >= 0; severity--) {
         json_object_foreach(show->alerts, id, alert)
         {
@@ -432,15 +437,16 @@ static json_t *
 numbers(const json_t *hash, bool all)
 {
     const char *name;
+    size_t len;
     json_t *text;
     json_t *object = json_object();
     union {
         const json_t *in;
         json_t *out;
     } u = {.in = hash};
-    json_object_foreach(u.out, name, text)
+    json_object_keylen_foreach(u.out, name, len, text)
     {
-        (void)json_object_set_new(object, name, value_json(all ? "" : name, text));
+        (void)json_object_setn_new(object, name, len, value_json(all ? "" : name, text));
     }
     return object;
 }

@@ -14,10 +14,10 @@
 static void
 print_string(const char *before, const json_t *object, const char *name, const char *after)
 {
-    const char *text = json_string_value(json_object_get(object, name));
-    if (text != NULL) {
+    struct upt_str text = upt_json_text(object, name);
+    if (text.p != NULL) {
         fputs(before, stdout);
-        upt_print_text(stdout, text, strlen(text));
+        upt_print_text(stdout, text.p, text.len);
         fputs(after, stdout);
     }
 }

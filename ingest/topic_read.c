@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "aggregate/view/view.h"
 #include "ingest/kafka/client.h"
 #include "uptake/time.h"
@@ -407,4 +409,12 @@ upt_print_text(FILE *to, const char *p, size_t len)
         }
     }
     return columns;
+}
+
+struct upt_str
+upt_json_text(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    const char *text = json_string_value(value);
+    return text == NULL ? UPT_STR_NULL : (struct upt_str){text, (uint32_t)json_string_length(value)};
 }

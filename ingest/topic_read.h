@@ -71,5 +71,8 @@ UPT_NODISCARD upt_status upt_read_redis(const struct upt_config *config, struct 
 /* Text from outside: control characters, which a terminal would obey, and bytes that are no UTF-8 as '?'. Returns the
  * columns taken. */
 int upt_print_text(FILE *to, const char *p, size_t len);
+/* The text of a member, which may hold a NUL; null if it is none. */
+struct json_t;
+struct upt_str upt_json_text(const struct json_t *object, const char *name);
 
 #endif

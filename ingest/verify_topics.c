@@ -80,6 +80,7 @@ static void
 keep_alert(struct upt_verify *v, const rd_kafka_message_t *msg, const json_t *record)
 {
     struct upt_str body = upt_topic_body(msg);
+    struct upt_str account = upt_json_text(record, "account");
     v->alerts = upt_verify_room(v->alerts, v->alerts_n, &v->alerts_cap, sizeof(*v->alerts));
     struct upt_verify_alert *alert = &v->alerts[v->alerts_n++];
     *alert = (struct upt_verify_alert){
@@ -92,7 +93,7 @@ keep_alert(struct upt_verify *v, const rd_kafka_message_t *msg, const json_t *re
         .detected_at = integer(record, "detected_at"),
         .partition = msg->partition,
         .offset = msg->offset,
-        .account_hash = upt_hash(text(record, "account"), strlen(text(record, "account"))),
+        .account_hash = upt_hash(account.p, account.len),
         .body_hash = upt_hash(body.p, body.len),
     };
     snprintf(alert->alert_id, sizeof(alert->alert_id), "%s", text(record, "alert_id"));

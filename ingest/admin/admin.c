@@ -167,7 +167,7 @@ explain(struct upt_admin *admin, const struct upt_admin_job *job, json_t *accoun
     json_t *explained = NULL;
     uint64_t question = upt_board_ask(admin->board, (struct upt_str){.p = job->id, .len = job->id_len});
     if (upt_board_answered(admin->board, question, UPT_ADMIN_EXPLAIN_MS, &text)) {
-        explained = json_loadb(text.p, text.len, 0, NULL);
+        explained = json_loadb(text.p, text.len, JSON_ALLOW_NUL, NULL);
     }
     (void)json_object_set_new(account, "explained", explained != NULL ? explained : json_null());
     upt_buf_fini(&text);

@@ -27,6 +27,7 @@ from e2e.traffic import DAY, Traffic
 
 EX_OK, EX_USAGE, EX_DATAERR = 0, 64, 65
 GOLD, EXPORT = "silent-gold", "export.users"
+NUL_GONE, NUL_TEXT = "n\0ul", "nul-text"  # U+0000 is UTF-8 like any other
 RULES = f"""
 segments:
   {GOLD}:
@@ -64,13 +65,21 @@ class People(unittest.TestCase):
 
     @classmethod
     def log(cls) -> Iterator[Message]:
-        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition."""
+        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition. NUL_GONE, NUL_TEXT: texts with a NUL."""
         for account in ("gone-0", "gone-1", "gone-2", "gone-3"):
             now = (cls.today - 60) * DAY
             yield cls.event(account, now, kind="PROFILE", feature=None, user_id=None,
                             properties={"tier": "gold" if account != "gone-3" else "tin"})
+        for account in (NUL_GONE, NUL_TEXT):
+            yield cls.event(account, (cls.today - 60) * DAY, kind="PROFILE", feature=None, user_id=None, properties={"tier": "t\0in", "segment": "a\0b"})
         for day in range(60):
             now = (cls.today - 60 + day) * DAY + DAY // 2
+            for k in range(4):
+                if day < 40:
+                    yield cls.event(NUL_GONE, now + 7000 + k)
+                    yield cls.event(NUL_TEXT, now + 8000 + k, feature="a\0pi", user_id="u\0ser")
+                if day >= 3:
+                    yield cls.event(NUL_TEXT, now + 9000 + k, feature="a", user_id="u")
             for n, account in enumerate(("loyal-0", "loyal-1", "loyal-2", "gone-0", "gone-1", "gone-2", "gone-3")):
                 if account.startswith("loyal") or day < 40:
                     for k in range(4):
@@ -104,7 +113,8 @@ class People(unittest.TestCase):
         return self.redis.smembers(f"uptake:segment:{{{segment}}}")
 
     def row(self, account: str) -> dict[str, str]:
-        return self.redis.hgetall(f"uptake:account:{{{account}}}")
+        name = account.replace("\0", "%00")
+        return self.redis.hgetall(f"uptake:account:{{{name}}}")
 
     def equal(self) -> None:
         got = json.loads(self.uptake("verify", "--json").out)
@@ -213,7 +223,7 @@ class People(unittest.TestCase):
 
     def test_20_alerts_list(self) -> None:
         everything = json.loads(self.uptake("alerts", "list", "--json").out)
-        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3"})
+        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", NUL_GONE, NUL_TEXT})
         self.assertNotIn("SEGMENT_ENTER", {a["rule"] for a in everything})
         for account in ("gone-0", "loyal-0"):
             self.assertEqual(len(self.listed(account)), int(self.row(account)["open_alerts"]))
@@ -278,6 +288,34 @@ class People(unittest.TestCase):
         self.assertIn("no open alert", self.uptake("alerts", "ack", alert["alert_id"], code=EX_DATAERR).err)
         self.equal()
 
+    def test_25_texts_with_a_nul(self) -> None:
+        """Nothing is left out or cut where an account, a feature, a user or a trait holds one; `verify` is as sure of these accounts (test_01)."""
+        everything = json.loads(self.uptake("alerts", "list", "--json").out)
+        for account in (NUL_GONE, NUL_TEXT):
+            of = [a for a in everything if a["account"] == account]
+            self.assertEqual({(a["tier"], a["segment"]) for a in of}, {("t\0in", "a\0b")})
+            self.assertEqual(len(of), int(self.row(account)["open_alerts"]))
+        abandoned = next(a for a in everything if a["rule"] == "FEATURE_ABANDONED")
+        self.assertEqual((abandoned["account"], abandoned["subject"]), (NUL_TEXT, "a\0pi"))
+        got = json.loads(self.uptake("show", NUL_TEXT, "--json").out)
+        self.assertEqual(set(got["features"]), {"a", "a\0pi"})
+        self.assertGreater(got["features"]["a"], got["features"]["a\0pi"])
+        self.assertIn(abandoned["alert_id"], {a["alert_id"] for a in got["alerts"]})
+        self.assertEqual({a["alert_id"] for a in got["explained"]["alerts"]}, {a["alert_id"] for a in got["alerts"]})
+        text = self.uptake("show", NUL_TEXT).out
+        for part in ("\nsegment a?b\n", "\ntier t?in\n", "FEATURE_ABANDONED (a?pi) ", "  a?pi, first used after 0 days\n", "  a, first used after 3 days\n",
+                     "Use, 30 days"):
+            self.assertIn(part, text)
+        silence = next(a for a in everything if a["account"] == NUL_GONE and a["rule"] == "SILENCE")
+        self.assertEqual(json.loads(self.uptake("alerts", "ack", silence["alert_id"], "--json").out)["account"], NUL_GONE)
+        self.count()
+        self.assertEqual(self.row(NUL_GONE)["controlled_alerts"], silence["alert_id"] + ":ack")
+        everything = json.loads(self.uptake("alerts", "list", "--json").out)
+        self.assertEqual([a["alert_id"] for a in everything if a["acknowledged"] and a["account"] == NUL_GONE], [silence["alert_id"]])
+        self.assertRegex(self.uptake("alerts", "list").out, r"(?m)^\w+ +SILENCE +n\?ul .* acknowledged$")
+        self.assertRegex(self.uptake("alerts", "list").out, r"(?m)^\w+ +FEATURE_ABANDONED +nul-text +a\?pi ")
+        self.equal()
+
     # ---- the page
 
     def test_30_account_view(self) -> None:
@@ -315,6 +353,18 @@ class People(unittest.TestCase):
                     self.assertTrue(browser.js("document.documentElement.scrollWidth <= innerWidth"))
                 severe = [line for line in browser.console() if "SEVERE" in str(line)]
                 self.assertEqual(severe, [])
+        finally:
+            uptake.close()
+
+    def test_31_account_view_of_a_nul(self) -> None:
+        uptake = Uptake(config_for(self.services, {"clock": "log", **self.over()}), name="nul")
+        try:
+            uptake.launch()
+            uptake.wait_ready()
+            account = json.loads(uptake.get("/account.json?id=" + NUL_TEXT)[1])
+            self.assertEqual({f["feature"] for f in account["features"]}, {"a", "a\0pi"})
+            self.assertIn("a\0pi", {a["subject"] for a in account["explained"]["alerts"]})
+            self.assertEqual(json.loads(uptake.get("/account.json?id=n%00ul")[1])["account"], NUL_GONE)
         finally:
             uptake.close()
 
