@@ -306,6 +306,11 @@ tell(struct alerts *alerts, const char *wanted, const struct order *order, bool 
     if (alert == NULL) {
         return EX_DATAERR;
     }
+    if (strcmp(text_of(alert, "rule"), "DATA_QUALITY") == 0) { /* the record would be an account's, and its first */
+        fprintf(stderr,
+                "uptake alerts: DATA_QUALITY is of no account and ends by itself; nobody has to take it in hand\n");
+        return EX_DATAERR;
+    }
     if (send_order(alerts, alert, order, &err) != UPT_OK) {
         return upt_command_fail(&upt_cmd_alerts, &err);
     }

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from support.browser import Browser
-from support.kafka_util import Decoder, Message, produce, read_topic
+from support.kafka_util import Codec, Decoder, Message, end_offsets, produce, read_topic, unframe
 from support.process import wait_until
 from support.services import Services
 from support.uptake_proc import Result, Uptake, config_for, run, to_yaml
@@ -394,6 +394,20 @@ class People(unittest.TestCase):
         self.assertEqual(self.members(GOLD), set())
         told = self.alerts(account="gone-0", rule="SEGMENT_EXIT")
         self.assertEqual([r["action"] for r in told], ["OPEN", "RESOLVE"])
+
+    def test_43_fleet(self) -> None:
+        """DATA_QUALITY is of no account: it is listed, and nobody takes it in hand, or there would be an account of that name. (The record is made here.)"""
+        last = [m for m in read_topic(self.services.kafka.bootstrap, "churn-alerts") if m.value][-1]
+        schema_id = unframe(last.value)[0]
+        codec = Codec(json.dumps(self.services.registry.schema(schema_id)), schema_id)
+        alert = codec.decode(last.value) | {"alert_id": "f" * 32, "revision": 0, "action": "OPEN", "rule": "DATA_QUALITY", "account": "_fleet",
+                                            "subject": "partition 0", "source_partition": 0}
+        produce(self.services.kafka.bootstrap, "churn-alerts", [Message(key=b"_fleet", value=codec.encode(alert))])
+        self.assertEqual([a["alert_id"] for a in self.listed("_fleet")], ["f" * 32])
+        ends = end_offsets(self.services.kafka.bootstrap, "usage-events")
+        for args in (("ack",), ("snooze", "--until", "7d"), ("close", "--reason", "a holiday")):
+            self.assertIn("ends by itself", self.uptake("alerts", args[0], "f" * 32, *args[1:], code=EX_DATAERR).err)
+        self.assertEqual(end_offsets(self.services.kafka.bootstrap, "usage-events"), ends)
 
 
 if __name__ == "__main__":
