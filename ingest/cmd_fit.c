@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -193,6 +194,12 @@ look(const char *const *inputs, size_t n, const char *output)
     (void)snprintf(folder, sizeof(folder), "%.*s", (int)len, slash == NULL ? "." : output);
     if (access(folder, W_OK | X_OK) != 0) {
         fprintf(stderr, "uptake fit: %s: %s\n", output, strerror(errno));
+        return EX_CANTCREAT;
+    }
+    /* The rename would put a file in the place of a device, or of a link and not of what it leads to. */
+    struct stat there;
+    if (lstat(output, &there) == 0 && !S_ISREG(there.st_mode)) {
+        fprintf(stderr, "uptake fit: --output %s: a plain file is wanted, or a name that is free\n", output);
         return EX_CANTCREAT;
     }
     return 0;

@@ -4,6 +4,7 @@ file; errors for people."""
 from __future__ import annotations
 
 import datetime
+import os
 import random
 import re
 import subprocess
@@ -165,6 +166,18 @@ class Files(unittest.TestCase):
             run = fit(*args, good=False)
             self.assertEqual((run.returncode, len(run.stderr.strip().splitlines())), (code, 1), run.stderr)
             self.assertEqual(run.stdout, "")  # before any work
+        pipe, link, folder = self.path / "pipe", self.path / "link", self.path / "folder"
+        os.mkfifo(pipe)
+        (self.path / "kept").write_text("kept")
+        link.symlink_to(self.path / "kept")
+        folder.mkdir()
+        for path in (pipe, link, folder, Path("/dev/stdout")):
+            before = path.lstat().st_mode
+            run = fit(*events, "--output", str(path), good=False)
+            self.assertEqual((run.returncode, run.stdout), (73, ""))
+            self.assertEqual(run.stderr, f"uptake fit: --output {path}: a plain file is wanted, or a name that is free\n")
+            self.assertEqual(path.lstat().st_mode, before)
+        self.assertEqual(link.read_text(), "kept")
 
 
 class Log(unittest.TestCase):
