@@ -399,6 +399,9 @@ take_health(struct loader *loader)
     model->confidence_half = value_of(loader, S_HEALTH, "confidence_half", 0);
     model->confidence_floor = value_of(loader, S_HEALTH, "confidence_floor", 0);
     model->confidence_band = value_of(loader, S_HEALTH, "confidence_band", 0);
+    if (model->confidence_floor > model->confidence_band) { /* there would be bands of scores that are withheld */
+        return FAIL(loader, "[health]: allowed: confidence_floor at most confidence_band");
+    }
     model->band_edge[0] = value_of(loader, S_BANDS, "critical_below", 0);
     model->band_edge[1] = value_of(loader, S_BANDS, "at_risk_below", 0);
     model->band_edge[2] = value_of(loader, S_BANDS, "watch_below", 0);

@@ -88,6 +88,7 @@ refusals(void **state)
     refused("critical_below 30\n", "\n", ": ", "[bands] critical_below: missing");
     refused("critical_below 30", "critical_below 300", ": ", "allowed: 0 to 100");
     refused("critical_below 30", "critical_below 60", ": ", "critical_below < at_risk_below");
+    refused("confidence_floor   0.15", "confidence_floor   0.36", ": ", "confidence_floor at most confidence_band");
     refused("critical_below 30", "critical_below 30 1", ": ", "2 values; allowed: value");
     refused("critical_below 30", "critical_below 3o", ": ", "3o: not a decimal number");
     refused("critical_below 30", "critical_below 0x1E", ": ", "not a decimal number");
