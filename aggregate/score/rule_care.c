@@ -37,9 +37,13 @@ upt_rule_pain(struct upt_decision *d)
         v.finding.unit = UPT_STR("tickets in 4 to 5 weeks");
         v.finding.window_ms = UPT_TICKET_WEEKS * 7 * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_SUPPORT_PAIN, 0, &v)) {
+            char closed[60] = "";
+            if (r->closed_answers > 0) { /* else nobody knows how long it takes */
+                (void)snprintf(closed, sizeof(closed), ", usually closed after %.1f days", (double)r->close_days);
+            }
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%.0f days without a new ticket close it; %d are open, usually closed after %.1f days.",
-                           p[UPT_P_PAIN_QUIET], (int)r->tickets_open, (double)r->close_days);
+                           "%.0f days without a new ticket close it; %d are open%s.", p[UPT_P_PAIN_QUIET],
+                           (int)r->tickets_open, closed);
         }
     }
     upt_verdict_apply(d, UPT_RULE_SUPPORT_PAIN, 0, &v);

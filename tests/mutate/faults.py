@@ -649,6 +649,8 @@ PEOPLE = [
     Fault("nul_page", "the live page explains alerts whose texts hold a NUL", "ingest/admin/admin.c",
           "explained = json_loadb(text.p, text.len, JSON_ALLOW_NUL, NULL);", "explained = json_loadb(text.p, text.len, 0, NULL);",
           "e2e:test_people.People.test_31_account_view_of_a_nul", "test_31_account_view_of_a_nul"),
+    Fault("never_closed_is_0_days", "that no ticket was closed is not told as 0 days", SCORE + "rule_care.c",
+          "            if (r->closed_answers > 0) {", "            if (r->tickets_open > 0) {", "unit:score/test_score_facts", "close_time_told"),
     Fault("segment_rule_off", "a segment rule that is switched off tells nothing", SCORE + "segment.c",
           "if ((changed >> i & 1) != 0 && d->score->rules->rule[rule].enabled)", "if ((changed >> i & 1) != 0)",
           "unit:score/test_score_segments", "by_the_rules"),

@@ -144,6 +144,38 @@ close_time(void **state)
     world_free(w);
 }
 
+/* What SUPPORT_PAIN says of the time to close is known, or not said: that none was ever closed is not 0 days. */
+static void
+close_time_told(void **state)
+{
+    (void)state;
+    for (int closed = 0; closed < 2; closed++) {
+        struct world *w = world_only("SUPPORT_PAIN", NULL);
+        struct upt_event ev = {.event_id = UPT_STR(""),
+                               .account_id = UPT_STR("a"),
+                               .occurred_at = at(0),
+                               .duration_ms = 3 * UPT_DAY_MS,
+                               .has_duration = true,
+                               .quantity = 1,
+                               .kind = UPT_KIND_TICKET_CLOSED};
+        world_use(w, "a", 0, "f", 1);
+        for (int i = 0; i < 4; i++) {
+            world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(0));
+        }
+        if (closed == 1) {
+            upt_state_begin(w->st, w->offset++, at(0));
+            assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+        }
+        world_to(w, 1, 0, 59);
+        assert_int_equal(world_count(w, "a", "SUPPORT_PAIN", UPT_OPEN), 1);
+        assert_string_equal(world_alert(w, "a", "SUPPORT_PAIN", 0)->counterfactual,
+                            closed == 1
+                                ? "14 days without a new ticket close it; 3 are open, usually closed after 3.0 days."
+                                : "14 days without a new ticket close it; 4 are open.");
+        world_free(w);
+    }
+}
+
 /* Goals of the profile's list count, once each; others do not. */
 static void
 goals(void **state)
@@ -162,8 +194,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patience),   cmocka_unit_test(watched), cmocka_unit_test(cap),
-        cmocka_unit_test(close_time), cmocka_unit_test(goals),   cmocka_unit_test(acknowledged),
+        cmocka_unit_test(patience),     cmocka_unit_test(watched),         cmocka_unit_test(cap),
+        cmocka_unit_test(close_time),   cmocka_unit_test(close_time_told), cmocka_unit_test(goals),
+        cmocka_unit_test(acknowledged),
     };
     return cmocka_run_group_tests_name("score_facts", tests, NULL, NULL);
 }
