@@ -15,6 +15,7 @@
 #include "textfile.h"
 #include "uptake/assert.h"
 #include "uptake/config.h"
+#include "uptake/event.h"
 
 #define DEPTH_MAX 8
 #define NODES_MAX 64  /* conditions of one segment */
@@ -508,6 +509,10 @@ read_part(struct reader *reader, size_t at, unsigned depth, int *kind, struct le
     }
     if (!plain_text(reader) || reader->event.data.scalar.length == 0) {
         return FAIL(reader, ".%s: allowed: a name of 1 to %d bytes", kind_names[is], VALUE_MAX);
+    }
+    if (is == UPT_SEG_FEATURE && (reader->event.data.scalar.length > UPT_FEATURE_MAX || scalar(reader)[0] == '_')) {
+        return FAIL(reader, ".feature: %.60s; allowed: 1 to %d bytes, the first no _, as in events", scalar(reader),
+                    UPT_FEATURE_MAX);
     }
     uint32_t len = (uint32_t)reader->event.data.scalar.length;
     uint32_t name = keep_text(reader, scalar(reader), len + 1);

@@ -40,6 +40,8 @@ static void
 refusals(void **state)
 {
     (void)state;
+    struct upt_rules *rules = NULL;
+    struct upt_error err = {0};
     refused("segments: [a]\n", ":1: ", "segments: allowed: a mapping of names");
     refused("segments:\n  'a b': {}\n", ":2: ", "allowed: names of 1 to 64 letters, digits, _ - .");
     refused("segments:\n  s: {}\n", ":2: ", "segments.s.when: is missing");
@@ -64,6 +66,19 @@ refusals(void **state)
     refused(WHEN("{trait: x, as: months, from: 1}"), ":3: ", "months; allowed: text, days_since, days_until");
     refused(WHEN("{feature: x, is: 1}"), ":3: ", "is does not go with it; allowed: used, from, to");
     refused(WHEN("{feature: x, from: 1, within: 31}"), ":3: ", ".within: 31; allowed: a whole number of days, 1 to 30");
+    refused(WHEN("{feature: _x, used: false}"),
+            ":3: ", "segments.s.feature: _x; allowed: 1 to 128 bytes, the first no _");
+    char name[130], longest[200];
+    memset(name, 'f', sizeof(name));
+    for (int len = 128; len <= 129; len++) {
+        (void)snprintf(longest, sizeof(longest), WHEN("{feature: %.*s, used: false}"), len, name);
+        if (len == 128) {
+            assert_int_equal(load(longest, &rules, &err), UPT_OK);
+            upt_rules_destroy(&rules);
+        } else {
+            refused(longest, ":3: ", "; allowed: 1 to 128 bytes");
+        }
+    }
     refused(WHEN("{course: x, used: true}"), ":3: ", "used does not go with it; allowed: done");
     refused(WHEN("{field: tier, trait: x, is: a}"), ":3: ", "a second thing; allowed: one condition a mapping");
     refused(WHEN("{field: tier, is: a, is: b}"), ":3: ", "a second thing");
