@@ -350,6 +350,24 @@ take_until(const char *text, char *ret, size_t cap)
     return true;
 }
 
+/* An option of another verb would be left out in silence. */
+static bool
+options_good(const char *verb, const struct upt_option *options, size_t n)
+{
+    static const char *const only[][2] = {{"account", "list"}, {"until", "snooze"}, {"reason", "close"}};
+    for (size_t i = 0; i < sizeof(only) / sizeof(only[0]); i++) {
+        if (upt_option(options, n, only[i][0]) != NULL && strcmp(verb, only[i][1]) != 0) {
+            fprintf(stderr, "uptake alerts: --%s is for %s\n", only[i][0], only[i][1]);
+            return false;
+        }
+    }
+    if (upt_option(options, n, "by") != NULL && strcmp(verb, "list") == 0) {
+        fprintf(stderr, "uptake alerts: --by is for ack, snooze and close\n");
+        return false;
+    }
+    return true;
+}
+
 static bool
 usage_good(const char *const *args, size_t n, const char *reason)
 {
@@ -391,7 +409,7 @@ run(int argc, char **argv)
     }
     struct order order = {
         .verb = args[0], .reason = upt_option(options, n, "reason"), .by = upt_option(options, n, "by")};
-    if (!usage_good(args, args_n, order.reason) ||
+    if (!usage_good(args, args_n, order.reason) || !options_good(args[0], options, n) ||
         (strcmp(args[0], "snooze") == 0 &&
          !take_until(upt_option(options, n, "until"), order.until, sizeof(order.until)))) {
         return EX_USAGE;

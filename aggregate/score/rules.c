@@ -207,9 +207,6 @@ read_value(struct reader *reader)
         return i < upt_rules_keys_n ? FAIL(reader, "%s: allowed: one value", reader->path)
                                     : FAIL(reader, "%s: one value; allowed: a mapping with%s", reader->path, allowed);
     }
-    if (reader->line[i] > 0) {
-        return FAIL(reader, "%s: a second time", reader->path);
-    }
     reader->line[i] = (int)reader->event.start_mark.line + 1;
     return take(reader, &upt_rules_keys[i]);
 }
@@ -227,7 +224,21 @@ known_path(const char *path)
     return false;
 }
 
-/* Appends the key of the current event to the path; checks that it is one. */
+/* Whether the path, or anything below it, stands further up in the file. */
+static bool
+was_read(const struct reader *reader)
+{
+    size_t len = strlen(reader->path);
+    for (size_t i = 0; i < upt_rules_keys_n; i++) {
+        const char *path = upt_rules_keys[i].path;
+        if (reader->line[i] > 0 && strncmp(path, reader->path, len) == 0 && (path[len] == '.' || path[len] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Appends the key of the current event to the path; checks that it is one, and for the first time. */
 static upt_status
 enter(struct reader *reader, size_t depth)
 {
@@ -243,7 +254,7 @@ enter(struct reader *reader, size_t depth)
     if (!known_path(reader->path)) {
         return FAIL(reader, "%s: unknown; allowed:%s", reader->path, allowed);
     }
-    return UPT_OK;
+    return was_read(reader) ? FAIL(reader, "%s: a second time", reader->path) : UPT_OK;
 }
 
 static upt_status

@@ -234,6 +234,7 @@ class People(unittest.TestCase):
     def test_21_usage(self) -> None:
         for args in (("alerts",), ("alerts", "hide"), ("alerts", "ack"), ("alerts", "ack", "123"), ("alerts", "list", "x1234567"),
                      ("alerts", "close", "12345678"), ("alerts", "snooze", "12345678"),
+                     ("alerts", "ack", "12345678", "--until", "7d"), ("alerts", "list", "--by", "me"),
                      ("alerts", "snooze", "12345678", "--until", "later"), ("alerts", "snooze", "12345678", "--until", "367d"),
                      ("alerts", "close", "12345678", "--reason", "")):
             said = self.uptake(*args, code=EX_USAGE).err

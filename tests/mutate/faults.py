@@ -504,6 +504,8 @@ SMALL = {"EVENTS": "8000"}
 KILLS = {"KILLS": "10", "EVENTS": "12000", "ACCOUNTS": "100"}
 
 END_TO_END = [
+    Fault("option_of_another", "an option that a command does not take is an error", "ingest/cmd_alerts.c",
+          "strcmp(verb, only[i][1]) != 0", "strcmp(verb, only[i][1]) > 99", "e2e:test_people.People.test_21_usage", "test_21_usage"),
     Fault("weightless_shown", "what weighs nothing is no part of the score that people see", "ingest/explained.c",
           "        if (json_number_value(json_object_get(part, \"weight\")) > 0) {",
           "        if (json_number_value(json_object_get(part, \"weight\")) >= 0) {", "e2e:test_people.People.test_10_show", "test_10_show"),
@@ -666,6 +668,8 @@ PEOPLE = [
     Fault("segment_rule_play", "a segment without a play has its rule's", SCORE + "alerts.c",
           "play.len == 0 && spec->play[0] != '\\0' ?", "play.len > 0 && spec->play[0] != '\\0' ?",
           "unit:score/test_score_segments", "by_the_rules"),
+    Fault("section_twice", "a rules file says nothing twice", SCORE + "rules.c",
+          "return was_read(reader) ?", "return was_read(reader) && reader->path[0] == '.' ?", "unit:score/test_score_rules", "refusals"),
     Fault("rules_line_after", "numbers that do not go together are refused with a line of theirs", SCORE + "rules.c",
           "reader->file, less > more ? less : more,", "reader->file, less > more ? more : less,",
           "unit:score/test_score_rules", "refusals"),

@@ -94,7 +94,10 @@ refusals(void **state)
     refused("rules:\n  SILENCE:\n    min_active_days: 2.5\n", ":3: ", "a whole number");
     refused("rules:\n  HEALTH_BAND:\n    levels: {WATCH: LOUD}\n",
             ":3: ", "allowed: off, INFO, WARNING, HIGH, CRITICAL");
-    refused("rules:\n  SILENCE:\n    version: 1\n    version: 2\n", ":4: ", "a second time");
+    refused("rules:\n  SILENCE:\n    version: 1\n    version: 2\n", ":4: ", "rules.SILENCE.version: a second time");
+    refused("rules:\n  SILENCE:\n    version: 1\n  SILENCE:\n    enabled: false\n",
+            ":4: ", "rules.SILENCE: a second time");
+    refused("rules: {SILENCE: {version: 1}}\nrules: {ADOPTED: {version: 2}}\n", ":2: ", "rules: a second time");
     refused("rules:\n  SILENCE: 3\n", ":2: ", "allowed: a mapping with enabled, version");
     refused("rules:\n  SILENCE:\n    version: {a: 1}\n", ":3: ", "unknown");
     refused("rules:\n  CHURN_RISK: {open_at: 0.5, close_below: 0.7}\n  SILENCE: {}\n",
