@@ -199,6 +199,12 @@ void upt_phase_daily(struct upt_decision *d);
 bool upt_on_proof(struct upt_account *acct);
 
 /* ---- words (text.c) ---- */
+/* "s" of a word behind a whole number. */
+static inline const char *
+upt_plural(double n)
+{
+    return n > 0.5 && n < 1.5 ? "" : "s";
+}
 /* The five largest factors and `other`; texts go to text. */
 int upt_factors(const struct upt_model *model, const struct upt_eval *eval, struct upt_factor *ret, char text[][200]);
 

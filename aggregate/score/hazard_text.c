@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "decide.h"
 #include "hazard.h"
 
 /* Odds as one says them: "3.5 to 1", "2,980 to 1", "1 to 40". */
@@ -32,7 +33,7 @@ say_silence(const struct upt_model *model, const struct upt_eval *eval, int i, c
     const struct upt_activity *act = &eval->act;
     double mean = model->risk[i].mean;
     long silent = (long)(act->day - act->last);
-    const char *s = silent == 1 ? "" : "s";
+    const char *s = upt_plural((double)silent);
     double p99 = upt_gap_p99(act);
     char odds[48], cohort[48];
     switch (i) {
@@ -97,7 +98,8 @@ upt_hazard_say(const struct upt_model *model, const struct upt_eval *eval, int i
         (void)snprintf(buf, cap, "It was active in %d of the last 5 weeks (cohort %.1f).", act->weeks_n, mean);
         break;
     case UPT_R_ACTIVE_DAYS:
-        (void)snprintf(buf, cap, "It was active on %d days (cohort %.1f).", act->days_n, exp(mean));
+        (void)snprintf(buf, cap, "It was active on %d day%s (cohort %.1f).", act->days_n, upt_plural(act->days_n),
+                       exp(mean));
         break;
     case UPT_R_VOLUME_2D:
         (void)snprintf(buf, cap, "Its uses of the last few days come to %.0f (cohort %.0f).", expm1(v), expm1(mean));
@@ -107,7 +109,8 @@ upt_hazard_say(const struct upt_model *model, const struct upt_eval *eval, int i
                        expm1(v), expm1(mean));
         break;
     case UPT_R_DAY_VOLUME:
-        (void)snprintf(buf, cap, "On a day of use it makes about %.0f uses (cohort %.0f).", expm1(v), expm1(mean));
+        (void)snprintf(buf, cap, "On a day of use it makes about %.0f use%s (cohort %.0f).", expm1(v),
+                       upt_plural(expm1(v)), expm1(mean));
         break;
     case UPT_R_SEAT_USE:
         (void)snprintf(buf, cap, "%.0f%% of its seats were used in 30 days (cohort %.0f%%).", v * 100, mean * 100);

@@ -97,8 +97,8 @@ upt_rule_renewal(struct upt_decision *d)
         v.finding.window_ms = left > 0 ? left * UPT_DAY_MS : -1;
         if (upt_verdict_speaks(d, UPT_RULE_RENEWAL_GAP, 0, &v)) {
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%d days to renewal; adoption above that of %.0f%% of accounts that stayed closes it.",
-                           (int)left, p[UPT_P_RENEWAL_OFF] * 100);
+                           "%d day%s to renewal; adoption above that of %.0f%% of accounts that stayed closes it.",
+                           (int)left, upt_plural((double)left), p[UPT_P_RENEWAL_OFF] * 100);
         }
     }
     upt_verdict_apply(d, UPT_RULE_RENEWAL_GAP, 0, &v);

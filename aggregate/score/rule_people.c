@@ -56,9 +56,9 @@ upt_rule_contraction(struct upt_decision *d)
         v.finding.unit = UPT_STR("users in 30 days");
         v.finding.window_ms = weeks * 7 * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_USER_CONTRACTION, 0, &v)) {
+            double more = fmax(1, ceil(then * p[UPT_P_CONTRACTION_BACK]) - now);
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%.0f more users active in 30 days close it.",
-                           fmax(1, ceil(then * p[UPT_P_CONTRACTION_BACK]) - now));
+                           "%.0f more user%s, active in 30 days, would close it.", more, upt_plural(more));
         }
     }
     upt_verdict_apply(d, UPT_RULE_USER_CONTRACTION, 0, &v);
@@ -85,10 +85,10 @@ upt_rule_seats(struct upt_decision *d)
         v.finding.unit = UPT_STR("users in 30 days / seats");
         v.finding.window_ms = 30 * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_SEAT_UNDERUSE, 0, &v)) {
+            double more = fmax(1, ceil(d->facts->seats * p[UPT_P_SEATS_OFF]) - (double)d->facts->users.d30);
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%.0f of %.0f seats were used in 30 days; %.0f more users close it.",
-                           (double)d->facts->users.d30, d->facts->seats,
-                           fmax(1, ceil(d->facts->seats * p[UPT_P_SEATS_OFF]) - (double)d->facts->users.d30));
+                           "%.0f of %.0f seats were used in 30 days; %.0f more user%s would close it.",
+                           (double)d->facts->users.d30, d->facts->seats, more, upt_plural(more));
         }
     }
     upt_verdict_apply(d, UPT_RULE_SEAT_UNDERUSE, 0, &v);
