@@ -186,7 +186,7 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
     upt_alert_id(alert.account, alert.rule, alert.subject, slot->opened_min, alert.alert_id);
     upt_assert(slot->revision < UINT16_MAX); /* one a day: 179 years */
     slot->revision++;
-    slot->changed_min = minute_of(d->now);
+    slot->changed_min = minute_of(d->now + UPT_MINUTE_MS - 1); /* what counts from it is never early */
     slot->risk_e4 = d->eval->has_key ? (uint16_t)((d->eval->risk_micro[0] + 50) / 100) : UPT_NULL_U16;
     slot->health_e2 = d->ext->score == UPT_NULL_U32 ? UPT_NULL_U16 : (uint16_t)((d->ext->score + 5000) / 10000);
     if (d->score->sink.alert != NULL) {

@@ -318,6 +318,8 @@ ALERTS = [
     Fault("resolved_twice", "an alert ends once", SCORE + "alerts.c",
           "    slot->state = UPT_SLOT_CLOSED;\n", "    slot->state = action == UPT_RESOLVE ? UPT_SLOT_OPEN : UPT_SLOT_CLOSED;\n",
           "unit:score/test_score_silence", "cool_down"),
+    Fault("cool_down_early", "no alert of a rule opens during its cool-down", SCORE + "alerts.c",
+          "minute_of(d->now + UPT_MINUTE_MS - 1);", "minute_of(d->now);", "unit:score/test_score_silence", "cool_down_of_seconds"),
     Fault("no_cool_down", "no alert of a rule opens during its cool-down", SCORE + "alerts.c",
           " * UPT_MINUTE_MS + spec->cool_down_ms;", " * UPT_MINUTE_MS;", "unit:score/test_score_lifecycle", "band_cool_down"),
     Fault("id_without_episode", "a new episode has a new id", SCORE + "alerts.c",

@@ -163,6 +163,25 @@ cool_down(void **state)
     world_free(w);
 }
 
+/* It counts from the moment in which the alert ended, not from the beginning of that minute. */
+static void
+cool_down_of_seconds(void **state)
+{
+    (void)state;
+    struct world *w =
+        world_only("HEALTH_BAND USAGE_DROP SILENCE{cool_down: 10d, levels: {HIGH: off, CRITICAL: off}};", NULL);
+    for (int d = 0; d < 30; d++) {
+        world_use(w, "a", d, "f", 3);
+    }
+    world_to(w, 36, 12, 0);
+    world_event(w, "a", UPT_KIND_USAGE, "f", 3, (DAY0 + 36) * UPT_DAY_MS + 12 * UPT_HOUR_MS + 30 * UPT_SECOND_MS);
+    world_to(w, 46, 12, 0);
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_OPEN), 1);
+    world_to(w, 46, 12, 1);
+    assert_int_equal(world_count(w, "a", "SILENCE", UPT_OPEN), 2);
+    world_free(w);
+}
+
 /* Too little known of its cadence: quiet. */
 static void
 young(void **state)
@@ -223,15 +242,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(own_cadence),
-        cmocka_unit_test(weekly_with_jitter),
-        cmocka_unit_test(rare_and_irregular),
-        cmocka_unit_test(two_days_are_no_habit),
-        cmocka_unit_test(ends_at_the_next_use),
-        cmocka_unit_test(cool_down),
-        cmocka_unit_test(young),
-        cmocka_unit_test(deadline_follows),
-        cmocka_unit_test(churned),
+        cmocka_unit_test(own_cadence),          cmocka_unit_test(weekly_with_jitter),
+        cmocka_unit_test(rare_and_irregular),   cmocka_unit_test(two_days_are_no_habit),
+        cmocka_unit_test(ends_at_the_next_use), cmocka_unit_test(cool_down),
+        cmocka_unit_test(cool_down_of_seconds), cmocka_unit_test(young),
+        cmocka_unit_test(deadline_follows),     cmocka_unit_test(churned),
     };
     return cmocka_run_group_tests_name("score_silence", tests, NULL, NULL);
 }
