@@ -49,25 +49,28 @@ may_push(struct upt_part *part)
            (upt_pos_cmp(upt_state_pos(part->st), floor) >= 0 || floor_of_another_log(part, floor));
 }
 
+/* Pushes the deletion of an account's row; kept for the next turn if the ring is full. */
+static void
+push_one_forgotten(struct upt_part *part, struct upt_str account)
+{
+    if (!part->forgotten_set) {
+        upt_buf_clear(&part->forgotten);
+        upt_buf_put(&part->forgotten, account.p, account.len);
+    }
+    part->forgotten_set = !upt_view_push_forgotten(part->lane->view, part->id, upt_state_pos(part->st), account);
+}
+
 static bool
 push_forgotten(struct upt_part *part)
 {
-    struct upt_lane *lane = part->lane;
-    for (;;) {
-        if (!part->forgotten_set) {
-            struct upt_str account;
-            if (!upt_state_next_forgotten(part->st, &account)) {
-                return true;
-            }
-            upt_buf_clear(&part->forgotten);
-            upt_buf_put(&part->forgotten, account.p, account.len);
-            part->forgotten_set = true;
-        }
-        if (!upt_view_push_forgotten(lane->view, part->id, upt_state_pos(part->st), str_of(&part->forgotten))) {
-            return false;
-        }
-        part->forgotten_set = false;
+    struct upt_str account;
+    if (part->forgotten_set) {
+        push_one_forgotten(part, str_of(&part->forgotten));
     }
+    while (!part->forgotten_set && upt_state_next_forgotten(part->st, &account)) {
+        push_one_forgotten(part, account);
+    }
+    return !part->forgotten_set;
 }
 
 /* Entries of the account's hash of features that may have changed into lane->days. */
@@ -205,9 +208,7 @@ answer_view(struct upt_part *part)
     }
     while (!part->forgotten_set && upt_view_take_stray(lane->view, part->id, &lane->key)) {
         if (upt_state_find(part->st, str_of(&lane->key)) == NULL) {
-            upt_buf_clear(&part->forgotten);
-            upt_buf_put(&part->forgotten, lane->key.p, lane->key.len);
-            part->forgotten_set = true;
+            push_one_forgotten(part, str_of(&lane->key));
         }
     }
 }

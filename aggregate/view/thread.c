@@ -74,6 +74,20 @@ turn(struct upt_view *view)
     return work;
 }
 
+/* Other views may have changed the totals since: the last word on the shares is said when all have flushed. A
+ * connection that broke is made again, once and without a wait. */
+static void
+say_last(struct upt_view *view)
+{
+    bool had = view->redis != NULL;
+    for (int tries = had ? 2 : 1; tries > 0; tries--) {
+        view->retry_ms = 0;
+        if (upt_view_connect(view) && upt_refresh_shares(view)) {
+            return;
+        }
+    }
+}
+
 void *
 upt_view_main(void *arg)
 {
@@ -89,10 +103,7 @@ upt_view_main(void *arg)
             (void)!read(view->doorbell, &n, sizeof(n));
         }
     }
-    /* Other views may have changed the totals since: the last word on the shares is said when all have flushed. */
-    if (view->redis != NULL && !upt_refresh_shares(view) && upt_view_connect(view)) {
-        (void)upt_refresh_shares(view);
-    }
+    say_last(view);
     if (view->redis != NULL) {
         redisFree(view->redis);
     }

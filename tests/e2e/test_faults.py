@@ -414,6 +414,19 @@ class Faults(unittest.TestCase):
             finally:
                 uptake.close()
 
+    def test_strays(self) -> None:
+        """Rows of forgotten accounts that an older Redis brings back go with the next flush, not one with each."""
+        with Services() as services:
+            self.fill(services, 23, 400)
+            redis = services.redis.client()
+            names = [f"uptake:account:{{stray-{n}}}" for n in range(500)]
+            with Uptake(config_for(services, CONFIG)):
+                wait_until("rows", lambda: redis.hlen("uptake:partitions") == PARTITIONS, 60)
+                for n, name in enumerate(names):
+                    redis.hset(name, mapping={"partition": n % PARTITIONS, "offset": 1})
+                redis.delete("uptake:_m:{0}")  # what a Redis that went back has in its place is older
+                wait_until("they are gone", lambda: redis.exists(*names) == 0, 15)
+
     def test_takeover_time(self) -> None:
         """kill -9 of one of two: how long until the other's next row. Each new owner of a partition has a higher epoch."""
         with Services() as services:

@@ -441,9 +441,8 @@ test_feature_rows_and_shares(void **state)
 
 /* A view that ends leaves shares of the totals as they are then, whoever changed them last. */
 static void
-test_last_shares(void **state)
+last_shares(bool broken)
 {
-    (void)state;
     struct upt_feature_row row = {
         .feature = UPT_STR("last"), .partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
     struct upt_totals_row totals = {.partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
@@ -458,8 +457,25 @@ test_last_shares(void **state)
     assert_true(upt_view_push_totals(rig.view, &totals));
     rig_flush(&rig, 1, 1);
     assert_true(rig_published(&rig, 1, 1));
+    if (broken) {
+        redis_server_ask(&server, "CLIENT KILL TYPE normal");
+    }
     rig_close(&slow);
     assert_string_equal(redis_server_ask(&server, "HGET uptake:feature:{last} depth"), "0.25");
+}
+
+static void
+test_last_shares(void **state)
+{
+    (void)state;
+    last_shares(false);
+}
+
+static void
+test_last_shares_after_a_break(void **state)
+{
+    (void)state;
+    last_shares(true);
 }
 
 static void
@@ -525,6 +541,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_totals_are_exact_sums, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_rows_and_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_shares_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
     };
