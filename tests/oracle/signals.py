@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional
 
 from oracle import DAY, DECIMAL, MINUTE, Config, active_users, adopted_users, known_seats, present_users
+from segments import day_of
 
 KEY = ("USAGE", "VALUE")
 LATE_DAYS = 30  # rules.ONBOARDING_LATE.late_days
@@ -71,15 +71,6 @@ def round6(value: float) -> float:
 def micro(value: float) -> int:
     """As a row shows it: millionths, from 4e9 on whole numbers."""
     return round(value * 1e6) if abs(value) < 4e9 else round(value) * 1_000_000
-
-
-def date(text: Optional[str]) -> Optional[int]:
-    if text is None or not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-        return None
-    try:
-        return datetime.date.fromisoformat(text).toordinal() - datetime.date(1970, 1, 1).toordinal()
-    except ValueError:
-        return None
 
 
 def listed(text: Optional[str]) -> list[str]:
@@ -189,7 +180,7 @@ class Facts:
         return min(e.day for e in self.events)
 
     def start(self) -> int:
-        contract = date(self.trait("contract_start"))
+        contract = day_of(self.trait("contract_start"))
         return self.first_seen() if contract is None else contract
 
     def patience(self) -> float:
@@ -208,7 +199,7 @@ class Facts:
             if rhythm.e - rhythm.last > math.exp(m + sd * math.sqrt(3) / math.pi * math.log(99)):
                 return False  # DORMANT
         plan = (self.trait("plan") or "").lower()
-        contract = date(self.trait("contract_start"))
+        contract = day_of(self.trait("contract_start"))
         ahead = contract is not None and contract > self.today
         return plan not in PROOFS and (plan in TRIALS or ahead)
 
@@ -427,7 +418,7 @@ class Facts:
         }
 
     def contract(self) -> dict[str, Optional[float]]:
-        renewal, value, entitlement = date(self.trait("renewal_date")), self.number("contract_value"), self.number("entitlement")
+        renewal, value, entitlement = day_of(self.trait("renewal_date")), self.number("contract_value"), self.number("entitlement")
         units = sum(e.micro for e in self.of("USAGE") if 0 <= self.today - e.day < 30)
         waiting = [self.today - release.day for release in self.account.releases if release.lag is None]
         lags = [release.lag for release in self.account.releases if release.lag is not None]
