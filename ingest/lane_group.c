@@ -447,6 +447,19 @@ adopt(struct upt_part *part, struct upt_restored *got)
             (long long)part->published.offset, (long long)part->progress.epoch);
 }
 
+/* Until the consumer stands there. False: the lane is to stop first; then nothing of the partition may be read. */
+static bool
+seek_surely(struct upt_lane *lane, int32_t partition, int64_t offset)
+{
+    while (!seek(lane, partition, offset)) {
+        if (atomic_load(&lane->stop)) {
+            return false;
+        }
+        upt_sleep_ms(20);
+    }
+    return true;
+}
+
 void
 upt_lane_take_restored(struct upt_lane *lane)
 {
@@ -459,13 +472,11 @@ upt_lane_take_restored(struct upt_lane *lane)
             }
             continue;
         }
-        if (part == NULL || !part->restoring || part->ticket != got.ticket) {
+        if (part == NULL || !part->restoring || part->ticket != got.ticket ||
+            !seek_surely(lane, got.partition, got.seek_to)) {
             upt_lane_drop_state(lane, got.user, got.state);
             upt_progress_fini(&got.progress);
             continue;
-        }
-        while (!seek(lane, got.partition, got.seek_to) && !atomic_load(&lane->stop)) {
-            upt_sleep_ms(20);
         }
         upt_crash_point("restore.seek.after");
         adopt(part, &got);

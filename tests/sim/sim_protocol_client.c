@@ -552,7 +552,9 @@ rd_kafka_seek_partitions(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, 
 {
     (void)timeout_ms;
     sim_effect(SIM_P_SEEK, false);
-    if (sim_chance(sim_odds.init_fail)) {
+    struct sim_proc *self = sim_self(); /* someone loses patience with a broker that does not answer */
+    if (sim_chance(sim_odds.init_fail) || (self->stop_wanted && sim_rnd(2) == 0)) {
+        self->stop_wanted = self->stop_wanted || (sim_odds.stop > 0 && sim_rnd(4) == 0);
         return sim_error(RD_KAFKA_RESP_ERR__TIMED_OUT);
     }
     for (int i = 0; i < list->cnt; i++) {
