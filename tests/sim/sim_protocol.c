@@ -387,6 +387,13 @@ choose_odds(uint64_t seed)
                               .wall = true,
                               .target = (int)(seed % (2 * SIM_POINT_COUNT)),
                               .target_hit = sim_rnd(2) == 0 ? 1 : 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(7))};
+    if (sim_rnd(4) == 0) { /* what is rare comes together: one fault while another is being answered */
+        odds->deliver_fail = odds->deliver_fail * 4 + 20000;
+        odds->init_fail = odds->init_fail * 4 + 20000;
+        odds->redis_drop = odds->redis_drop * 4 + 20000;
+        odds->redis_loss = odds->redis_loss * 4 + 1000;
+        odds->stop = odds->stop * 4 + 1000;
+    }
     int point = odds->target / 2;
     if (point == SIM_P_ABORT || point == SIM_P_C_ABORT || point == SIM_P_FENCE || point == SIM_P_REVOKE) {
         odds->freeze = 2000; /* these come when others take over */
