@@ -288,6 +288,7 @@ upt_view_connect(struct upt_view *view)
         return false;
     }
     view->checked_ms = 0; /* what Redis holds may have changed: look at the markers first */
+    view->shares_all_ms = -view->config.repair_interval_ms; /* which say nothing of shares: all are made anew */
     atomic_store(&view->connected, true);
     upt_metric_set(view->config.metrics, UPT_M_REDIS_UP, 1);
     upt_metric_add(view->config.metrics, UPT_M_REDIS_RECONNECTS, 1);

@@ -215,6 +215,8 @@ REDIS = [
     Fault("floor_forgotten", "a new owner begins above the stored position", VIEW + "flush.c",
           "        part->floor = stored;", "        part->floor = UPT_POS_NONE;", "unit:view/test_view_guard",
           "test_floor_is_the_highest_row"),
+    Fault("shares_kept_after_a_break", "shares are of the totals as they are", VIEW + "conn.c",
+          "    view->shares_all_ms = -view->config.repair_interval_ms;", "    ", "unit:view/test_view", "test_shares_after_a_break"),
     Fault("no_last_shares_after_a_break", "shares are of the totals as they are", VIEW + "thread.c",
           "        view->retry_ms = 0;\n", "", "unit:view/test_view", "test_last_shares_after_a_break"),
     Fault("stray_before_the_repair", "a row of a forgotten account does not stay", VIEW + "view.c",

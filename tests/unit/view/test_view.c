@@ -478,6 +478,24 @@ test_last_shares_after_a_break(void **state)
     last_shares(true);
 }
 
+/* A Redis that loses its last writes may lose shares and nothing else. */
+static void
+test_shares_after_a_break(void **state)
+{
+    (void)state;
+    struct upt_feature_row row = {
+        .feature = UPT_STR("lost"), .partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
+    struct upt_totals_row totals = {.partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 4};
+    rig_own(&rig, 0, 1);
+    assert_true(upt_view_push_feature(rig.view, &row) && upt_view_push_totals(rig.view, &totals));
+    rig_flush(&rig, 0, 1);
+    assert_true(rig_published(&rig, 0, 1));
+    assert_becomes("uptake:feature:{lost}", "depth", "0.25");
+    redis_server_ask(&server, "HSET uptake:feature:{lost} depth 1");
+    redis_server_ask(&server, "CLIENT KILL TYPE normal");
+    assert_becomes("uptake:feature:{lost}", "depth", "0.25");
+}
+
 static void
 test_feature_with_nul_byte(void **state)
 {
@@ -542,6 +560,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_feature_rows_and_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares_after_a_break, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_shares_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
     };
