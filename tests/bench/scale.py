@@ -15,7 +15,7 @@ and counts over SECONDS after a warm-up. Simulated: the same load drawn at rando
 
 Sizes. Restoring and memory are million.py's figures. A process has CORES and MEMORY, of which CPU_SHARE and MEMORY_SHARE
 are used; one Redis is one core, of which REDIS_SHARE. Partitions: a multiple of the threads, so many that each restores
-within RESTORE_SECONDS. Variables: SECONDS.
+within RESTORE_SECONDS. Variables: POINT_SECONDS.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from measure import PAGE, ROOT, machine, process_cpu, publish  # noqa: E402
 from support.services import Kafka, Services  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
 
-SECONDS = int(os.environ.get("SECONDS", "40"))
+SECONDS = int(os.environ.get("POINT_SECONDS", "40"))
 WARM_UP = 20
 POINTS = [(10_000, 1_000), (10_000, 100_000), (10_000, 1_000_000), (40_000, 1_000), (40_000, 100_000), (40_000, 1_000_000)]
 SIZES = [(10_000, 100_000), (100_000, 1_000_000), (1_000_000, 10_000_000), (1_000_000, 100_000_000)]
