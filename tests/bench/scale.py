@@ -7,8 +7,8 @@
 Model. An account of rank i of n gets the share ln((i + 1) / i) / ln(n + 1) of the events (Zipf, s = 1). In an interval of
 t seconds 1 - exp(-rate_i t) of it changes; the sum over accounts is how many rows a flush writes and how many records a
 checkpoint has. A checkpoint record is `base` bytes and `id` for each id of the last ten minutes, at most 4,096. Seconds of
-processor a second: event · events + row · rows + byte · checkpoint bytes, each at least 0, fitted to the points by least
-squares of the relative error; Redis: row · rows + event · events. Each point is then foretold from a fit without it.
+processor a second: a constant of the process + event · events + row · rows + byte · checkpoint bytes, each at least 0, fitted to the points by least
+squares of the relative error; Redis: likewise, without the bytes. Each point is then foretold from a fit without it.
 
 Points. `uptake run` as it comes (live clock, everything on) under bench_load's open loop at each of POINTS, processor time
 and counts over SECONDS after a warm-up. Simulated: the same load drawn at random, its rows and changed accounts counted.
@@ -132,20 +132,20 @@ class Point:
     redis: float
 
     def loads(self) -> list[float]:
-        return [self.events, self.rows, self.bytes]
+        return [1.0, self.events, self.rows, self.bytes]
 
 
 @dataclass
 class Costs:
-    uptake: list[float]  # seconds of processor: an event, a row, a byte of a checkpoint
-    redis: list[float]  # an event, a row
+    uptake: list[float]  # cores of a process without load; seconds of an event, a row, a byte of a checkpoint
+    redis: list[float]  # likewise; an event, a row
     record: list[float]  # bytes: a changed account, an id
 
 
 def costs_of(points: Sequence[Point]) -> Costs:
     return Costs(
         fit([p.loads() for p in points], [p.cpu for p in points]),
-        fit([p.loads()[:2] for p in points], [p.redis for p in points]),
+        fit([p.loads()[:3] for p in points], [p.redis for p in points]),
         fit([[changed(p.events, p.accounts, CHECKPOINT) / CHECKPOINT, ids(p.events, p.accounts, CHECKPOINT, p.age) / CHECKPOINT]
              for p in points], [p.bytes for p in points]))
 
@@ -154,8 +154,8 @@ def predicted(costs: Costs, events: float, accounts: int, checkpoint: float, age
     rows = changed(events, accounts, FLUSH) / FLUSH
     record = [changed(events, accounts, checkpoint) / checkpoint, ids(events, accounts, checkpoint, age) / checkpoint]
     size = sum(x * y for x, y in zip(record, costs.record))
-    cpu = sum(x * y for x, y in zip([events, rows, size], costs.uptake))
-    return Point(events, accounts, age, rows, size, cpu, sum(x * y for x, y in zip([events, rows], costs.redis)))
+    cpu = sum(x * y for x, y in zip([1.0, events, rows, size], costs.uptake))
+    return Point(events, accounts, age, rows, size, cpu, sum(x * y for x, y in zip([1.0, events, rows], costs.redis)))
 
 
 # --- points -----------------------------------------------------------------
@@ -217,36 +217,36 @@ def size_table(costs: Costs, sizes: Sequence[tuple[int, int]]) -> list[str]:
     for events, accounts in sizes:
         p = predicted(costs, events, accounts, CHECKPOINT_AS_IT_COMES, IDS_SECONDS)
         memory = accounts * BYTES_ACCOUNT
-        by_cpu, by_memory = p.cpu / (CORES * CPU_SHARE), memory / (MEMORY * MEMORY_SHARE)
+        by_cpu, by_memory = (p.cpu - costs.uptake[0]) / (CORES * CPU_SHARE - costs.uptake[0]), memory / (MEMORY * MEMORY_SHARE)
         processes = max(1, math.ceil(max(by_cpu, by_memory)))
         nodes = max(1, math.ceil(p.redis / REDIS_SHARE))
-        threads = processes * CORES
+        cores, threads = p.cpu + (processes - 1) * costs.uptake[0], processes * CORES
         each = max(1, math.ceil(accounts / threads / (RESTORED_A_SECOND * RESTORE_SECONDS)))
         restore = accounts / threads / RESTORED_A_SECOND
         others = max(1, threads - CORES)
         kill = SESSION + accounts / processes / others / RESTORED_A_SECOND
         full = max((by_cpu / processes, "cores"), (by_memory / processes, "memory"), (p.redis / REDIS_SHARE / nodes, "Redis"))[1]
-        lines.append(f"| {events:,} | {accounts:,} | {p.rows:,.0f} | {p.cpu:.2f} | {p.redis:.2f} | {memory / 2**30:.1f} "
+        lines.append(f"| {events:,} | {accounts:,} | {p.rows:,.0f} | {cores:.2f} | {p.redis:.2f} | {memory / 2**30:.1f} "
                      f"| {events * BROKER_BYTES / 1e6:.0f}, {p.bytes / 1e6:.1f} | {processes} ({by_cpu:.1f}, {by_memory:.1f}) | {nodes} | {threads * each} "
                      f"| {restore:.0f} | {'–' if processes == 1 else f'{kill:.0f}'} | {full} |")
     return lines
 
 
 def cost_line(costs: Costs) -> str:
-    e, r, b = costs.uptake
-    return (f"- `uptake`: {e * 1e9:.0f} ns an event, {r * 1e6:.2f} µs a row, {b * 1e9:.1f} ns a checkpoint byte; Redis: {costs.redis[0] * 1e9:.0f} ns an "
-            f"event, {costs.redis[1] * 1e6:.2f} µs a row; a checkpoint record: {costs.record[0]:.0f} bytes and {costs.record[1]:.1f} an id")
+    c, e, r, b = costs.uptake
+    return (f"- `uptake`: {c:.3f} cores a process, {e * 1e9:.0f} ns an event, {r * 1e6:.2f} µs a row, {b * 1e9:.1f} ns a checkpoint byte; Redis: {costs.redis[0]:.3f} cores, {costs.redis[1] * 1e9:.0f} ns an "
+            f"event, {costs.redis[2] * 1e6:.2f} µs a row; a checkpoint record: {costs.record[0]:.0f} bytes and {costs.record[1]:.1f} an id")
 
 
 def read_costs() -> Costs:
     """From the line that cost_line wrote."""
     number = r"([\d.]+)"
-    found = re.search(rf"- `uptake`: {number} ns an event, {number} µs a row, {number} ns a checkpoint byte; Redis: {number} ns an event, "
+    found = re.search(rf"- `uptake`: {number} cores a process, {number} ns an event, {number} µs a row, {number} ns a checkpoint byte; Redis: {number} cores, {number} ns an event, "
                       rf"{number} µs a row; a checkpoint record: {number} bytes and {number} an id", PAGE.read_text())
     if found is None:
         raise SystemExit(f"{PAGE} has no figures of --measure --write")
-    e, r, b, redis_e, redis_r, base, each_id = map(float, found.groups())
-    return Costs([e / 1e9, r / 1e6, b / 1e9], [redis_e / 1e9, redis_r / 1e6], [base, each_id])
+    c, e, r, b, redis_c, redis_e, redis_r, base, each_id = map(float, found.groups())
+    return Costs([c, e / 1e9, r / 1e6, b / 1e9], [redis_c, redis_e / 1e9, redis_r / 1e6], [base, each_id])
 
 
 def main() -> None:
