@@ -18,8 +18,9 @@
  *                       unknown outcome taken for success; markers not compared; offsets without group metadata; no
  *                       wait for the last stable offset
  *   within 1,500 seeds  no new epoch after a doubled EndTxn; batches of a lost assignment kept, with refreshed metadata
- *                       or without; sums written after the marker
+ *                       or without; sums written after the marker; a state taken without a seek, when told to stop
  * Not seen: a dead owner that is not fenced. It costs time and nothing else. */
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,14 @@ sim_fail(const char *fmt, ...)
     va_end(args);
     fflush(stdout);
     _Exit(1);
+}
+
+/* An assertion of the product: its seed is wanted, too. */
+static void
+on_abort(int signal_number)
+{
+    (void)signal_number;
+    sim_fail("the program aborts");
 }
 
 /* ---- faults of a process ---- */
@@ -564,6 +573,7 @@ main(int argc, char **argv)
         }
     }
     setvbuf(stdout, NULL, _IOLBF, 4096);
+    (void)signal(SIGABRT, on_abort);
     upt_log_set_level(sim_verbose ? UPT_LOG_DEBUG : UPT_LOG_ERROR);
     upt_log_set_json(0);
     sim_os_init();
