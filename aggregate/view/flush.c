@@ -790,13 +790,30 @@ on_totals(void *ctx, unsigned i, redisReply *reply)
     }
 }
 
+static void
+format_share(struct upt_view *view, const struct upt_buf *feature, const char *now)
+{
+    char totals[3][48] = {"", "", ""};
+    (void)sscanf(now, "%47s %47s %47s", totals[0], totals[1], totals[2]);
+    upt_cmd_begin(view);
+    upt_cmd_text(view, "EVALSHA");
+    upt_cmd_text(view, view->share_sha);
+    upt_cmd_text(view, "1");
+    upt_key(view, "feature:", str_of(feature), "");
+    upt_cmd_buf(view, &view->key);
+    for (int k = 0; k < 3; k++) {
+        upt_cmd_text(view, totals[k]);
+    }
+    upt_cmd_end(view);
+}
+
 /* Shares are quotients by the totals, which change elsewhere: made anew when they did, whoever writes last. And, within
  * each repair_interval, also when they did not: Redis may have lost them and nothing else, or have carried out commands
  * of a broken connection after those of the present one. */
 bool
 upt_refresh_shares(struct upt_view *view)
 {
-    char now[160] = "", totals[3][48] = {"", "", ""};
+    char now[160] = "";
     int64_t now_ms = upt_mono_ms();
     bool all = now_ms - view->shares_all_ms >= view->config.repair_interval_ms;
     upt_cmd_begin(view);
@@ -814,31 +831,23 @@ upt_refresh_shares(struct upt_view *view)
     if ((!all && strcmp(now, view->shares_of) == 0) || view->features_n == 0) {
         return true;
     }
-    if (!load_scripts(view)) {
-        return false;
-    }
-    (void)sscanf(now, "%47s %47s %47s", totals[0], totals[1], totals[2]);
-    for (size_t i = 0; i < view->features_n; i++) {
-        upt_cmd_begin(view);
-        upt_cmd_text(view, "EVALSHA");
-        upt_cmd_text(view, view->share_sha);
-        upt_cmd_text(view, "1");
-        upt_key(view, "feature:", str_of(&view->features[i]), "");
-        upt_cmd_buf(view, &view->key);
-        for (int k = 0; k < 3; k++) {
-            upt_cmd_text(view, totals[k]);
+    for (int tries = 0; tries < 2; tries++) { /* at once, not in the next turn: at the end there is none */
+        struct outcome out;
+        if (!load_scripts(view)) {
+            return false;
         }
-        upt_cmd_end(view);
+        for (size_t i = 0; i < view->features_n; i++) {
+            format_share(view, &view->features[i], now);
+        }
+        if (!round_trip(view, &out)) {
+            return false;
+        }
+        if (!out.noscript) {
+            memcpy(view->shares_of, now, sizeof(view->shares_of));
+            view->shares_all_ms = now_ms;
+            return true;
+        }
+        view->sum_sha[0] = '\0';
     }
-    struct outcome out;
-    if (!round_trip(view, &out)) {
-        return false;
-    }
-    if (out.noscript) {
-        view->sum_sha[0] = view->share_sha[0] = '\0';
-    } else {
-        memcpy(view->shares_of, now, sizeof(view->shares_of));
-        view->shares_all_ms = now_ms;
-    }
-    return true;
+    return false;
 }

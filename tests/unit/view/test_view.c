@@ -441,7 +441,7 @@ test_feature_rows_and_shares(void **state)
 
 /* A view that ends leaves shares of the totals as they are then, whoever changed them last. */
 static void
-last_shares(bool broken)
+last_shares(bool broken, bool restarted)
 {
     struct upt_feature_row row = {
         .feature = UPT_STR("last"), .partition = 0, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
@@ -457,6 +457,9 @@ last_shares(bool broken)
     assert_true(upt_view_push_totals(rig.view, &totals));
     rig_flush(&rig, 1, 1);
     assert_true(rig_published(&rig, 1, 1));
+    if (restarted) {
+        redis_server_ask(&server, "SCRIPT FLUSH");
+    }
     if (broken) {
         redis_server_ask(&server, "CLIENT KILL TYPE normal");
     }
@@ -468,14 +471,22 @@ static void
 test_last_shares(void **state)
 {
     (void)state;
-    last_shares(false);
+    last_shares(false, false);
 }
 
 static void
 test_last_shares_after_a_break(void **state)
 {
     (void)state;
-    last_shares(true);
+    last_shares(true, false);
+}
+
+/* It has no scripts either. */
+static void
+test_last_shares_after_a_restart(void **state)
+{
+    (void)state;
+    last_shares(true, true);
 }
 
 /* A Redis that loses its last writes may lose shares and nothing else. */
@@ -560,6 +571,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_feature_rows_and_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares_after_a_break, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_shares_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shares_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
