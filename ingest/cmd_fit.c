@@ -151,6 +151,10 @@ collect(struct upt_fitting *f, const char *events, const char *labels, const str
     if (status == UPT_OK) {
         status = events != NULL ? upt_fit_read_csv(f, events, reterr) : upt_fit_read_log(f, config, reterr);
     }
+    if (status == UPT_OK && labels != NULL && f->labels_met == 0) {
+        return upt_fail(reterr, UPT_EDATA, "%.200s: none of its %zu accounts is in the events; allowed: names as there",
+                        labels, f->labels_n);
+    }
     if (status == UPT_OK) {
         upt_fitting_mature(f);
     }
@@ -180,7 +184,8 @@ look(const char *const *inputs, size_t n, const char *output)
 {
     char folder[4096];
     for (size_t i = 0; i < n; i++) {
-        if (inputs[i] != NULL && access(inputs[i], R_OK) != 0) {
+        bool file = inputs[i] != NULL && strcmp(inputs[i], "-") != 0;
+        if (file && access(inputs[i], R_OK) != 0) {
             fprintf(stderr, "uptake fit: %s: %s\n", inputs[i], strerror(errno));
             return EX_NOINPUT;
         }
@@ -267,7 +272,8 @@ const struct upt_command upt_cmd_fit = {
     .summary = "Fits the churn model from the log, or from files, into a model file.",
     .help =
         "  -c FILE            configuration, the one that `uptake run` has: reads the whole input topic\n"
-        "  --events FILE      instead: lines account,day,FEATURE… or course,enrollment,day,FEATURE…, with a header\n"
+        "  --events FILE      instead: lines account,day,FEATURE… or course,enrollment,day,FEATURE…, with a header;\n"
+        "                     -: from standard input\n"
         "  --labels FILE      who left: lines account,churned[,day] or course,enrollment,churned, with a header.\n"
         "                     Without it: CHURNED and RENEWED, else silence of max(60 days, 4 times the 90th\n"
         "                     percentile of the account's own gaps)\n"

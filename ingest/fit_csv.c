@@ -57,7 +57,6 @@ static int
 split(char *line, char **word, int most)
 {
     int n = 0;
-    line[strcspn(line, "\r\n")] = '\0';
     for (char *p = line; n < most; n++) {
         word[n] = p;
         p = strchr(p, ',');
@@ -69,18 +68,41 @@ split(char *line, char **word, int most)
     return n + 1; /* one too many */
 }
 
+/* The next line without its end: *ret_more false at the end of the file. */
+static upt_status
+next_line(struct csv *csv, char *line, bool *ret_more)
+{
+    int c = getc(csv->file), n = 0;
+    *ret_more = c != EOF;
+    csv->line++;
+    for (; c != EOF && c != '\n'; c = getc(csv->file)) {
+        if (c == '\0') {
+            return FAIL(csv, "a NUL byte; allowed: text, in UTF-8");
+        }
+        if (n == LINE_MAX_BYTES - 1) {
+            return FAIL(csv, "too long a line; allowed: %d bytes", LINE_MAX_BYTES - 1);
+        }
+        line[n++] = (char)c;
+    }
+    n -= n > 0 && line[n - 1] == '\r';
+    line[n] = '\0';
+    return ferror(csv->file) != 0 ? FAIL(csv, "%s", strerror(errno)) : UPT_OK;
+}
+
 static upt_status
 open_file(struct csv *csv, char *line, char **word, int *ret_n)
 {
+    static const char mark[] = "\xEF\xBB\xBF"; /* spreadsheets put it before the first column's name */
+    bool more;
     csv->file = strcmp(csv->path, "-") == 0 ? stdin : fopen(csv->path, "r");
     if (csv->file == NULL) {
         return upt_fail(csv->err, UPT_EINVAL, "%s: %s", csv->path, strerror(errno));
     }
-    csv->line = 1;
-    if (fgets(line, LINE_MAX_BYTES, csv->file) == NULL) {
-        return FAIL(csv, "empty; allowed: a header line");
+    upt_status status = next_line(csv, line, &more);
+    if (status != UPT_OK || !more) {
+        return status != UPT_OK ? status : FAIL(csv, "empty; allowed: a header line");
     }
-    *ret_n = split(line, word, COLUMNS_MAX);
+    *ret_n = split(line + (strncmp(line, mark, 3) == 0 ? 3 : 0), word, COLUMNS_MAX);
     csv->courses = *ret_n >= 3 && strcmp(word[0], "course") == 0 && strcmp(word[1], "enrollment") == 0;
     if (!csv->courses && (*ret_n < 2 || strcmp(word[0], "account") != 0)) {
         return FAIL(csv, "%.60s: allowed: columns account, or course,enrollment, first", word[0]);
@@ -173,9 +195,9 @@ read_rows(struct csv *csv)
         }
         (void)snprintf(csv->feature[csv->features_n++], sizeof(csv->feature[0]), "%s", word[i]);
     }
-    while (status == UPT_OK && fgets(line, sizeof(line), csv->file) != NULL) {
-        csv->line++;
-        status = strchr(line, '\n') == NULL && !feof(csv->file) ? FAIL(csv, "too long a line") : read_row(csv, line);
+    for (bool more = true; status == UPT_OK && more;) {
+        status = next_line(csv, line, &more);
+        status = status == UPT_OK && more ? read_row(csv, line) : status;
     }
     return status;
 }
@@ -333,9 +355,9 @@ upt_fit_read_labels(struct upt_fitting *f, const char *path, struct upt_error *r
     if (status == UPT_OK && (n < key + 1 || strcmp(word[key], "churned") != 0)) {
         status = FAIL(csv, "allowed: a column churned after the account");
     }
-    while (status == UPT_OK && fgets(line, sizeof(line), csv->file) != NULL) {
-        csv->line++;
-        status = read_label(csv, line, &cap);
+    for (bool more = true; status == UPT_OK && more;) {
+        status = next_line(csv, line, &more);
+        status = status == UPT_OK && more ? read_label(csv, line, &cap) : status;
     }
     if (status == UPT_OK) {
         if (f->labels_n > 0) {

@@ -81,6 +81,7 @@ account_of(struct upt_fitting *f, struct upt_account *acct, int32_t day)
     if (label != NULL) {
         a->label = label->churned ? UPT_LEFT : UPT_STAYED;
         a->label_day = label->day;
+        f->labels_met++;
     }
     return a;
 }

@@ -44,7 +44,7 @@ struct upt_fitting {
     int32_t last_day;             /* the last complete one */
     bool labelled;
     struct upt_fit_label *labels; /* by account */
-    size_t labels_n;
+    size_t labels_n, labels_met;  /* accounts that the events have, too */
     struct upt_fit_account *accounts;
     size_t accounts_n, accounts_cap;
     struct upt_fit_sample *samples;

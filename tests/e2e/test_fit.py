@@ -103,6 +103,14 @@ class Files(unittest.TestCase):
         self.assertEqual(check.returncode, 0, check.stderr)  # what it wrote, it reads
         self.assertIn("\nversion again\n", two.read_text())
 
+    def test_other_ways_to_give_a_file(self) -> None:
+        """From a pipe, and as a spreadsheet writes it."""
+        one, two = self.path / "file.model", self.path / "pipe.model"
+        fit("--events", str(self.events), "--output", str(one), "--no-report")
+        text = "\ufeff" + self.events.read_text().replace("\n", "\r\n")
+        subprocess.run([str(binary()), "fit", "--events", "-", "--output", str(two), "--no-report"], input=text.encode(), check=True)
+        self.assertEqual(one.read_bytes(), two.read_bytes())
+
     def test_labelled_file(self) -> None:
         labels = self.path / "labels.csv"
         last = {n: days[-1][0] for n, days in self.lives.items()}
@@ -147,6 +155,8 @@ class Files(unittest.TestCase):
             ("", ":1: empty; allowed: a header line"),
             ("account,day,_x\n", ":1: _x: allowed: names of features"),
             ("account,day\nA,2025-01-06\n", "at least 20 of each"),
+            ("account,day\nA,2025-01-06\nB\0,2025-01-06\n", ":3: a NUL byte; allowed: text"),
+            ("account,day\n" + "A" * 5000 + ",2025-01-06\n", ":2: too long a line; allowed: 4095 bytes"),
         ]
         for text, wanted in cases:
             bad.write_text(text)
@@ -159,6 +169,10 @@ class Files(unittest.TestCase):
             run = fit("--output", out, *args, good=False)
             self.assertEqual(run.returncode, 64)
             self.assertIn(wanted, run.stderr)
+        bad.write_text("account,churned\nnobody,1\n")
+        run = fit("--events", str(self.events), "--labels", str(bad), "--output", out, good=False)
+        self.assertEqual((run.returncode, run.stderr),
+                         (65, f"uptake fit: {bad}: none of its 1 accounts is in the events; allowed: names as there\n"))
         nowhere = str(self.path / "nowhere" / "file")
         events = ["--events", str(self.events)]
         for args, code in ((["-c", nowhere, *events, "--output", out], 64), (["--events", nowhere, "--output", out], 66),
