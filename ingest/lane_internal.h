@@ -93,6 +93,8 @@ struct upt_part {
     int64_t flush_next, flush_clock;
     struct upt_pos flushed; /* flush_pos of the last flush frame */
     int64_t flushed_next, flushed_end, published_next, flush_sent_ms;
+    uint64_t flush_number, watched; /* of the last flush frame; of the one that published_next waits for, 0: none */
+    int64_t watched_next;
     struct upt_buf forgotten; /* pushed when the ring has room */
     bool forgotten_set;
     struct upt_feature_row feature;

@@ -45,8 +45,14 @@ may_push(struct upt_part *part)
         return false;
     }
     struct upt_pos floor;
-    return !part->wall_open && upt_part_replayed(part) && upt_view_floor(lane->view, part->id, &floor) &&
-           (upt_pos_cmp(upt_state_pos(part->st), floor) >= 0 || floor_of_another_log(part, floor));
+    if (part->wall_open || !upt_part_replayed(part) || !upt_view_floor(lane->view, part->id, &floor)) {
+        return false;
+    }
+    if (upt_pos_cmp(upt_state_pos(part->st), floor) >= 0) {
+        part->floor_seen_ms = 0;
+        return true;
+    }
+    return floor_of_another_log(part, floor);
 }
 
 /* Pushes the deletion of an account's row; kept for the next turn if the ring is full. */
@@ -173,9 +179,15 @@ flush(struct upt_part *part)
                                    .pos = part->flush_pos,
                                    .as_of = part->flush_clock,
                                    .end_offset = end,
-                                   .wall_ms = upt_wall_ms()};
+                                   .wall_ms = upt_wall_ms(),
+                                   .number = part->flush_number + 1};
     if (!upt_view_push_flush(lane->view, &frame)) {
         return false;
+    }
+    part->flush_number++;
+    if (part->watched == 0) {
+        part->watched = part->flush_number;
+        part->watched_next = part->flush_next;
     }
     part->flushed = part->flush_pos;
     part->flushed_next = part->flush_next;
@@ -209,6 +221,8 @@ answer_view(struct upt_part *part)
     while (!part->forgotten_set && upt_view_take_stray(lane->view, part->id, &lane->key)) {
         if (upt_state_find(part->st, str_of(&lane->key)) == NULL) {
             push_one_forgotten(part, str_of(&lane->key));
+            part->flushed = UPT_POS_NONE; /* a flush frame behind it, and that is the one to wait for */
+            part->watched = 0;
         }
     }
 }
@@ -217,7 +231,7 @@ answer_view(struct upt_part *part)
 static bool
 flush_stored(const struct upt_part *part)
 {
-    return !part->flushing && upt_pos_cmp(upt_view_published(part->lane->view, part->id), part->flushed) >= 0;
+    return !part->flushing && upt_view_stored(part->lane->view, part->id) >= part->flush_number;
 }
 
 bool
@@ -237,13 +251,30 @@ flush_period(const struct upt_part *part)
     return period < interval / 2 ? interval / 2 : period > interval * 9 / 10 ? interval * 9 / 10 : period;
 }
 
-/* A run to the end of the log has got there, and Redis does not know all of it yet. */
+static bool
+reached_end(const struct upt_part *part)
+{
+    const struct upt_shared *shared = part->lane->shared;
+    return shared->until_end && part->next_offset >= upt_ends_first(shared->ends, part->id);
+}
+
+/* A run to the end of the log has got there, and Redis does not know all of it yet, or has what it should not have. */
 static bool
 at_end(const struct upt_part *part)
 {
-    const struct upt_shared *shared = part->lane->shared;
-    return shared->until_end && part->next_offset >= upt_ends_first(shared->ends, part->id) &&
-           upt_pos_cmp(part->flushed, upt_state_pos(part->st)) < 0;
+    return reached_end(part) && !part->flush_open &&
+           (upt_pos_cmp(part->flushed, upt_state_pos(part->st)) < 0 ||
+            upt_view_sweep(part->lane->view, part->id) == UPT_SWEEP_STRAYS);
+}
+
+/* Whether the flush that is watched is in Redis; not the last one, for of a far Redis the next is always on its way. A
+ * run to the end also waits for the walk over the keys: an older Redis brings rows of forgotten accounts back, and
+ * short runs one after the other would never find them. */
+static bool
+is_published(const struct upt_part *part)
+{
+    return part->watched != 0 && upt_view_stored(part->lane->view, part->id) >= part->watched &&
+           (!reached_end(part) || upt_view_sweep(part->lane->view, part->id) == UPT_SWEEP_OVER);
 }
 
 /* Partitions of a lane flush one after the other: at the same time each would wait for the rows of all, and its next
@@ -297,8 +328,10 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
         part->flush_took_ms = now_ms - part->flush_began_ms + part->flush_late_ms;
         part->clean_ms = part->flush_began_ms;
     }
-    if (part->published_next < part->flushed_next && upt_part_flushed(part)) {
-        part->published_next = part->flushed_next;
-        part->commit_wanted = part->commit_wanted || lane->shared->until_end; /* at once; else within a second */
+    if (is_published(part)) {
+        bool further = part->watched_next > part->published_next;
+        part->published_next = further ? part->watched_next : part->published_next;
+        part->watched = 0;
+        part->commit_wanted = part->commit_wanted || (further && lane->shared->until_end); /* else within a second */
     }
 }

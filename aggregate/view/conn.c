@@ -99,12 +99,40 @@ read_replies(struct upt_view *view, unsigned n, upt_reply_fn on_reply, void *ctx
     return ok;
 }
 
+struct answers {
+    upt_reply_fn on_reply;
+    void *ctx;
+    char error[128];
+};
+
+static void
+on_answer(void *ctx, unsigned i, redisReply *reply)
+{
+    struct answers *answers = ctx;
+    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "WRONGTYPE", 9) != 0) {
+        (void)snprintf(answers->error, sizeof(answers->error), "%s", reply->str);
+    }
+    if (answers->on_reply != NULL) {
+        answers->on_reply(answers->ctx, i, reply);
+    }
+}
+
+/* An error is no answer: nothing may be concluded from it. But for that of a key of another type, which is as good as
+ * none. */
 bool
 upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx)
 {
+    struct answers answers = {.on_reply = on_reply, .ctx = ctx};
     unsigned n = view->out_n;
     view->out_n = 0;
-    return push(view) && read_replies(view, n, on_reply, ctx);
+    if (!push(view) || !read_replies(view, n, on_answer, &answers)) {
+        return false;
+    }
+    if (answers.error[0] != '\0') {
+        upt_view_disconnect(view, answers.error);
+        return false;
+    }
+    return true;
 }
 
 bool
@@ -289,6 +317,7 @@ upt_view_connect(struct upt_view *view)
     }
     view->checked_ms = 0; /* what Redis holds may have changed: look at the markers first */
     view->shares_all_ms = -view->config.repair_interval_ms; /* which say nothing of shares: all are made anew */
+    upt_view_walk_anew(view);
     atomic_store(&view->connected, true);
     upt_metric_set(view->config.metrics, UPT_M_REDIS_UP, 1);
     upt_metric_add(view->config.metrics, UPT_M_REDIS_RECONNECTS, 1);

@@ -192,6 +192,7 @@ publish_part(struct upt_view *view, const struct upt_view_part *mine)
         part->floor_known = mine->floor_known;
         part->floor = mine->floor;
         part->published = upt_pos_cmp(mine->published, part->published) > 0 ? mine->published : part->published;
+        part->stored = mine->stored > part->stored ? mine->stored : part->stored;
     }
     pthread_mutex_unlock(&view->lock);
 }
@@ -209,6 +210,7 @@ mark_lost(struct upt_view *view)
             part->take = part->repair = true;
             part->floor_known = false;
             part->published = UPT_POS_NONE;
+            part->stored = 0;
             part->round++;
             upt_metric_add(view->config.metrics, UPT_M_REDIS_REPAIRS, 1);
         }
@@ -261,7 +263,7 @@ take(struct upt_view *view, struct upt_view_part *part)
         part->floor = stored;
         part->floor_known = true;
         part->take = false;
-        view->scan_wanted = view->sets_wanted = true;
+        upt_view_walk(view);
         return true;
     }
     return true;
@@ -715,7 +717,10 @@ note_flushes(struct upt_view *view, struct upt_view_part *part)
     for (size_t at = 0; at < view->batch.len; at += frame_at(view, at)->len) {
         const struct upt_view_frame *frame = frame_at(view, at);
         if (frame->type == UPT_FRAME_FLUSH && is_current(part, frame)) {
+            struct upt_view_flush flush;
+            memcpy(&flush, frame + 1, sizeof(flush));
             part->published = frame->pos;
+            part->stored = flush.number;
         }
     }
 }

@@ -41,6 +41,7 @@ struct upt_view_part {
     uint64_t round, lane_round; /* losses found; those of them that the lane knows of */
     int64_t epoch;
     struct upt_pos floor, published;
+    uint64_t stored; /* number of the last flush in Redis */
     /* @locality view thread */
     char marker[UPT_MARKER_MAX];  /* as written last; "": not taken */
     char attempt[UPT_MARKER_MAX]; /* of an EXEC whose reply was lost; "": none */
@@ -68,6 +69,7 @@ struct upt_view {
     pthread_t thread;
     bool started;
     atomic_bool stop, connected;
+    atomic_bool hurry; /* the lane waits for the end of the walk */
     pthread_mutex_t lock;
     struct upt_view_part *parts;
     size_t parts_n, parts_cap;
@@ -75,6 +77,7 @@ struct upt_view {
     size_t strays_n;
     struct upt_buf segments; /* names declared, commas between them */
     bool segments_changed;
+    bool walking; /* the walk over keys after a marker was taken is not over */
 
     /* @locality view thread */
     redisContext *redis;
@@ -128,7 +131,7 @@ void upt_cmd_end(struct upt_view *view);
 
 /* conn.c */
 /* Sends what was appended and reads as many replies; each goes to on_reply (may be NULL). False: the connection is
- * gone. */
+ * gone, also because one was an error. */
 typedef void (*upt_reply_fn)(void *ctx, unsigned i, redisReply *reply);
 bool upt_cmd_send(struct upt_view *view, upt_reply_fn on_reply, void *ctx);
 /* The same with functions in the place of those that make hiredis's objects; ctx is their tasks' privdata. */
@@ -163,6 +166,12 @@ bool upt_flush_batch(struct upt_view *view); /* false: try again later */
 bool upt_check_markers(struct upt_view *view);
 bool upt_refresh_shares(struct upt_view *view);
 /* sweep.c */
+/* A marker was taken: the keys of accounts are to be walked, then the sets of segments. */
+void upt_view_walk(struct upt_view *view);
+/* Another connection, so perhaps another server or another table of its keys: the cursors are worth nothing there. And
+ * of deleted sets that it lost no marker tells, so these are looked for again. */
+void upt_view_walk_anew(struct upt_view *view);
+bool upt_view_walk_step(struct upt_view *view); /* some keys; false: the connection is gone */
 bool upt_scan_step(struct upt_view *view);
 /* Names of the next keys of a family ("account:"), each behind its length. *cursor: 0 at the beginning and at the end.
  * False: the connection is gone. */

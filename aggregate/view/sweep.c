@@ -96,7 +96,7 @@ upt_scan_names(struct upt_view *view, const char *family, unsigned long long *cu
     upt_cmd_end(view);
     bool ok = upt_cmd_send(view, on_scan, &scan);
     *cursor = ok ? scan.cursor : 0;
-    view->scan_ms = upt_mono_ms() + STEP_MS;
+    view->scan_ms = atomic_load(&view->hurry) ? 0 : upt_mono_ms() + STEP_MS;
     return ok;
 }
 
@@ -141,6 +141,38 @@ ask_partitions(struct upt_view *view, const struct upt_buf *names)
         upt_cmd_end(view);
     }
     return upt_cmd_send(view, on_partition, &(struct strays){.view = view, .names = begin});
+}
+
+void
+upt_view_walk(struct upt_view *view)
+{
+    view->scan_wanted = view->sets_wanted = true;
+    pthread_mutex_lock(&view->lock);
+    view->walking = true;
+    pthread_mutex_unlock(&view->lock);
+}
+
+void
+upt_view_walk_anew(struct upt_view *view)
+{
+    view->scan_wanted = view->scan_wanted || view->scan_cursor != 0;
+    view->scan_cursor = 0;
+    view->sets_under_way = false;
+    view->sets_wanted = true;
+}
+
+bool
+upt_view_walk_step(struct upt_view *view)
+{
+    if (!upt_scan_step(view) || !upt_segments_step(view)) {
+        return false;
+    }
+    if (view->scan_cursor == 0 && !view->scan_wanted && !view->sets_under_way && !view->sets_wanted) {
+        pthread_mutex_lock(&view->lock);
+        view->walking = false;
+        pthread_mutex_unlock(&view->lock);
+    }
+    return true;
 }
 
 bool

@@ -67,19 +67,21 @@ turn(struct upt_view *view)
             return false;
         }
     }
-    if (!upt_scan_step(view) || !upt_segments_step(view)) {
+    if (!upt_view_walk_step(view)) {
         return false;
     }
     view->backoff_ms = 0; /* not on connecting: a server may take connections and refuse every write */
     return work;
 }
 
-/* Other views may have changed the totals since: the last word on the shares is said when all have flushed. A
- * connection that broke is made again, once and without a wait. */
+/* Other views may have changed the totals since, and commands of a broken connection have come late: the last word on
+ * the shares, on all of them, is said when all have flushed. A connection that broke is made again, once and without a
+ * wait. */
 static void
 say_last(struct upt_view *view)
 {
     bool had = view->redis != NULL;
+    view->shares_all_ms = -view->config.repair_interval_ms;
     for (int tries = had ? 2 : 1; tries > 0; tries--) {
         view->retry_ms = 0;
         if (upt_view_connect(view) && upt_refresh_shares(view)) {
@@ -98,7 +100,7 @@ upt_view_main(void *arg)
             continue;
         }
         struct pollfd pfd = {.fd = view->doorbell, .events = POLLIN};
-        if (poll(&pfd, 1, IDLE_MS) > 0) {
+        if (poll(&pfd, 1, atomic_load(&view->hurry) && view->walking ? 1 : IDLE_MS) > 0) {
             uint64_t n;
             (void)!read(view->doorbell, &n, sizeof(n));
         }

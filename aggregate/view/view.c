@@ -54,6 +54,7 @@ upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
     part->refused = part->floor_known = part->repair = false;
     part->lane_round = part->round;
     part->published = part->floor = UPT_POS_NONE;
+    part->stored = 0;
     pthread_mutex_unlock(&view->lock);
     ring_doorbell(view);
     return true;
@@ -114,6 +115,16 @@ upt_view_published(struct upt_view *view, int32_t partition)
     return pos;
 }
 
+uint64_t
+upt_view_stored(struct upt_view *view, int32_t partition)
+{
+    pthread_mutex_lock(&view->lock);
+    const struct upt_view_part *part = upt_view_find(view, partition);
+    uint64_t number = part != NULL && part->owned ? part->stored : 0;
+    pthread_mutex_unlock(&view->lock);
+    return number;
+}
+
 bool
 upt_view_take_repair(struct upt_view *view, int32_t partition)
 {
@@ -149,6 +160,21 @@ upt_view_take_stray(struct upt_view *view, int32_t partition, struct upt_buf *re
     }
     pthread_mutex_unlock(&view->lock);
     return found;
+}
+
+upt_sweep
+upt_view_sweep(struct upt_view *view, int32_t partition)
+{
+    atomic_store(&view->hurry, true);
+    pthread_mutex_lock(&view->lock);
+    const struct upt_view_part *part = upt_view_find(view, partition);
+    bool over = part != NULL && !part->take && !view->walking;
+    upt_sweep sweep = over ? UPT_SWEEP_OVER : UPT_SWEEP_WALKING;
+    for (size_t i = 0; i < view->strays_n && sweep != UPT_SWEEP_STRAYS; i++) {
+        sweep = view->strays[i].partition == partition ? UPT_SWEEP_STRAYS : sweep;
+    }
+    pthread_mutex_unlock(&view->lock);
+    return sweep;
 }
 
 bool

@@ -64,17 +64,23 @@ struct upt_view_flush {
     int64_t as_of;      /* UPT_NO_CLOCK: no record yet */
     int64_t end_offset; /* −1: unknown */
     int64_t wall_ms;    /* field `updated` */
+    uint64_t number;    /* of the lane's flushes of it, from 1 */
 };
 /* Ends a flush of the partition and writes its entry of uptake:partitions. Cheap when nothing else was pushed. */
 bool upt_view_push_flush(struct upt_view *view, const struct upt_view_flush *flush);
 
 /* The position of the last flush that is in Redis; UPT_POS_NONE: none yet under this epoch. */
 struct upt_pos upt_view_published(struct upt_view *view, int32_t partition);
+/* The number of that flush; 0: none, or Redis lost it. */
+uint64_t upt_view_stored(struct upt_view *view, int32_t partition);
 /* True once for each time that Redis was found to have lost writes: mark everything dirty and push it. */
 bool upt_view_take_repair(struct upt_view *view, int32_t partition);
 /* The slow sweep found a key of this partition that may be stray (a forgotten account brought back by an older Redis):
  * answer with a row or with forgotten. Copies the account into buf. False: none, or a repair is to be taken first. */
 bool upt_view_take_stray(struct upt_view *view, int32_t partition, struct upt_buf *ret_account);
+/* How far that is. To ask is to wait: from then on the walk over the keys makes no pauses. */
+typedef enum upt_sweep { UPT_SWEEP_OVER, UPT_SWEEP_WALKING, UPT_SWEEP_STRAYS /* to be taken */ } upt_sweep;
+upt_sweep upt_view_sweep(struct upt_view *view, int32_t partition);
 bool upt_view_connected(const struct upt_view *view);
 
 /* ---- for commands: a plain connection with the same URL handling (AUTH, SELECT, time-outs) ---- */

@@ -9,13 +9,15 @@ import json
 import os
 import random
 import re
+import threading
 import time
 import unittest
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions
 
-from support.kafka_util import Message, consumer, produce, read_topic
+from support.kafka_util import Message, consumer, produce, producer, read_topic
+from support.endtxn_proxy import TcpProxy
 from support.process import free_port, wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
@@ -340,6 +342,54 @@ class Faults(unittest.TestCase):
                     self.more(services, traffic, 400)
                     until_end(services, f"to-the-end-{n}", timeout=40)
                 self.assertEqual(other.terminate(60).code, 0)
+
+    def test_end_while_more_comes(self) -> None:
+        """The end is the one of the start: it is reached though records keep coming to every partition."""
+        with Services() as services:
+            traffic = self.fill(services, 23, 400)
+            event = {"event_id": "", "occurred_at": traffic.start, "user_id": "u", "kind": "USAGE", "feature": "busy",
+                     "quantity": 1.0, "duration_ms": None, "properties": {}}
+            busy = [(f"busy-{n}", traffic.event.encode({**event, "account_id": f"busy-{n}"})) for n in range(40)]
+            over = threading.Event()
+
+            def feed() -> None:
+                client = producer(services.kafka.bootstrap)
+                while not over.wait(0.005):
+                    for account, value in busy:
+                        client.produce("usage-events", value, account, timestamp=traffic.start)
+                    client.poll(0)
+                client.flush(30)
+
+            feeder = threading.Thread(target=feed)
+            feeder.start()
+            try:
+                with TcpProxy().start(services.redis.port) as far:
+                    far.delay(0.02)  # a flush takes longer than from one record to the next
+                    slow = {**CONFIG, "redis": {"url": f"redis://127.0.0.1:{far.port}"}}
+                    until_end(services, "alone", timeout=60, **slow)
+                    with Uptake(config_for(services, slow)) as other:
+                        wait_until("rows", lambda: services.redis.client().hlen("uptake:partitions") == PARTITIONS, 60)
+                        until_end(services, "beside-another", timeout=40, **slow)
+                        self.assertEqual(other.terminate(60).code, 0)
+            finally:
+                over.set()
+                feeder.join()
+
+    def test_end_waits_for_strays(self) -> None:
+        """An older Redis has the row of a forgotten account among many keys; a short run does not leave it behind."""
+        with Services() as services:
+            traffic = self.fill(services, 29, 400)
+            until_end(services, "before", timeout=60)
+            redis = services.redis.client()
+            pipe = redis.pipeline(transaction=False)
+            for n in range(60000):
+                pipe.set(f"another's:{n}", "")
+            pipe.execute()
+            redis.hset("uptake:account:{forgotten}", mapping={"partition": 0, "offset": 1})
+            redis.sadd("uptake:segment:{undeclared}", "forgotten")
+            self.more(services, traffic, 400)
+            until_end(services, "after", timeout=60)
+            self.assertEqual(redis.exists("uptake:account:{forgotten}", "uptake:segment:{undeclared}"), 0)
 
     def test_topic_made_again(self) -> None:
         """A log that ends before the checkpoint is refused; one that was deleted does not keep the process from leaving."""

@@ -394,18 +394,11 @@ begins(struct upt_str s, const char *head)
     return s.len >= strlen(head) && memcmp(s.p, head, strlen(head)) == 0;
 }
 
-static bool with_shares;
-
 static bool
-is_left_out(struct upt_str key, struct upt_str name)
+is_left_out(struct upt_str name)
 {
-    if (upt_str_eq(name, UPT_STR("as_of")) || upt_str_eq(name, UPT_STR("offset")) ||
-        upt_str_eq(name, UPT_STR("next_change"))) {
-        return true;
-    }
-    return !with_shares && begins(key, "uptake:feature:") &&
-           (upt_str_eq(name, UPT_STR("adoption_rate")) || upt_str_eq(name, UPT_STR("depth")) ||
-            upt_str_eq(name, UPT_STR("reach")));
+    return upt_str_eq(name, UPT_STR("as_of")) || upt_str_eq(name, UPT_STR("offset")) ||
+           upt_str_eq(name, UPT_STR("next_change"));
 }
 
 /* The position that a row was written at differs; a counter that is absent is 0 in a sum. */
@@ -415,7 +408,7 @@ same_fields(struct upt_str key, const struct sim_value *got, const struct sim_va
     bool sum = begins(key, "uptake:feature:") || begins(key, "uptake:totals");
     for (size_t i = 0; want != NULL && i < want->n; i++) {
         struct upt_str name = want->v[i].name, value = sim_redis_field(got, name);
-        if (is_left_out(key, name)) {
+        if (is_left_out(name)) {
             continue;
         }
         if (!upt_str_eq(value, want->v[i].value) &&
@@ -445,9 +438,8 @@ same_rows(const struct sim_db *got, const struct sim_db *want)
 }
 
 void
-sim_check_same(const struct sim_result *got, const struct sim_result *want, bool shares)
+sim_check_same(const struct sim_result *got, const struct sim_result *want)
 {
-    with_shares = shares;
     for (int t = SIM_T_ALERTS; t < SIM_T_COUNT; t++) {
         same_outputs((enum sim_topic)t, &got->outputs[t], &want->outputs[t]);
     }

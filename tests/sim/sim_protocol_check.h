@@ -29,7 +29,7 @@ struct sim_result {
     struct sim_db db;
 };
 struct sim_result sim_check_take(void);
-/* Fails, naming what differs. shares: also in the shares of feature rows, which only the sweep makes certain. */
-void sim_check_same(const struct sim_result *got, const struct sim_result *want, bool shares);
+/* Fails, naming what differs. */
+void sim_check_same(const struct sim_result *got, const struct sim_result *want);
 
 #endif

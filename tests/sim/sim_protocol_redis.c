@@ -39,6 +39,7 @@ struct connection {
 };
 
 struct late {
+    const struct sim_proc *proc;
     struct server *server;
     struct upt_str bytes;
     int64_t at_us;
@@ -592,6 +593,18 @@ sim_redis_tick(void)
     }
 }
 
+void
+sim_redis_end(const struct sim_proc *proc)
+{
+    for (size_t i = 0; i < late_n;) {
+        if (late[i].proc == proc) {
+            late[i] = late[--late_n];
+        } else {
+            i++;
+        }
+    }
+}
+
 /* ---- the client ---- */
 
 static redisReplyObjectFunctions making = {.freeObject = freeReplyObject};
@@ -696,8 +709,10 @@ send_out(struct connection *conn)
         if (fate == 0) {
             run_stream(NULL, conn->server, sim_copy(bytes));
         } else if (fate == 1 && late_n < LATE) {
-            late[late_n++] = (struct late){
-                .server = conn->server, .bytes = sim_copy(bytes), .at_us = sim_now_us + (int64_t)sim_rnd(500000)};
+            late[late_n++] = (struct late){.proc = sim_self(),
+                                           .server = conn->server,
+                                           .bytes = sim_copy(bytes),
+                                           .at_us = sim_now_us + (int64_t)sim_rnd(500000)};
         }
         sim_effect(point, true);
         return broken(&conn->ctx);

@@ -317,6 +317,34 @@ test_strays_are_found(void **state)
     upt_buf_fini(&account);
 }
 
+static bool
+swept(void *ctx)
+{
+    (void)ctx;
+    return upt_view_sweep(rig.view, 0) == UPT_SWEEP_OVER;
+}
+
+/* The walk is over when each key was seen and each stray taken; an error is not the end of it. */
+static void
+test_the_end_of_the_walk(void **state)
+{
+    (void)state;
+    struct upt_buf account = {0};
+    redis_server_ask(&server, "HSET %s partition 0 offset 1", "uptake:account:{one}");
+    redis_server_ask(&server, "ACL SETUSER default -scan");
+    rig_open(&rig, &server, "one");
+    upt_view_segments(rig.view, UPT_STR(""));
+    rig_own(&rig, 0, 1);
+    for (int i = 0; i < 150; i++) {
+        assert_int_equal(upt_view_sweep(rig.view, 0), UPT_SWEEP_WALKING);
+        upt_sleep_ms(2);
+    }
+    redis_server_ask(&server, "ACL SETUSER default +@all");
+    assert_true(redis_server_wait(stray_there, &account));
+    assert_true(redis_server_wait(swept, NULL));
+    upt_buf_fini(&account);
+}
+
 /* What the lane pushes before it has heard of a loss is passed over: a stray that it answers then would be answered in
  * vain. */
 static void
@@ -590,6 +618,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_full_ring_while_away, empty_server, end_all),
         cmocka_unit_test_setup_teardown(test_strays_are_found, empty_server, end_all),
         cmocka_unit_test_setup_teardown(test_strays_wait_for_the_repair, empty_server, end_all),
+        cmocka_unit_test_setup_teardown(test_the_end_of_the_walk, empty_server, end_all),
         cmocka_unit_test_setup_teardown(test_contributions_obey_epochs, empty_server, end_all),
         cmocka_unit_test_setup_teardown(test_zombie_adds_no_contribution, empty_server, end_all),
         cmocka_unit_test_setup_teardown(test_zombie_writes_no_rank, empty_server, end_all),

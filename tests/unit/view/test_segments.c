@@ -129,6 +129,18 @@ not_declared(void **state)
     assert_true(redis_server_wait(gone, bigger));
 }
 
+/* A Redis that loses its last writes may lose that a set was deleted and nothing else. */
+static void
+not_declared_after_a_break(void **state)
+{
+    (void)state;
+    char before[] = "uptake:segment:{before}";
+    not_declared(state);
+    redis_server_ask(&server, "SADD %s z", before);
+    redis_server_ask(&server, "CLIENT KILL TYPE normal");
+    assert_true(redis_server_wait(gone, before));
+}
+
 static bool
 stray_there(void *ctx)
 {
@@ -187,6 +199,7 @@ main(void)
         cmocka_unit_test_setup_teardown(come_and_go, setup, teardown),
         cmocka_unit_test_setup_teardown(many, setup, teardown),
         cmocka_unit_test_setup_teardown(not_declared, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_declared_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(not_yet_declared, setup, teardown),
         cmocka_unit_test_setup_teardown(lost, setup, teardown),
     };

@@ -489,6 +489,47 @@ test_last_shares_after_a_restart(void **state)
     last_shares(true, true);
 }
 
+/* A command of a broken connection that came late made a share of totals of before. */
+static void
+test_last_shares_after_a_late_command(void **state)
+{
+    (void)state;
+    struct rig_view late;
+    struct upt_feature_row row = {
+        .feature = UPT_STR("late"), .partition = 2, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
+    struct upt_totals_row totals = {.partition = 2, .pos = rig_pos(1), .as_of = 1, .users_30d = 4};
+    rig_open_interval(&late, &server, "unit-2", 50);
+    rig_own(&late, 2, 1);
+    assert_true(upt_view_push_feature(late.view, &row) && upt_view_push_totals(late.view, &totals));
+    rig_flush(&late, 2, 1);
+    assert_true(rig_published(&late, 2, 1));
+    assert_becomes("uptake:feature:{late}", "depth", "0.25");
+    redis_server_ask(&server, "HSET uptake:feature:{late} depth 1");
+    rig_close(&late);
+    assert_string_equal(redis_server_ask(&server, "HGET uptake:feature:{late} depth"), "0.25");
+}
+
+/* An error is no answer: of totals that cannot be read nothing follows for the shares. */
+static void
+test_last_shares_without_an_answer(void **state)
+{
+    (void)state;
+    struct rig_view view;
+    struct upt_feature_row row = {
+        .feature = UPT_STR("asked"), .partition = 3, .pos = rig_pos(1), .as_of = 1, .users_30d = 1};
+    struct upt_totals_row totals = {.partition = 3, .pos = rig_pos(1), .as_of = 1, .users_30d = 4};
+    rig_open_interval(&view, &server, "unit-2", 50);
+    rig_own(&view, 3, 1);
+    assert_true(upt_view_push_feature(view.view, &row) && upt_view_push_totals(view.view, &totals));
+    rig_flush(&view, 3, 1);
+    assert_true(rig_published(&view, 3, 1));
+    assert_becomes("uptake:feature:{asked}", "depth", "0.25");
+    redis_server_ask(&server, "ACL SETUSER default resetkeys ~uptake:feature:*");
+    rig_close(&view);
+    redis_server_ask(&server, "ACL SETUSER default ~*");
+    assert_string_equal(redis_server_ask(&server, "HGET uptake:feature:{asked} depth"), "0.25");
+}
+
 /* A Redis that loses its last writes may lose shares and nothing else. */
 static void
 test_shares_after_a_break(void **state)
@@ -572,6 +613,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_last_shares, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_last_shares_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_shares_after_a_late_command, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_last_shares_without_an_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_shares_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
