@@ -705,6 +705,8 @@ PEOPLE = [
           "action == UPT_RESOLVE && upt_control_snoozed", "false && upt_control_snoozed", CONTROL, "snoozed_end"),
     Fault("snooze_holds_expire", "EXPIRE does not wait for a snooze", SCORE + "alerts.c",
           "action == UPT_RESOLVE && upt_control_snoozed", "upt_control_snoozed", CONTROL, "snoozed_end"),
+    Fault("by_cut_in_a_character", "who closed an alert is cut at a whole character", SCORE + "control.c",
+          "while (len > 0 && len < text.len &&", "while (len > 0 && len < text.len && most != BY_MAX &&", CONTROL, "close_cuts_characters"),
     Fault("ack_not_stored", "an acknowledgement outlives a restart", SCORE + "signals.c",
           "    UPT_INT(s->flags, uint8_t, 1);", "    (void)codec;", CONTROL, "acknowledge"),
     Fault("set_keeps_forgotten", "a forgotten account leaves the sets of segments", VIEW + "flush.c",

@@ -172,6 +172,24 @@ close_by_hand(void **state)
     world_free(w);
 }
 
+/* Who closed it and why are cut at whole characters: a record's texts are UTF-8. */
+static void
+close_cuts_characters(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    const char *id = world_alert(w, "a", "SILENCE", 0)->id;
+    char by[43], reason[124], want[200];
+    (void)snprintf(by, sizeof(by), "%039d\xc3\xa9x", 0);               /* byte 40 is within é, */
+    (void)snprintf(reason, sizeof(reason), "%0118d\xe2\x82\xacxx", 0); /* 120 within € */
+    const char *const pairs[] = {"uptake.control", "close", "uptake.alert",  id,
+                                 "uptake.by",      by,      "uptake.reason", reason};
+    world_say(w, "a", upt_state_clock(w->st), pairs, 4);
+    (void)snprintf(want, sizeof(want), "Closed by hand by %039d: %0118d", 0, 0);
+    assert_string_equal(world_alert(w, "a", "SILENCE", 1)->counterfactual, want);
+    world_free(w);
+}
+
 /* What a control record is not: usage, or an order about what is not open. */
 static void
 nothing_else(void **state)
@@ -311,7 +329,7 @@ main(void)
         cmocka_unit_test(snoozed_end),   cmocka_unit_test(close_by_hand),
         cmocka_unit_test(nothing_else),  cmocka_unit_test(comes_back),
         cmocka_unit_test(held_is_cheap), cmocka_unit_test(snoozed_is_in_hand),
-        cmocka_unit_test(releases),
+        cmocka_unit_test(releases),      cmocka_unit_test(close_cuts_characters),
     };
     return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
 }
