@@ -116,8 +116,9 @@ snoozed_end(void **state)
     struct world *w = silent_world();
     const char *id = world_alert(w, "a", "SILENCE", 0)->id;
     say(w, "snooze", id, "2025-04-11T07:30:00Z", NULL); /* day 100 */
-    world_use(w, "a", 60, "f", 1);
-    world_use(w, "a", 61, "f", 1);
+    for (int d = 60; d < 100; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
     assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 0);
     assert_int_equal(upt_open_alerts(world_ext(w, "a")), 1);
     world_restart(w);
@@ -250,6 +251,60 @@ comes_back(void **state)
     }
 }
 
+/* A world in which a silence that is snoozed ended on day 60, at noon. */
+static struct world *
+ended_world(const char *until)
+{
+    struct world *w = silent_world();
+    say(w, "snooze", world_alert(w, "a", "SILENCE", 0)->id, until, NULL);
+    world_use(w, "a", 60, "f", 1);
+    assert_int_equal(world_ext(w, "a")->signals.slots.v[0].flags & UPT_SLOT_HELD, UPT_SLOT_HELD);
+    return w;
+}
+
+/* So does a silence, in the very minute in which it would have opened; a use ends it once more. */
+static void
+silent_again(void **state)
+{
+    (void)state;
+    struct world *w = ended_world("2025-04-11"); /* day 100 */
+    const struct upt_score_ext *ext = world_ext(w, "a");
+    int64_t back = at(60, 12, 0);
+    for (; (ext->signals.slots.v[0].flags & UPT_SLOT_HELD) != 0; back += UPT_MINUTE_MS) {
+        assert_true(back < at(80, 0, 0));
+        upt_state_wall_tick(w->st, back);
+    }
+    back -= UPT_MINUTE_MS;
+    assert_true(back % UPT_DAY_MS > UPT_HOUR_MS); /* not with the daily evaluation */
+    assert_int_equal(ext->signals.slots.silence_open, 1);
+    world_restart(w);
+    world_to(w, 99, 23, 59);
+    assert_int_equal(world_count(w, "a", NULL, -1), 1);
+    world_to(w, 100, 0, 59);
+    assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), 0);
+    assert_int_equal(world_alert(w, "a", "SILENCE", 1)->a.action, UPT_ESCALATE);
+    world_use(w, "a", 101, "f", 1);
+    assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), 1);
+    world_free(w);
+
+    for (int late = 0; late < 2; late++) { /* the snooze ends with that minute, or the one before */
+        char until[32];
+        (void)snprintf(until, sizeof(until), "%lld", (long long)(back + (1 - 2 * late) * UPT_MINUTE_MS));
+        w = ended_world(until);
+        upt_state_wall_tick(w->st, back + UPT_HOUR_MS);
+        assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), late);
+        world_free(w);
+    }
+
+    w = ended_world("2025-04-11");
+    world_to(w, 80, 0, 0);
+    assert_int_equal(world_ext(w, "a")->signals.slots.v[0].flags & UPT_SLOT_HELD, 0);
+    world_use(w, "a", 98, "f", 1);
+    world_to(w, 100, 0, 0);
+    assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), 1);
+    world_free(w);
+}
+
 /* A silence that ended while it was snoozed costs the events after it nothing. */
 static void
 held_is_cheap(void **state)
@@ -330,6 +385,7 @@ main(void)
         cmocka_unit_test(nothing_else),  cmocka_unit_test(comes_back),
         cmocka_unit_test(held_is_cheap), cmocka_unit_test(snoozed_is_in_hand),
         cmocka_unit_test(releases),      cmocka_unit_test(close_cuts_characters),
+        cmocka_unit_test(silent_again),
     };
     return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
 }
