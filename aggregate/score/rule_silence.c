@@ -144,14 +144,16 @@ upt_rule_silence_timer(struct upt_decision *d)
     }
 }
 
-/* The timer that is set stands: whatever moves the deadline sets it anew. */
+/* The timer that is set stands: whatever moves the deadline sets it anew. But one that is there to wake the account for
+ * something else may have been set while this was held back. */
 void
 upt_rule_silence_daily(struct upt_decision *d)
 {
     bool held = !judge(d);
-    if (held && upt_account_timer(d->acct) != UPT_NO_CLOCK) {
+    int64_t timer = upt_account_timer(d->acct);
+    if (held && timer != UPT_NO_CLOCK) {
         upt_account_set_timer(d->st, d->acct, UPT_NO_CLOCK);
-    } else if (!held && upt_account_timer(d->acct) == UPT_NO_CLOCK) {
+    } else if (!held && (timer == UPT_NO_CLOCK || timer == upt_wake_due(d->ext, d->now))) {
         upt_rule_silence_arm(d);
     }
 }

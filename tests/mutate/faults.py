@@ -430,6 +430,8 @@ RULES = [
     Fault("silence_back_daily", "a silence comes back in the minute in which it would open", SCORE + "rule_silence.c",
           "slot->state == UPT_SLOT_OPEN && (slot->flags & UPT_SLOT_HELD) == 0;", "slot->state == UPT_SLOT_OPEN;",
           "unit:score/test_score_control", "silent_again"),
+    Fault("silence_waits_for_another", "that another alert is snoozed delays no level of a silence", SCORE + "rule_silence.c",
+          "timer == upt_wake_due(d->ext, d->now))) {", "timer == 0)) {", "unit:score/test_score_control", "snoozed_beside_silence"),
     Fault("held_costs_events", "a silence that ended while snoozed is not asked for at each event", SCORE + "alerts.c",
           "silence_open = 0; /* the silence is over", "silence_open = 1; /* the silence is over", "unit:score/test_score_control", "held_is_cheap"),
     Fault("false_advice", "the smallest change is true of the number it shows", SCORE + "explain.c",

@@ -305,6 +305,42 @@ silent_again(void **state)
     world_free(w);
 }
 
+/* Minutes of SILENCE's records, after the cap has held it back. */
+static int
+minutes_after_cap(bool snoozed, int64_t ret[8])
+{
+    struct world *w = world_only("SILENCE SUPPORT_PAIN{quiet_days: 28};", "notify: {most: 1, within: 90h}");
+    int n = 0;
+    for (int d = 0; d <= 40; d++) {
+        world_use(w, "a", d, "f", 3);
+        for (int i = 0; d == 39 && i < 8; i++) {
+            world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d, 13, 0));
+        }
+    }
+    world_to(w, 41, 0, 59);
+    if (snoozed) {
+        say(w, "snooze", world_alert(w, "a", "SUPPORT_PAIN", 0)->id, "2025-04-11", NULL); /* day 100 */
+    }
+    world_to(w, 60, 0, 0);
+    for (int i = 0; i < world_count(w, "a", "SILENCE", -1) && n < 8; i++) {
+        ret[n++] = world_alert(w, "a", "SILENCE", i)->a.changed_at;
+    }
+    world_free(w);
+    return n;
+}
+
+/* That another alert is snoozed delays no level of a silence. */
+static void
+snoozed_beside_silence(void **state)
+{
+    (void)state;
+    int64_t plain[8], beside[8];
+    int n = minutes_after_cap(false, plain);
+    assert_int_equal(minutes_after_cap(true, beside), n);
+    assert_true(n > 2 && plain[0] % UPT_DAY_MS < UPT_HOUR_MS && plain[1] % UPT_DAY_MS > UPT_HOUR_MS);
+    assert_memory_equal(plain, beside, (size_t)n * sizeof(plain[0]));
+}
+
 /* A silence that ended while it was snoozed costs the events after it nothing. */
 static void
 held_is_cheap(void **state)
@@ -385,7 +421,7 @@ main(void)
         cmocka_unit_test(nothing_else),  cmocka_unit_test(comes_back),
         cmocka_unit_test(held_is_cheap), cmocka_unit_test(snoozed_is_in_hand),
         cmocka_unit_test(releases),      cmocka_unit_test(close_cuts_characters),
-        cmocka_unit_test(silent_again),
+        cmocka_unit_test(silent_again),  cmocka_unit_test(snoozed_beside_silence),
     };
     return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
 }
