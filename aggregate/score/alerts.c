@@ -377,9 +377,10 @@ upt_alert_sweep(struct upt_decision *d)
     for (unsigned i = 0; i < slots->n;) {
         struct upt_slot *slot = &slots->v[i];
         int64_t cool = rules->rule[slot->rule].cool_down_ms;
-        int64_t keep = (slot->flags & UPT_SLOT_FOLLOWED) == 0 && rules->follow_up_ms > 0 && cool < rules->follow_up_ms
-                           ? rules->follow_up_ms + UPT_DAY_MS
-                           : cool;
+        /* A follow-up that is held back has as long again. */
+        int64_t follow = 2 * rules->follow_up_ms + UPT_DAY_MS;
+        bool awaits = (slot->flags & UPT_SLOT_FOLLOWED) == 0 && rules->follow_up_ms > 0;
+        int64_t keep = awaits && cool < follow ? follow : cool;
         if (slot->state == UPT_SLOT_CLOSED && d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + keep) {
             upt_slot_drop(slots, slot);
         } else {

@@ -13,7 +13,8 @@
 #include "uptake/time.h"
 
 #define SNOOZE_MAX_MS (366 * UPT_DAY_MS)
-#define REASON_MAX 120
+#define REASON_MAX 120 /* bytes of what is said; of who said it: */
+#define BY_MAX 40
 
 bool
 upt_control_snoozed(const struct upt_slot *slot, int64_t now)
@@ -123,9 +124,9 @@ find(const struct upt_decision *d, struct upt_str id)
 
 /* Cuts at a whole character. */
 static int
-fitting(struct upt_str text)
+fitting(struct upt_str text, uint32_t most)
 {
-    uint32_t len = text.p == NULL ? 0 : text.len < REASON_MAX ? text.len : REASON_MAX;
+    uint32_t len = text.p == NULL ? 0 : text.len < most ? text.len : most;
     while (len > 0 && len < text.len && ((unsigned char)text.p[len] & 0xC0) == 0x80) {
         len--;
     }
@@ -138,11 +139,11 @@ close_alert(struct upt_decision *d, struct upt_slot *slot, const struct order *o
     struct upt_eval eval;
     struct upt_facts facts;
     struct upt_finding finding = upt_finding_none();
-    struct upt_str by = {.p = order->by.p, .len = order->by.len < 40 ? order->by.len : 40};
-    int reason = fitting(order->reason);
+    int by = fitting(order->by, BY_MAX);
+    int reason = fitting(order->reason, REASON_MAX);
     (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual), "Closed by hand%s%.*s%s%.*s",
-                   by.p == NULL ? "" : " by ", by.p == NULL ? 0 : fitting(by), by.p == NULL ? "" : by.p,
-                   reason > 0 ? ": " : ".", reason, reason > 0 ? order->reason.p : "");
+                   by > 0 ? " by " : "", by, by > 0 ? order->by.p : "", reason > 0 ? ": " : ".", reason,
+                   reason > 0 ? order->reason.p : "");
     upt_evaluate(d->score->model, d->st, d->acct, d->ext, &eval);
     upt_parts_add(d, &eval, &facts);
     d->eval = &eval;

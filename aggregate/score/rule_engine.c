@@ -159,35 +159,58 @@ escalate_overdue(struct upt_decision *d)
     }
 }
 
-/* After an end of a HIGH or CRITICAL alert, and the time that the rules give: did it last? */
+/* The slot's follow-up is due and has not been asked for. */
+static bool
+follow_up_due(const struct upt_decision *d, const struct upt_slot *slot)
+{
+    int64_t after = d->score->rules->follow_up_ms;
+    return after > 0 && slot->state == UPT_SLOT_CLOSED && (slot->flags & UPT_SLOT_FOLLOWED) == 0 &&
+           d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + after;
+}
+
+static bool
+contacted_since(const struct upt_decision *d, int64_t ms)
+{
+    const struct upt_relation *relation = d->ext->signals.relation;
+    return relation != NULL && relation->contact_day != UPT_NO_DAY &&
+           relation->contact_day >= upt_floor_div(ms, UPT_DAY_MS);
+}
+
+/* After an end of a HIGH or CRITICAL alert, and the time that the rules give: did it last? Held back, it is asked for
+ * again each day until the slot is swept, unless a contact made it needless. */
 static void
 follow_up(struct upt_decision *d)
 {
     const struct upt_rules *rules = d->score->rules;
-    const struct upt_relation *relation = d->ext->signals.relation;
+    struct upt_slots *slots = &d->ext->signals.slots;
     struct upt_verdict v = upt_verdict_of(UPT_V_HOLD);
-    for (unsigned i = 0; rules->follow_up_ms > 0 && i < d->ext->signals.slots.n; i++) {
-        struct upt_slot *slot = &d->ext->signals.slots.v[i];
+    for (unsigned i = 0; i < slots->n; i++) {
+        struct upt_slot *slot = &slots->v[i];
         int64_t ended = (int64_t)slot->changed_min * UPT_MINUTE_MS;
-        if (slot->state != UPT_SLOT_CLOSED || (slot->flags & UPT_SLOT_FOLLOWED) != 0 ||
-            d->now < ended + rules->follow_up_ms) {
+        if (!follow_up_due(d, slot)) {
             continue;
         }
-        slot->flags |= UPT_SLOT_FOLLOWED;
+        if (!rules->rule[UPT_RULE_CONTACT_GAP].enabled || contacted_since(d, ended + rules->follow_up_ms)) {
+            slot->flags |= UPT_SLOT_FOLLOWED;
+            continue;
+        }
         v.kind = UPT_V_ON;
         v.quick = true;
         (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
                        "%s ended %d days ago: look whether it lasted. A contact with them closes this.",
                        upt_rule_names[slot->rule], (int)((d->now - ended) / UPT_DAY_MS));
     }
-    struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_CONTACT_GAP, FOLLOW_UP);
-    if (open != NULL && relation != NULL && relation->contact_day != UPT_NO_DAY &&
-        relation->contact_day >= (int64_t)open->opened_min / 1440) {
+    const struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_CONTACT_GAP, FOLLOW_UP);
+    if (open != NULL && contacted_since(d, (int64_t)open->opened_min * UPT_MINUTE_MS)) {
         v = upt_verdict_of(UPT_V_OFF);
         v.quick = true;
     }
-    if (v.kind != UPT_V_HOLD || open != NULL) {
+    if (v.kind != UPT_V_HOLD || upt_slot_find(slots, UPT_RULE_CONTACT_GAP, FOLLOW_UP) != NULL) {
         upt_verdict_apply(d, UPT_RULE_CONTACT_GAP, FOLLOW_UP, &v);
+    }
+    bool asked = v.kind == UPT_V_ON && upt_alert_is_open(d->ext, UPT_RULE_CONTACT_GAP, FOLLOW_UP) != NULL;
+    for (unsigned i = 0; asked && i < slots->n; i++) {
+        slots->v[i].flags |= follow_up_due(d, &slots->v[i]) ? UPT_SLOT_FOLLOWED : 0;
     }
 }
 

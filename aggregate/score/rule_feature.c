@@ -32,8 +32,12 @@ judge_feature(struct upt_decision *d, size_t i)
     struct upt_habit_feature *f = &d->ext->signals.habits->feature[i];
     const double *p = d->score->rules->rule[UPT_RULE_FEATURE_ABANDONED].p;
     uint32_t id = upt_account_feature_id(d->acct, i);
-    struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_FEATURE_ABANDONED, id);
-    if (open == NULL && f->held < p[UPT_P_ABANDONED_HELD]) {
+    struct upt_slot *slot = upt_slot_find(&d->ext->signals.slots, UPT_RULE_FEATURE_ABANDONED, id);
+    bool open = slot != NULL && slot->state == UPT_SLOT_OPEN;
+    if (!open && f->held < p[UPT_P_ABANDONED_HELD]) {
+        if (slot != NULL && slot->state == UPT_SLOT_PENDING) {
+            upt_slot_drop(&d->ext->signals.slots, slot); /* it is no habit any more */
+        }
         return;
     }
     struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
@@ -43,7 +47,7 @@ judge_feature(struct upt_decision *d, size_t i)
     uint32_t before = days >> 1;
     int unused = unused_days(before);
     double limit = fmin(28, fmax(p[UPT_P_ABANDONED_DAYS], ceil(upt_gap_p99(&d->eval->act))));
-    if (open != NULL) {
+    if (open) {
         v.kind = (before & WEEK) != 0 && (before >> 7 & WEEK) != 0 ? UPT_V_OFF : UPT_V_HOLD;
     } else if (account_lives(d)) {
         v.kind = unused >= limit ? UPT_V_ON : UPT_V_OFF;
@@ -108,7 +112,9 @@ upt_rule_release(struct upt_decision *d)
         bool open = upt_alert_is_open(d->ext, UPT_RULE_RELEASE_UNUSED, release->name_hash) != NULL;
         if (upt_release_used_after(d->st, d->acct, release, d->facts->today) != UPT_NOT_USED) {
             v.kind = UPT_V_OFF;
-        } else if (open || (account_lives(d) && since < (int64_t)p[UPT_P_RELEASE_DAYS] + 7)) {
+        } else if (!open && since >= (int64_t)p[UPT_P_RELEASE_DAYS] + 7) {
+            v.kind = UPT_V_OFF; /* old news: it leaves its place to others */
+        } else if (open || account_lives(d)) {
             v.kind = (double)since >= p[UPT_P_RELEASE_DAYS] ? UPT_V_ON : UPT_V_OFF;
         }
         v.since_ms = release->day * UPT_DAY_MS;

@@ -77,7 +77,8 @@ upt_rule_silence_arm(struct upt_decision *d)
     bool churned = d->ext->churned_min > d->ext->renewed_min;
     if (rule->enabled && d->ext->has_key && !churned) {
         upt_activity_read(d->score->model, d->ext, upt_floor_div(d->now, UPT_DAY_MS), &act);
-        bool open = slot != NULL && slot->state == UPT_SLOT_OPEN;
+        /* One that ended while it was snoozed comes back at its lowest level. */
+        bool open = slot != NULL && slot->state == UPT_SLOT_OPEN && (slot->flags & UPT_SLOT_HELD) == 0;
         for (int s = open ? slot->severity + 1 : UPT_INFO; judged(d, &act) && s <= UPT_CRITICAL; s++) {
             double level = d->score->rules->silence_level[s];
             int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, &act, level) : -1;
@@ -113,6 +114,10 @@ judge(struct upt_decision *d)
     int64_t since = d->now;
     int severity = d->eval->has_key && judged(d, act) ? reached(d, act, &since) : UPT_OFF;
     if (slot != NULL) {
+        if (severity != UPT_OFF && (slot->flags & UPT_SLOT_HELD) != 0) { /* silent again */
+            slot->flags &= (uint8_t)~UPT_SLOT_HELD;
+            d->ext->signals.slots.silence_open = 1;
+        }
         /* A late event may have changed the gaps; that is no sign of life, so the severity does not fall. */
         severity = severity > slot->severity ? severity : slot->severity;
         if (upt_alert_moves(d, slot, severity)) {
@@ -139,14 +144,16 @@ upt_rule_silence_timer(struct upt_decision *d)
     }
 }
 
-/* The timer that is set stands: whatever moves the deadline sets it anew. */
+/* The timer that is set stands: whatever moves the deadline sets it anew. But one that is there to wake the account for
+ * something else may have been set while this was held back. */
 void
 upt_rule_silence_daily(struct upt_decision *d)
 {
     bool held = !judge(d);
-    if (held && upt_account_timer(d->acct) != UPT_NO_CLOCK) {
+    int64_t timer = upt_account_timer(d->acct);
+    if (held && timer != UPT_NO_CLOCK) {
         upt_account_set_timer(d->st, d->acct, UPT_NO_CLOCK);
-    } else if (!held && upt_account_timer(d->acct) == UPT_NO_CLOCK) {
+    } else if (!held && (timer == UPT_NO_CLOCK || timer == upt_wake_due(d->ext, d->now))) {
         upt_rule_silence_arm(d);
     }
 }

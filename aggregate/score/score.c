@@ -459,6 +459,7 @@ upt_score_map_segments(struct upt_score *score, struct upt_state *st, const stru
         struct upt_score_ext *ext = upt_account_ext(acct);
         uint64_t member = ext->segment.member;
         if (member != 0) {
+            upt_account_touch(st, acct, 0); /* a snapshot under way has it as it was, by the names of then */
             ext->segment.member = upt_segments_map(from, to->segments, member);
             upt_state_mark_dirty(st, acct);
         }

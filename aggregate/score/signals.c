@@ -271,6 +271,16 @@ place_of(const struct upt_signals *signals, uint32_t hash)
     return -1;
 }
 
+/* No rule judges the release any more: what was about to open would stay for good. */
+static void
+drop_pending(struct upt_signals *signals, const struct upt_release *gone)
+{
+    struct upt_slot *slot = upt_slot_find(&signals->slots, UPT_RULE_RELEASE_UNUSED, gone->name_hash);
+    if (slot != NULL && slot->state == UPT_SLOT_PENDING) {
+        upt_slot_drop(&signals->slots, slot);
+    }
+}
+
 /* The newest release of a feature counts; of more than fit the oldest without an open alert goes. */
 static void
 release(struct upt_state *st, struct upt_signals *signals, const struct upt_event *ev, int32_t day)
@@ -287,6 +297,9 @@ release(struct upt_state *st, struct upt_signals *signals, const struct upt_even
     int at = place_of(signals, hash);
     if (at < 0) {
         return;
+    }
+    if (at < r->releases_n) {
+        drop_pending(signals, &r->releases[at]);
     }
     r->releases_n = (uint8_t)(at == r->releases_n ? at + 1 : r->releases_n);
     memmove(r->releases + 1, r->releases, (size_t)at * sizeof(*r->releases));

@@ -116,8 +116,9 @@ snoozed_end(void **state)
     struct world *w = silent_world();
     const char *id = world_alert(w, "a", "SILENCE", 0)->id;
     say(w, "snooze", id, "2025-04-11T07:30:00Z", NULL); /* day 100 */
-    world_use(w, "a", 60, "f", 1);
-    world_use(w, "a", 61, "f", 1);
+    for (int d = 60; d < 100; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
     assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 0);
     assert_int_equal(upt_open_alerts(world_ext(w, "a")), 1);
     world_restart(w);
@@ -169,6 +170,24 @@ close_by_hand(void **state)
     assert_string_not_equal(again->id, id);
     say(w, "close", again->id, NULL, NULL);
     assert_string_equal(w->alert[w->alerts_n - 1].counterfactual, "Closed by hand.");
+    world_free(w);
+}
+
+/* Who closed it and why are cut at whole characters: a record's texts are UTF-8. */
+static void
+close_cuts_characters(void **state)
+{
+    (void)state;
+    struct world *w = silent_world();
+    const char *id = world_alert(w, "a", "SILENCE", 0)->id;
+    char by[43], reason[124], want[200];
+    (void)snprintf(by, sizeof(by), "%039d\xc3\xa9x", 0);               /* byte 40 is within é, */
+    (void)snprintf(reason, sizeof(reason), "%0118d\xe2\x82\xacxx", 0); /* 120 within € */
+    const char *const pairs[] = {"uptake.control", "close", "uptake.alert",  id,
+                                 "uptake.by",      by,      "uptake.reason", reason};
+    world_say(w, "a", upt_state_clock(w->st), pairs, 4);
+    (void)snprintf(want, sizeof(want), "Closed by hand by %039d: %0118d", 0, 0);
+    assert_string_equal(world_alert(w, "a", "SILENCE", 1)->counterfactual, want);
     world_free(w);
 }
 
@@ -230,6 +249,96 @@ comes_back(void **state)
         assert_int_equal(upt_open_alerts(world_ext(w, "a")), back);
         world_free(w);
     }
+}
+
+/* A world in which a silence that is snoozed ended on day 60, at noon. */
+static struct world *
+ended_world(const char *until)
+{
+    struct world *w = silent_world();
+    say(w, "snooze", world_alert(w, "a", "SILENCE", 0)->id, until, NULL);
+    world_use(w, "a", 60, "f", 1);
+    assert_int_equal(world_ext(w, "a")->signals.slots.v[0].flags & UPT_SLOT_HELD, UPT_SLOT_HELD);
+    return w;
+}
+
+/* So does a silence, in the very minute in which it would have opened; a use ends it once more. */
+static void
+silent_again(void **state)
+{
+    (void)state;
+    struct world *w = ended_world("2025-04-11"); /* day 100 */
+    const struct upt_score_ext *ext = world_ext(w, "a");
+    int64_t back = at(60, 12, 0);
+    for (; (ext->signals.slots.v[0].flags & UPT_SLOT_HELD) != 0; back += UPT_MINUTE_MS) {
+        assert_true(back < at(80, 0, 0));
+        upt_state_wall_tick(w->st, back);
+    }
+    back -= UPT_MINUTE_MS;
+    assert_true(back % UPT_DAY_MS > UPT_HOUR_MS); /* not with the daily evaluation */
+    assert_int_equal(ext->signals.slots.silence_open, 1);
+    world_restart(w);
+    world_to(w, 99, 23, 59);
+    assert_int_equal(world_count(w, "a", NULL, -1), 1);
+    world_to(w, 100, 0, 59);
+    assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), 0);
+    assert_int_equal(world_alert(w, "a", "SILENCE", 1)->a.action, UPT_ESCALATE);
+    world_use(w, "a", 101, "f", 1);
+    assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), 1);
+    world_free(w);
+
+    for (int late = 0; late < 2; late++) { /* the snooze ends with that minute, or the one before */
+        char until[32];
+        (void)snprintf(until, sizeof(until), "%lld", (long long)(back + (1 - 2 * late) * UPT_MINUTE_MS));
+        w = ended_world(until);
+        upt_state_wall_tick(w->st, back + UPT_HOUR_MS);
+        assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), late);
+        world_free(w);
+    }
+
+    w = ended_world("2025-04-11");
+    world_to(w, 80, 0, 0);
+    assert_int_equal(world_ext(w, "a")->signals.slots.v[0].flags & UPT_SLOT_HELD, 0);
+    world_use(w, "a", 98, "f", 1);
+    world_to(w, 100, 0, 0);
+    assert_int_equal(world_count(w, "a", NULL, UPT_RESOLVE), 1);
+    world_free(w);
+}
+
+/* Minutes of SILENCE's records, after the cap has held it back. */
+static int
+minutes_after_cap(bool snoozed, int64_t ret[8])
+{
+    struct world *w = world_only("SILENCE SUPPORT_PAIN{quiet_days: 28};", "notify: {most: 1, within: 90h}");
+    int n = 0;
+    for (int d = 0; d <= 40; d++) {
+        world_use(w, "a", d, "f", 3);
+        for (int i = 0; d == 39 && i < 8; i++) {
+            world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d, 13, 0));
+        }
+    }
+    world_to(w, 41, 0, 59);
+    if (snoozed) {
+        say(w, "snooze", world_alert(w, "a", "SUPPORT_PAIN", 0)->id, "2025-04-11", NULL); /* day 100 */
+    }
+    world_to(w, 60, 0, 0);
+    for (int i = 0; i < world_count(w, "a", "SILENCE", -1) && n < 8; i++) {
+        ret[n++] = world_alert(w, "a", "SILENCE", i)->a.changed_at;
+    }
+    world_free(w);
+    return n;
+}
+
+/* That another alert is snoozed delays no level of a silence. */
+static void
+snoozed_beside_silence(void **state)
+{
+    (void)state;
+    int64_t plain[8], beside[8];
+    int n = minutes_after_cap(false, plain);
+    assert_int_equal(minutes_after_cap(true, beside), n);
+    assert_true(n > 2 && plain[0] % UPT_DAY_MS < UPT_HOUR_MS && plain[1] % UPT_DAY_MS > UPT_HOUR_MS);
+    assert_memory_equal(plain, beside, (size_t)n * sizeof(plain[0]));
 }
 
 /* A silence that ended while it was snoozed costs the events after it nothing. */
@@ -311,7 +420,8 @@ main(void)
         cmocka_unit_test(snoozed_end),   cmocka_unit_test(close_by_hand),
         cmocka_unit_test(nothing_else),  cmocka_unit_test(comes_back),
         cmocka_unit_test(held_is_cheap), cmocka_unit_test(snoozed_is_in_hand),
-        cmocka_unit_test(releases),
+        cmocka_unit_test(releases),      cmocka_unit_test(close_cuts_characters),
+        cmocka_unit_test(silent_again),  cmocka_unit_test(snoozed_beside_silence),
     };
     return cmocka_run_group_tests_name("score_control", tests, NULL, NULL);
 }

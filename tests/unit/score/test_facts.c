@@ -1,4 +1,6 @@
 /* What rules share: patience by class, the watch after onboarding, the cap on notifications, times to close, goals. */
+#include <stdio.h>
+
 #include "harness.h"
 
 static int64_t
@@ -93,6 +95,87 @@ cap(void **state)
     d.now = 8 * UPT_MINUTE_MS;
     assert_true(upt_alert_capped(&d, UPT_HIGH));
     assert_false(upt_alert_capped(&d, UPT_CRITICAL));
+    world_free(w);
+}
+
+static int
+slots_of(struct world *w, int rule, int state)
+{
+    const struct upt_slots *slots = &world_ext(w, "a")->signals.slots;
+    int n = 0;
+    for (unsigned i = 0; i < slots->n; i++) {
+        n += slots->v[i].rule == rule && slots->v[i].state == state ? 1 : 0;
+    }
+    return n;
+}
+
+/* Releases that the cap held back until they were old news, or until others took their places, hold back no later one.
+ */
+static void
+capped_releases(void **state)
+{
+    (void)state;
+    for (int pushed = 0; pushed < 2; pushed++) {
+        struct world *w = world_only("SUPPORT_PAIN RELEASE_UNUSED{days: 1};", "notify: {most: 2, within: 30d}");
+        int most = 0;
+        for (int d = 0; d < 150; d++) {
+            char name[8];
+            world_use(w, "a", d, "f", 1);
+            for (int i = 0; d == 20 && i < 8; i++) {
+                world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d));
+            }
+            if ((d > 20 && d <= 24 + 4 * pushed) || d == 100 || d == 140) {
+                (void)snprintf(name, sizeof(name), "r%d", d);
+                world_event(w, "a", UPT_KIND_RELEASE, name, 1, at(d));
+            }
+            int now = slots_of(w, UPT_RULE_RELEASE_UNUSED, UPT_SLOT_PENDING);
+            most = now > most ? now : most;
+        }
+        assert_int_equal(world_count(w, "a", "SUPPORT_PAIN", UPT_OPEN), 1);
+        assert_int_equal(most, 4);
+        assert_int_equal(slots_of(w, UPT_RULE_RELEASE_UNUSED, UPT_SLOT_PENDING), 0);
+        assert_int_equal(world_count(w, "a", "RELEASE_UNUSED", UPT_OPEN), 2);
+        assert_int_equal(opened(w, "a", "RELEASE_UNUSED"), 101);
+        world_free(w);
+    }
+    /* Pushed out while it was about to open: at once. */
+    struct world *w = world_only("SUPPORT_PAIN RELEASE_UNUSED{days: 1};", "notify: {most: 2, within: 30d}");
+    for (int d = 0; d < 28; d++) {
+        char name[8];
+        world_use(w, "a", d, "f", 1);
+        for (int i = 0; d == 20 && i < 8; i++) {
+            world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d));
+        }
+        (void)snprintf(name, sizeof(name), "r%d", d);
+        if (d > 20 && d < 25) {
+            world_event(w, "a", UPT_KIND_RELEASE, name, 1, at(d));
+        }
+    }
+    assert_int_equal(slots_of(w, UPT_RULE_RELEASE_UNUSED, UPT_SLOT_PENDING), 4);
+    world_event(w, "a", UPT_KIND_RELEASE, "r28", 1, at(28));
+    assert_int_equal(slots_of(w, UPT_RULE_RELEASE_UNUSED, UPT_SLOT_PENDING), 3);
+    world_free(w);
+}
+
+/* The weekly look that sees a feature used less takes away what the cap held back. */
+static void
+capped_habit(void **state)
+{
+    (void)state;
+    struct world *w = world_only("SUPPORT_PAIN FEATURE_ABANDONED", "notify: {most: 1, within: 60d}");
+    for (int d = 0; d < 84; d++) {
+        world_use(w, "a", d, "f", 1);
+        if (d <= 60) {
+            world_use(w, "a", d, "export", 1);
+        }
+        for (int i = 0; d == 70 && i < 8; i++) {
+            world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d));
+        }
+    }
+    assert_int_equal(slots_of(w, UPT_RULE_FEATURE_ABANDONED, UPT_SLOT_PENDING), 1);
+    world_use(w, "a", 84, "export", 1);
+    world_to(w, 85, 0, 59); /* a weekly look: day 1 and every seventh after it */
+    assert_int_equal(slots_of(w, UPT_RULE_FEATURE_ABANDONED, UPT_SLOT_PENDING), 0);
     world_free(w);
 }
 
@@ -196,7 +279,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(patience),     cmocka_unit_test(watched),         cmocka_unit_test(cap),
         cmocka_unit_test(close_time),   cmocka_unit_test(close_time_told), cmocka_unit_test(goals),
-        cmocka_unit_test(acknowledged),
+        cmocka_unit_test(acknowledged), cmocka_unit_test(capped_releases), cmocka_unit_test(capped_habit),
     };
     return cmocka_run_group_tests_name("score_facts", tests, NULL, NULL);
 }

@@ -458,6 +458,52 @@ names_not_places(void **state)
     }
 }
 
+/* The record of the only account in the snapshot under way: the longest. */
+static void
+stored_account(struct world *w, struct upt_buf *ret)
+{
+    struct upt_buf key = {0}, value = {0};
+    upt_buf_clear(ret);
+    while (upt_state_snapshot_next(w->st, &key, &value)) {
+        if (value.len > ret->len) {
+            upt_buf_clear(ret);
+            upt_buf_put(ret, value.p, value.len);
+        }
+    }
+    upt_buf_fini(&key);
+    upt_buf_fini(&value);
+    upt_state_snapshot_stored(w->st);
+}
+
+/* Rules that are read again while a snapshot is under way change nothing in it, and the next one has what they did. */
+static void
+mapped_after_snapshot(void **state)
+{
+    (void)state;
+    struct upt_rules *old = NULL;
+    struct world *w = quiet_world("segments:\n  m: " TRUE "\n  t: " TRUE "\n");
+    struct upt_buf before = {0}, under_way = {0}, after = {0};
+    world_use(w, "a", 1, "f", 1);
+    world_to(w, 2, 1, 0);
+    upt_state_snapshot_begin(w->st, true);
+    stored_account(w, &before);
+    upt_state_snapshot_begin(w->st, true);
+    swap_rules(w, "segments:\n  t: " TRUE "\n", &old);
+    upt_score_map_segments(w->score, w->st, w->rules);
+    upt_score_set(w->score, w->model, w->rules, "00112233aabbccdd");
+    stored_account(w, &under_way);
+    assert_int_equal(under_way.len, before.len);
+    assert_memory_equal(under_way.p, before.p, before.len);
+    upt_state_snapshot_begin(w->st, false);
+    stored_account(w, &after);
+    assert_int_equal(after.len, before.len - 8); /* a name's hash less */
+    upt_buf_fini(&before);
+    upt_buf_fini(&under_way);
+    upt_buf_fini(&after);
+    upt_rules_destroy(&old);
+    world_free(w);
+}
+
 /* Forgotten: told that it left. Alerts of segments are never open. */
 static void
 forgotten(void **state)
@@ -553,8 +599,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals),   cmocka_unit_test(all_fields),       cmocka_unit_test(meaning),
         cmocka_unit_test(conditions), cmocka_unit_test(signals),          cmocka_unit_test(six_criteria),
-        cmocka_unit_test(hours),      cmocka_unit_test(names_not_places), cmocka_unit_test(forgotten),
-        cmocka_unit_test(restarts),   cmocka_unit_test(by_the_rules),
+        cmocka_unit_test(hours),      cmocka_unit_test(names_not_places), cmocka_unit_test(mapped_after_snapshot),
+        cmocka_unit_test(forgotten),  cmocka_unit_test(restarts),         cmocka_unit_test(by_the_rules),
     };
     return cmocka_run_group_tests_name("score_segments", tests, NULL, NULL);
 }
