@@ -188,7 +188,7 @@ start_process(struct sim_proc *proc)
     sim_kill(proc);
     proc->incarnation++;
     proc->alive = true;
-    proc->ended = proc->stop_wanted = false;
+    proc->ended = proc->stop_wanted = proc->has_shared = false;
     proc->frozen_until_us = 0;
     memset(&proc->error, 0, sizeof(proc->error));
     snprintf(proc->instance, sizeof(proc->instance), "uptake-%c", 'a' + proc->id);
@@ -210,7 +210,6 @@ reap(void)
                 sim_fail("a lane failed: %s", proc->error.msg);
             }
             proc->restart_us = sim_now_us + (int64_t)sim_rnd((uint64_t)plan.recover_us);
-            sim_redis_end(proc);
             sim_kill(proc);
         } else if (!proc->alive && proc->bump != proc->arena) {
             sim_kill(proc);

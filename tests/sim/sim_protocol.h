@@ -45,6 +45,7 @@ struct sim_proc {
     bool alive;
     uint64_t incarnation;
     bool stop_wanted, ended;
+    bool has_shared;        /* made shares, so it does so once more when it ends */
     struct upt_error error; /* of a lane that failed */
     int64_t frozen_until_us;
     int64_t restart_us;

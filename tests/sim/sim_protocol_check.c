@@ -297,7 +297,7 @@ sim_check_settled(int64_t last_tick)
             return false;
         }
     }
-    return true;
+    return sim_redis_shares_settled();
 }
 
 /* ---- the end ---- */

@@ -39,7 +39,6 @@ struct connection {
 };
 
 struct late {
-    const struct sim_proc *proc;
     struct server *server;
     struct upt_str bytes;
     int64_t at_us;
@@ -265,23 +264,33 @@ integer(int64_t v, char *buf)
     return (struct upt_str){.p = buf, .len = (uint32_t)snprintf(buf, 24, "%lld", (long long)v)};
 }
 
-/* A quotient with up to six decimals, at most 1; no field where there is no divisor. */
+/* A quotient with up to six decimals, at most 1; null where there is no divisor. */
+static struct upt_str
+share(int64_t n, struct upt_str by, char *buf)
+{
+    double d = by.len > 0 ? (double)number(by) : 0;
+    if (d <= 0) {
+        return UPT_STR_NULL;
+    }
+    double share = (double)n / d;
+    size_t len = (size_t)snprintf(buf, 32, "%.6f", share < 1 ? share : 1.0);
+    while (buf[len - 1] == '0') {
+        len--;
+    }
+    len -= buf[len - 1] == '.' ? 1 : 0;
+    return (struct upt_str){.p = buf, .len = (uint32_t)len};
+}
+
 static void
 set_share(struct upt_str key, const char *name, int64_t n, struct upt_str by)
 {
-    double d = by.len > 0 ? (double)number(by) : 0;
     char text[32];
-    if (d <= 0) {
-        remove_fields(key, &(struct upt_str){.p = name, .len = (uint32_t)strlen(name)}, 1);
-        return;
+    const struct sim_field field = {.name = upt_str_of(name), .value = share(n, by, text)};
+    if (field.value.p == NULL) {
+        remove_fields(key, &field.name, 1);
+    } else {
+        set_fields(key, &field, 1);
     }
-    double share = (double)n / d;
-    size_t len = (size_t)snprintf(text, sizeof(text), "%.6f", share < 1 ? share : 1.0);
-    while (text[len - 1] == '0') {
-        len--;
-    }
-    len -= text[len - 1] == '.' ? 1 : 0;
-    set_fields(key, &(struct sim_field){.name = upt_str_of(name), .value = {.p = text, .len = (uint32_t)len}}, 1);
 }
 
 static void
@@ -356,7 +365,42 @@ run_shares(struct connection *to, const struct upt_str *args)
     if (users.p != NULL && accounts.p != NULL) {
         set_shares(args[3], number(users), number(accounts), args + 4);
     }
+    if (to != NULL) {
+        sim_self()->has_shared = true;
+    }
     return reply_of(to, REDIS_REPLY_INTEGER);
+}
+
+static bool
+is_share(const struct sim_value *row, const char *name, struct upt_str n, struct upt_str by)
+{
+    char text[32];
+    struct upt_str is = sim_redis_field(row, upt_str_of(name)), wanted = share(number(n), by, text);
+    return (is.p == NULL && wanted.p == NULL) || upt_str_eq(is, wanted);
+}
+
+bool
+sim_redis_shares_settled(void)
+{
+    static const char family[] = "uptake:feature:";
+    const struct sim_value *totals = sim_redis_get(UPT_STR("uptake:totals"));
+    struct upt_str by[3] = {sim_redis_field(totals, UPT_STR("users_total")),
+                            sim_redis_field(totals, UPT_STR("users_30d")),
+                            sim_redis_field(totals, UPT_STR("accounts_30d"))};
+    bool settled = true;
+    for (size_t i = 0; i < sim_db.n && settled; i++) {
+        const struct sim_value *row = sim_db.v[i].value;
+        struct upt_str users = sim_redis_field(row, UPT_STR("users_30d"));
+        if (users.p != NULL && sim_db.v[i].name.len > sizeof(family) &&
+            memcmp(sim_db.v[i].name.p, family, sizeof(family) - 1) == 0) {
+            settled = is_share(row, "adoption_rate", users, by[0]) && is_share(row, "depth", users, by[1]) &&
+                      is_share(row, "reach", sim_redis_field(row, UPT_STR("accounts_30d")), by[2]);
+        }
+    }
+    for (int i = 0; i < SIM_PROCS && !settled; i++) {
+        settled = sim_procs[i].alive && sim_procs[i].has_shared;
+    }
+    return settled;
 }
 
 static redisReply *
@@ -593,18 +637,6 @@ sim_redis_tick(void)
     }
 }
 
-void
-sim_redis_end(const struct sim_proc *proc)
-{
-    for (size_t i = 0; i < late_n;) {
-        if (late[i].proc == proc) {
-            late[i] = late[--late_n];
-        } else {
-            i++;
-        }
-    }
-}
-
 /* ---- the client ---- */
 
 static redisReplyObjectFunctions making = {.freeObject = freeReplyObject};
@@ -709,10 +741,8 @@ send_out(struct connection *conn)
         if (fate == 0) {
             run_stream(NULL, conn->server, sim_copy(bytes));
         } else if (fate == 1 && late_n < LATE) {
-            late[late_n++] = (struct late){.proc = sim_self(),
-                                           .server = conn->server,
-                                           .bytes = sim_copy(bytes),
-                                           .at_us = sim_now_us + (int64_t)sim_rnd(500000)};
+            late[late_n++] = (struct late){
+                .server = conn->server, .bytes = sim_copy(bytes), .at_us = sim_now_us + (int64_t)sim_rnd(500000)};
         }
         sim_effect(point, true);
         return broken(&conn->ctx);

@@ -31,9 +31,9 @@ void sim_redis_snapshot(void); /* what it will have saved when it loses its last
 void sim_redis_lose(void);     /* back to the snapshot, all connections broken */
 void sim_redis_flushall(void);
 void sim_redis_tick(void); /* commands of broken connections that come late */
-/* It has ended: what its broken connections did not deliver is gone. Were it carried out after the last word on the
- * shares, only the next start would mend that. */
-void sim_redis_end(const struct sim_proc *proc);
+/* Whether shares are quotients by the totals as they are, or a process is there that makes them anew when it ends.
+ * After a crash, or when commands of a broken connection come later than that, the next start mends them. */
+bool sim_redis_shares_settled(void);
 const struct sim_value *sim_redis_get(struct upt_str key);
 struct upt_str sim_redis_field(const struct sim_value *value, struct upt_str name); /* null: none */
 
