@@ -471,8 +471,23 @@ set_metadata(rd_kafka_topic_partition_t *tp, const struct upt_buf *metadata)
     tp->metadata_size = metadata->len;
 }
 
-/* The offsets of this transaction. A checkpoint repeats those that the publisher of outputs has committed: it sends
- * offsets only so that the group checks this member. */
+/* A checkpoint repeats the offset that the publisher of outputs has committed: it sends offsets only so that the group
+ * checks this member. False: the lane has given up what was committed, and with it this checkpoint. Its own offset can
+ * be ahead of what the newest progress says: the group would be told of more than is counted. */
+static bool
+repeat_offset(struct upt_publisher *outputs, rd_kafka_topic_partition_t *tp)
+{
+    pthread_mutex_lock(&outputs->lock);
+    const struct upt_committed *found = find_committed(outputs, tp->partition);
+    if (found != NULL) {
+        tp->offset = found->next_offset;
+        set_metadata(tp, &found->metadata);
+    }
+    pthread_mutex_unlock(&outputs->lock);
+    return found != NULL;
+}
+
+/* The offsets of this transaction; NULL: it is to be given up. */
 static rd_kafka_topic_partition_list_t *
 offsets_of(struct upt_publisher *pub)
 {
@@ -484,20 +499,12 @@ offsets_of(struct upt_publisher *pub)
         }
         rd_kafka_topic_partition_t *tp =
             rd_kafka_topic_partition_list_add(list, pub->config.offsets_topic, pending->partition);
-        tp->offset = pending->next_offset;
-        const struct upt_buf *metadata = &pending->metadata;
-        if (pub->config.outputs != NULL) {
-            struct upt_publisher *outputs = pub->config.outputs;
-            pthread_mutex_lock(&outputs->lock);
-            const struct upt_committed *found = find_committed(outputs, pending->partition);
-            if (found != NULL) {
-                tp->offset = found->next_offset;
-                metadata = &found->metadata;
-            }
-            set_metadata(tp, metadata);
-            pthread_mutex_unlock(&outputs->lock);
-        } else {
-            set_metadata(tp, metadata);
+        if (pub->config.outputs == NULL) {
+            tp->offset = pending->next_offset;
+            set_metadata(tp, &pending->metadata);
+        } else if (!repeat_offset(pub->config.outputs, tp)) {
+            rd_kafka_topic_partition_list_destroy(list);
+            return NULL;
         }
     }
     return list;
@@ -555,6 +562,11 @@ static bool
 send_offsets(struct upt_publisher *pub)
 {
     rd_kafka_topic_partition_list_t *offsets = offsets_of(pub);
+    if (offsets == NULL) {
+        give_up(pub, UPT_FAILURE_RESET, "checkpoint given up: its outputs were given up");
+        abort_txn(pub);
+        return false;
+    }
     rd_kafka_error_t *error =
         rd_kafka_send_offsets_to_transaction(pub->producer.rk, offsets, pub->assignment->metadata, OP_TIMEOUT_MS);
     rd_kafka_topic_partition_list_destroy(offsets);

@@ -319,6 +319,9 @@ LANES = [
           "        if (partition >= 0) {", "        if (partition > 999) {", "unit:kafka/test_waker", "never_waits"),
     Fault("waker_not_told", "a lane that takes records has its reading woken", "ingest/lane_intake.c",
           "        upt_waker_note(part->lane->waker, part->id);", "        upt_waker_note(NULL, part->id);", "protocol:20"),
+    Fault("own_offset_sent", "a checkpoint whose outputs are given up sends no offset", "ingest/kafka/publisher.c",
+          "        } else if (!repeat_offset(pub->config.outputs, tp)) {", "        } else if (tp->offset = pending->next_offset, !repeat_offset(pub->config.outputs, tp) && tp->offset < 0) {",
+          "unit:kafka/test_publisher", "outputs_given_up_under_a_checkpoint"),
 ]
 
 ALERTS = [
