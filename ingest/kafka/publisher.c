@@ -286,7 +286,10 @@ abort_txn(struct upt_publisher *pub)
     end_txn(pub);
     if (unclear) {
         settle(pub);
+        return;
     }
+    /* Reports of what was purged have all come by now; they say nothing of the next transaction. */
+    atomic_store(&pub->producer.deliveries_failed, 0);
 }
 
 static bool

@@ -322,6 +322,8 @@ LANES = [
     Fault("own_offset_sent", "a checkpoint whose outputs are given up sends no offset", "ingest/kafka/publisher.c",
           "        } else if (!repeat_offset(pub->config.outputs, tp)) {", "        } else if (tp->offset = pending->next_offset, !repeat_offset(pub->config.outputs, tp) && tp->offset < 0) {",
           "unit:kafka/test_publisher", "outputs_given_up_under_a_checkpoint"),
+    Fault("purged_counted", "what an abort purged does not spoil the next transaction", "ingest/kafka/publisher.c",
+          "    atomic_store(&pub->producer.deliveries_failed, 0);\n", "", "unit:kafka/test_publisher", "abort_leaves_nothing_behind"),
 ]
 
 ALERTS = [

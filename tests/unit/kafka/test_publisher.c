@@ -233,12 +233,30 @@ outputs_given_up_under_a_checkpoint(void **state)
     assert_int_equal(upt_publisher_failure(world.checkpoints), UPT_FAILURE_NONE);
 }
 
+/* What an abort purged counts as not delivered, but not in the next transaction. */
+static void
+abort_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    world.outputs_rk.purged = 3;
+    push(world.outputs, 1, NULL, 0);
+    wait_for(&world.outputs_rk.begun, 1);
+    upt_publisher_restart(world.outputs, 2);
+    wait_for(&world.outputs_rk.aborted, 1);
+    push(world.outputs, 2, NULL, 0);
+    commit(world.outputs, 2, 10, 11);
+    wait_for(&world.outputs_rk.flushes, 1);
+    wait_for(&world.outputs_rk.committed, 1);
+    assert_int_equal(upt_publisher_failure(world.outputs), UPT_FAILURE_NONE);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(checkpoint_repeats_the_offset, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_given_up_under_a_checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(abort_leaves_nothing_behind, setup, teardown),
     };
     return cmocka_run_group_tests_name("publisher", tests, NULL, NULL);
 }
