@@ -344,7 +344,10 @@ find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error 
     }
     out->seek_to = low;
     if (strcmp(config->start, "latest") == 0) {
-        out->seek_to = high;
+        /* A start that came as far as to claim the partition has said where it begins, and counted nothing before that
+         * was stored (upt_part_serve): its end of the log is the one. */
+        int64_t said = out->progress.next_offset;
+        out->seek_to = out->progress.epoch != 0 && said >= low && said <= high ? said : high;
     } else if (strcmp(config->start, "earliest") != 0) {
         int64_t at_ms = 0; /* checked when the configuration was read */
         (void)upt_parse_time(config->start, (uint32_t)strlen(config->start), &at_ms);

@@ -1,6 +1,6 @@
 """The faults of run.py: each breaks one promise, in one place, and names the test that must notice.
 
-`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), signals:SEEDS (of sim_signals), protocol:SEEDS (of sim_protocol) or e2e:MODULE.CLASS.METHOD; `case`
+`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), signals:SEEDS (of sim_signals), protocol:SEEDS (of sim_protocol), latest:SEEDS (of sim_protocol --latest) or e2e:MODULE.CLASS.METHOD; `case`
 the test within it that fails. `old` stands exactly once in `file`. A new promise comes with its fault here.
 """
 
@@ -322,6 +322,12 @@ LANES = [
     Fault("no_answer_is_the_end", "a start at a time waits for the broker to say where that is", "ingest/kafka/restore.c",
           "        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && (offset >= 0 || offset == RD_KAFKA_OFFSET_END)) {",
           "        if (err != RD_KAFKA_RESP_ERR__TIMED_OUT) {", "unit:kafka/test_restore", "start_at_a_time"),
+    Fault("taken_before_the_start", "nothing is taken before it is stored where `start` is", "ingest/lane_intake.c",
+          "    if (!part->active || part->start_open || ", "    if (!part->active || ", "latest:100"),
+    Fault("another_end", "`start: latest` is the end of the first start, also where it came to no checkpoint", "ingest/kafka/restore.c",
+          "        out->seek_to = out->progress.epoch != 0 && said", "        out->seek_to = out->progress.epoch < 0 && said", "latest:100"),
+    Fault("start_never_stored", "an empty partition has its start stored, too", "ingest/lane_commit.c",
+          "    bool moved = part->start_open || ", "    bool moved = ", "latest:100"),
     Fault("own_offset_sent", "a checkpoint whose outputs are given up sends no offset", "ingest/kafka/publisher.c",
           "        } else if (!repeat_offset(pub->config.outputs, tp)) {", "        } else if (tp->offset = pending->next_offset, !repeat_offset(pub->config.outputs, tp) && tp->offset < 0) {",
           "unit:kafka/test_publisher", "outputs_given_up_under_a_checkpoint"),
