@@ -268,7 +268,11 @@ upt_status
 upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer **ret, struct upt_error *reterr)
 {
     const struct upt_prop_set props[] = {
-        {"enable.idempotence", "true"}, {"partitioner", "murmur2_random"}, {"linger.ms", "5"}};
+        {"enable.idempotence", "true"},
+        {"partitioner", "murmur2_random"},
+        {"linger.ms", "5"},
+        {"message.max.bytes", "1000000000"}, /* a letter goes back as large as it came; the topic decides */
+    };
     rd_kafka_conf_t *conf = NULL;
     struct upt_topic_writer *writer = calloc(1, sizeof(*writer));
     if (writer == NULL) {

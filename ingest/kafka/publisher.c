@@ -34,8 +34,8 @@ struct frame {
     uint32_t seq;
     uint8_t is_commit;
     uint8_t topic;
-    uint16_t headers_n;
     int32_t partition;
+    uint32_t headers_n;                    /* those of the input may be more than 65,535 */
     uint32_t key_len, value_len, tail_len; /* NULL_LEN: null */
     const struct upt_assignment *assignment;
     struct upt_pos pos;
@@ -92,7 +92,7 @@ upt_publisher_push(struct upt_publisher *pub, uint32_t seq, const struct upt_rec
     }
     struct frame frame = {.seq = seq,
                           .topic = (uint8_t)record->topic,
-                          .headers_n = (uint16_t)record->headers_n,
+                          .headers_n = (uint32_t)record->headers_n,
                           .partition = record->partition,
                           .key_len = len_of(record->key),
                           .value_len = len_of(record->value),

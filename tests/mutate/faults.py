@@ -331,6 +331,10 @@ LANES = [
     Fault("own_offset_sent", "a checkpoint whose outputs are given up sends no offset", "ingest/kafka/publisher.c",
           "        } else if (!repeat_offset(pub->config.outputs, tp)) {", "        } else if (tp->offset = pending->next_offset, !repeat_offset(pub->config.outputs, tp) && tp->offset < 0) {",
           "unit:kafka/test_publisher", "outputs_given_up_under_a_checkpoint"),
+    Fault("headers_wrap", "a record of more than 65,535 headers keeps them all", "ingest/kafka/publisher.c",
+          ".headers_n = (uint32_t)record->headers_n,", ".headers_n = (uint16_t)record->headers_n,", "unit:kafka/test_publisher", "many_headers"),
+    Fault("letter_refused", "a dead letter goes back as large as it came", "ingest/topic_read.c",
+          '        {"message.max.bytes", "1000000000"},', '        {"message.max.bytes", "1000000"},', "unit:kafka/test_topic_write", "large_letter"),
     Fault("purged_counted", "what an abort purged does not spoil the next transaction", "ingest/kafka/publisher.c",
           "    atomic_store(&pub->producer.deliveries_failed, 0);\n", "", "unit:kafka/test_publisher", "abort_leaves_nothing_behind"),
 ]

@@ -250,6 +250,23 @@ abort_leaves_nothing_behind(void **state)
     assert_int_equal(upt_publisher_failure(world.outputs), UPT_FAILURE_NONE);
 }
 
+static void
+many_headers(void **state)
+{
+    (void)state;
+    const size_t n = 65536 + 7;
+    struct upt_header *headers = calloc(n, sizeof(*headers));
+    assert_non_null(headers);
+    for (size_t i = 0; i < n; i++) {
+        headers[i] = (struct upt_header){.name = UPT_STR("n"), .value = UPT_STR("v")};
+    }
+    push(world.outputs, 1, headers, n);
+    free(headers);
+    commit(world.outputs, 1, 10, 11);
+    wait_for(&world.outputs_rk.committed, 1);
+    assert_int_equal(atomic_load(&world.outputs_rk.headers), n);
+}
+
 int
 main(void)
 {
@@ -257,6 +274,7 @@ main(void)
         cmocka_unit_test_setup_teardown(checkpoint_repeats_the_offset, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_given_up_under_a_checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(abort_leaves_nothing_behind, setup, teardown),
+        cmocka_unit_test_setup_teardown(many_headers, setup, teardown),
     };
     return cmocka_run_group_tests_name("publisher", tests, NULL, NULL);
 }
