@@ -15,6 +15,7 @@
 
 #define WAIT_MS 5000
 #define RING_BYTES ((size_t)8 << 20)
+#define LETTER_BYTES (1 << 20)
 
 /* A producer and what the broker has seen of it. */
 struct rd_kafka_s {
@@ -23,7 +24,9 @@ struct rd_kafka_s {
     atomic_bool hold; /* a flush takes as long as this is set */
     atomic_llong offset;
     atomic_size_t headers; /* of the record produced last */
+    atomic_size_t batch_bytes;
     int purged;            /* records that an abort takes out of the queue */
+    atomic_bool too_large; /* the next flush */
 };
 
 static struct world {
@@ -38,14 +41,21 @@ static struct world {
 
 upt_status
 upt_producer_open(struct upt_producer *producer, const struct upt_config *config, const char *transactional_id,
-                  struct upt_error *reterr)
+                  size_t batch_bytes, struct upt_error *reterr)
 {
     (void)config, (void)reterr;
     producer->rk = strcmp(transactional_id, "a") == 0 ? &world.outputs_rk : &world.checkpoints_rk;
     producer->rk->producer = producer;
+    atomic_store(&producer->rk->batch_bytes, batch_bytes);
     atomic_store(&producer->endtxn_sent, 0);
     atomic_store(&producer->deliveries_failed, 0);
     return UPT_OK;
+}
+
+void
+upt_producer_compress(struct upt_producer *producer, const char *topic)
+{
+    (void)producer, (void)topic;
 }
 
 void
@@ -94,6 +104,10 @@ rd_kafka_flush(rd_kafka_t *rk, int timeout_ms)
     atomic_fetch_add(&rk->flushes, 1);
     while (atomic_load(&rk->hold)) {
         upt_sleep_ms(1);
+    }
+    if (atomic_exchange(&rk->too_large, false)) {
+        atomic_fetch_add(&rk->producer->too_large, 1);
+        atomic_fetch_add(&rk->producer->deliveries_failed, 1);
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -178,6 +192,8 @@ setup(void **state)
                                           .transactional_id = "a",
                                           .offsets_topic = "usage-events",
                                           .metrics = &world.metrics,
+                                          .batch_bytes = 600000,
+                                          .letter_bytes = LETTER_BYTES,
                                           .ring_bytes = RING_BYTES};
     if (upt_publisher_create(&config, &world.outputs, NULL) != UPT_OK) {
         return -1;
@@ -267,6 +283,42 @@ many_headers(void **state)
     assert_int_equal(atomic_load(&world.outputs_rk.headers), n);
 }
 
+static bool
+takes(uint32_t bytes)
+{
+    const struct upt_record record = {.topic = UPT_TOPIC_DEAD, .key = UPT_STR("k"), .value = {.p = "", .len = bytes}};
+    return upt_publisher_takes(world.outputs, &record); /* looks at lengths only */
+}
+
+/* What the ring can never hold is refused before it is tried; what may go compressed, once a topic has refused one.
+ * Then batches are smaller, too: it may have been they. */
+static void
+larger_than_the_topic(void **state)
+{
+    (void)state;
+    assert_false(takes(RING_BYTES / 2));
+    assert_true(takes(2 * LETTER_BYTES));
+    push(world.outputs, 1, NULL, 0);
+    commit(world.outputs, 1, 10, 11);
+    wait_for(&world.outputs_rk.committed, 1);
+    assert_int_equal(atomic_load(&world.outputs_rk.batch_bytes), 600000);
+
+    atomic_store(&world.outputs_rk.too_large, true);
+    push(world.outputs, 1, NULL, 0);
+    commit(world.outputs, 1, 11, 12);
+    for (int64_t begun = upt_mono_ms(); upt_publisher_failure(world.outputs) != UPT_FAILURE_RESET; upt_sleep_ms(1)) {
+        assert_true(upt_mono_ms() - begun < WAIT_MS);
+    }
+    assert_false(takes(2 * LETTER_BYTES));
+    assert_true(takes(LETTER_BYTES - 1000));
+
+    upt_publisher_restart(world.outputs, 2);
+    push(world.outputs, 2, NULL, 0);
+    commit(world.outputs, 2, 11, 12);
+    wait_for(&world.outputs_rk.committed, 2);
+    assert_int_equal(atomic_load(&world.outputs_rk.batch_bytes), 300000);
+}
+
 int
 main(void)
 {
@@ -275,6 +327,7 @@ main(void)
         cmocka_unit_test_setup_teardown(outputs_given_up_under_a_checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(abort_leaves_nothing_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(many_headers, setup, teardown),
+        cmocka_unit_test_setup_teardown(larger_than_the_topic, setup, teardown),
     };
     return cmocka_run_group_tests_name("publisher", tests, NULL, NULL);
 }
