@@ -156,8 +156,8 @@ check_topics(struct check *check)
 {
     struct upt_buf notes = {0};
     struct upt_error err;
-    int32_t partitions = 0;
-    upt_status status = upt_topics_prepare(check->config, false, &notes, &partitions, &err);
+    struct upt_topics topics = {0};
+    upt_status status = upt_topics_prepare(check->config, false, &notes, &topics, &err);
     const char *line = notes.p;
     for (size_t left = notes.len; left > 0;) {
         const char *end = memchr(line, '\n', left);
@@ -169,7 +169,7 @@ check_topics(struct check *check)
     if (status != UPT_OK) {
         fault(check, "topics", &err);
     } else {
-        finding(check, "ok", "topics", "%s has %d partitions", check->config->input_topic, (int)partitions);
+        finding(check, "ok", "topics", "%s has %d partitions", check->config->input_topic, (int)topics.partitions);
     }
     upt_buf_fini(&notes);
 }

@@ -20,10 +20,10 @@
 #define QUERY_MS 15000
 #define NO_ID INT32_MIN
 
-enum { H_REASON, H_DETAIL, H_TOPIC, H_PARTITION, H_OFFSET, H_TIMESTAMP, H_SCHEMA_ID, H_EVENTS, H_N };
+enum { H_REASON, H_DETAIL, H_TOPIC, H_PARTITION, H_OFFSET, H_TIMESTAMP, H_SCHEMA_ID, H_EVENTS, H_VALUE_BYTES, H_N };
 static const char *const header_names[H_N] = {"uptake.reason",    "uptake.detail", "uptake.topic",
                                               "uptake.partition", "uptake.offset", "uptake.timestamp",
-                                              "uptake.schema_id", "uptake.events"};
+                                              "uptake.schema_id", "uptake.events", "uptake.value_bytes"};
 
 struct letters {
     const struct upt_config *config;
@@ -342,7 +342,9 @@ on_replay(void *ctx, const rd_kafka_message_t *msg)
         return true;
     }
     letters->seen++;
-    if (!letters->counting && indexes.p != NULL) {
+    if (header(msg, H_VALUE_BYTES).p != NULL) {
+        why = "it came without its value, which was too large: the input has it";
+    } else if (!letters->counting && indexes.p != NULL) {
         letters->status = left_out(letters, msg, indexes, &why);
         value = (struct upt_str){.p = letters->value.p, .len = (uint32_t)letters->value.len};
     }

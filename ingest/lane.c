@@ -319,6 +319,8 @@ open_publishers(struct upt_lane *lane, struct upt_error *reterr)
                                                  .transactional_id = lane->id,
                                                  .offsets_topic = lane->config->input_topic,
                                                  .metrics = lane->output_metrics,
+                                                 .batch_bytes = lane->shared->batch_bytes,
+                                                 .letter_bytes = lane->shared->letter_bytes,
                                                  .ring_bytes = OUTPUT_RING_BYTES};
     upt_status status = upt_publisher_create(&outputs, &lane->outputs, reterr);
     if (status != UPT_OK) {

@@ -26,6 +26,7 @@ struct upt_shared {
     struct upt_str input_schema;   /* writer schema for bare Avro */
     struct upt_ends *ends;
     int32_t partitions;
+    int64_t batch_bytes, letter_bytes;         /* as topics.h has them */
     int32_t health_schema_id, alert_schema_id; /* −1: bare Avro */
     bool until_end;
     int64_t publish_from_ms; /* UPT_NO_CLOCK: everything */

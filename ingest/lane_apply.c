@@ -15,12 +15,13 @@
 #include "uptake/log.h"
 #include "uptake/time.h"
 
-#define DEAD_HEADERS 8
+#define DEAD_HEADERS 9
+#define DEAD_DETAIL 1
 #define TOLD_AGAIN_MS (30 * UPT_SECOND_MS)
 
 static const char *const dead_header_names[DEAD_HEADERS] = {"uptake.reason",    "uptake.detail", "uptake.topic",
                                                             "uptake.partition", "uptake.offset", "uptake.timestamp",
-                                                            "uptake.schema_id", "uptake.events"};
+                                                            "uptake.schema_id", "uptake.events", "uptake.value_bytes"};
 
 bool
 upt_part_replayed(const struct upt_part *part)
@@ -195,6 +196,30 @@ original_headers(rd_kafka_headers_t *headers, struct upt_header *ret)
     return n;
 }
 
+/* A letter that cannot be published as it is goes without value, long key and the headers that came with it, and says
+ * where in the input they are. own: its own headers. */
+static void
+shorten(struct upt_part *part, const struct upt_input *rec, struct upt_record *letter, struct upt_header *own)
+{
+    static const char name[] = "uptake.value_bytes";
+    struct upt_lane *lane = part->lane;
+    struct upt_buf *detail = &lane->value, *bytes = &lane->scratch;
+    upt_buf_clear(detail);
+    upt_buf_clear(bytes);
+    upt_buf_printf(detail, "left out, too large for a dead letter: see %s [%d] offset %lld; ",
+                   lane->config->input_topic, part->id, (long long)rec->offset);
+    upt_buf_put(detail, own[DEAD_DETAIL].value.p, own[DEAD_DETAIL].value.len);
+    upt_buf_put_u64(bytes, rec->value.len);
+    own[DEAD_DETAIL].value = str_of(detail);
+    letter->headers_n -= (size_t)(own - letter->headers);
+    letter->headers = own;
+    own[letter->headers_n++] = (struct upt_header){.name = upt_str_of(name), .value = str_of(bytes)};
+    letter->key = rec->key.len <= UPT_KEY_MAX ? rec->key : UPT_STR_NULL;
+    letter->value = UPT_STR_NULL;
+    upt_log(UPT_LOG_WARNING, "lane", "%s [%d] offset %lld is too large for a dead letter: it goes without its %u bytes",
+            lane->config->input_topic, part->id, (long long)rec->offset, rec->value.len);
+}
+
 static void
 dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reason, const char *detail,
             const struct upt_decoded *decoded, struct upt_str events)
@@ -212,6 +237,7 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
     struct upt_header *headers = calloc(originals + DEAD_HEADERS, sizeof(*headers));
     upt_assert(headers != NULL);
     size_t n = original_headers(original, headers);
+    struct upt_header *own = headers + n;
     char numbers[4][24];
     snprintf(numbers[0], sizeof(numbers[0]), "%d", part->id);
     snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)rec->offset);
@@ -225,18 +251,23 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
                                                  upt_str_of(numbers[2]),
                                                  decoded != NULL && decoded->has_schema_id ? upt_str_of(numbers[3])
                                                                                            : UPT_STR_NULL,
-                                                 events};
+                                                 events,
+                                                 UPT_STR_NULL};
     for (size_t i = 0; i < DEAD_HEADERS; i++) {
         if (values[i].p != NULL) {
             headers[n++] = (struct upt_header){.name = upt_str_of(dead_header_names[i]), .value = values[i]};
         }
     }
-    push(part, &(struct upt_record){.topic = UPT_TOPIC_DEAD,
-                                    .partition = -1,
-                                    .key = rec->key,
-                                    .value = rec->value,
-                                    .headers = headers,
-                                    .headers_n = n});
+    struct upt_record letter = {.topic = UPT_TOPIC_DEAD,
+                                .partition = -1,
+                                .key = rec->key,
+                                .value = rec->value,
+                                .headers = headers,
+                                .headers_n = n};
+    if (!upt_publisher_takes(lane->outputs, &letter)) {
+        shorten(part, rec, &letter, own);
+    }
+    push(part, &letter);
     free(headers);
 }
 

@@ -302,6 +302,7 @@ upt_part_checkpoint(struct upt_part *part, int64_t now_ms)
             upt_state_snapshot_stored(part->st);
             part->stored = part->snapshot;
             part->stored_next = part->snapshot_next;
+            part->start_open = false;
             part->stored_wall_ms = upt_wall_ms();
             part->checkpoint_due_ms = now_ms + lane->config->checkpoint_interval_ms;
             prune_places(part);
@@ -309,7 +310,8 @@ upt_part_checkpoint(struct upt_part *part, int64_t now_ms)
         }
         return;
     }
-    bool moved = upt_pos_cmp(upt_state_pos(part->st), part->stored.pos) > 0 || part->next_offset > part->stored_next;
+    bool moved = part->start_open || upt_pos_cmp(upt_state_pos(part->st), part->stored.pos) > 0 ||
+                 part->next_offset > part->stored_next;
     bool ended = lane->shared->until_end && part->next_offset >= upt_ends_first(lane->shared->ends, part->id) &&
                  part->stored_next < upt_ends_first(lane->shared->ends, part->id);
     if (part->claimed && lane->snapshotting == NULL && moved && upt_part_replayed(part) &&

@@ -428,6 +428,7 @@ adopt(struct upt_part *part, struct upt_restored *got)
     /* Staggered over partitions; without a checkpoint at once, since `start` may mean another place tomorrow. */
     int64_t interval = lane->config->checkpoint_interval_ms;
     part->checkpoint_due_ms = got->has_checkpoint ? now + interval * (part->id % 16 + 1) / 16 : now;
+    part->start_open = !got->has_checkpoint && strcmp(lane->config->start, "earliest") != 0 && upt_part_replayed(part);
     part->sent = part->flushed = UPT_POS_NONE;
     part->sent_next = -1;
     part->flushed_next = part->flushed_end = -1;

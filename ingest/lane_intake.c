@@ -158,7 +158,7 @@ bool
 upt_part_serve(struct upt_part *part)
 {
     struct upt_intake *intake = part->intake;
-    if (!part->active || part->poisoned || part->lane->discarding ||
+    if (!part->active || part->start_open || part->poisoned || part->lane->discarding ||
         (intake->held && (upt_mono_ms() < intake->retry_ms || !apply_batch(part)))) {
         return false;
     }

@@ -253,7 +253,11 @@ open_shared(struct pipeline *pipe, struct upt_error *reterr)
     atomic_store(&shared->scoring, scoring);
     if (status == UPT_OK) {
         show_model(shared->board, scoring->model);
-        status = upt_topics_prepare(config, true, NULL, &shared->partitions, reterr);
+        struct upt_topics topics = {0};
+        status = upt_topics_prepare(config, true, NULL, &topics, reterr);
+        shared->partitions = topics.partitions;
+        shared->batch_bytes = topics.batch_bytes;
+        shared->letter_bytes = topics.letter_bytes;
     }
     if (status == UPT_OK) {
         status = open_schemas(pipe, reterr);

@@ -260,7 +260,8 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
         return;
     }
     if (writer->failed++ == 0) {
-        snprintf(writer->why, sizeof(writer->why), "%s", rd_kafka_message_errstr(msg));
+        /* Not rd_kafka_message_errstr: of a record that was written it gives the value. */
+        snprintf(writer->why, sizeof(writer->why), "%s", rd_kafka_err2str(msg->err));
     }
 }
 
@@ -268,7 +269,10 @@ upt_status
 upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer **ret, struct upt_error *reterr)
 {
     const struct upt_prop_set props[] = {
-        {"enable.idempotence", "true"}, {"partitioner", "murmur2_random"}, {"linger.ms", "5"}};
+        {"enable.idempotence", "true"},      {"partitioner", "murmur2_random"}, {"linger.ms", "5"},
+        {"message.max.bytes", "1000000000"}, /* a letter goes back as large as it came; the topic decides */
+        {"compression.codec", "zstd"},       /* it may have come compressed */
+    };
     rd_kafka_conf_t *conf = NULL;
     struct upt_topic_writer *writer = calloc(1, sizeof(*writer));
     if (writer == NULL) {

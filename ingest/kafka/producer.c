@@ -6,6 +6,7 @@
  * second). */
 #include <librdkafka/rdkafka.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ingest/kafka/client.h"
@@ -38,6 +39,10 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
     (void)rk;
     struct upt_producer *producer = opaque;
     if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        if (msg->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !producer->told_too_large) {
+            producer->told_too_large = true; /* once, however many were in that batch */
+            atomic_fetch_add(&producer->too_large, 1);
+        }
         if (atomic_load(&producer->deliveries_failed) == 0) {
             snprintf(producer->delivery_error, sizeof(producer->delivery_error), "%s [%d]: %s",
                      msg->rkt != NULL ? rd_kafka_topic_name(msg->rkt) : "?", msg->partition,
@@ -49,8 +54,11 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
 
 upt_status
 upt_producer_open(struct upt_producer *producer, const struct upt_config *config, const char *transactional_id,
-                  struct upt_error *reterr)
+                  size_t batch_bytes, struct upt_error *reterr)
 {
+    char batch[24];
+    long long wanted = strtoll(upt_client_prop(config, "batch.size", "1000000"), NULL, 10);
+    snprintf(batch, sizeof(batch), "%lld", wanted < (long long)batch_bytes ? wanted : (long long)batch_bytes);
     const struct upt_prop_set props[] = {
         {"transactional.id", transactional_id},
         {"transaction.timeout.ms", "60000"},
@@ -58,6 +66,7 @@ upt_producer_open(struct upt_producer *producer, const struct upt_config *config
         {"partitioner", "murmur2_random"},
         {"linger.ms", "50"}, /* a flush ends it; librdkafka before 2.2 polls without a pause in its last millisecond */
         {"queue.buffering.max.messages", "200000"},
+        {"batch.size", batch},               /* a topic takes or refuses a batch as a whole */
         {"message.max.bytes", "1000000000"}, /* a dead letter is as large as what came; the topic decides */
     };
     rd_kafka_conf_t *conf;
@@ -70,7 +79,18 @@ upt_producer_open(struct upt_producer *producer, const struct upt_config *config
     rd_kafka_conf_interceptor_add_on_new(conf, "uptake", on_new, producer);
     atomic_store(&producer->endtxn_sent, 0);
     atomic_store(&producer->deliveries_failed, 0);
+    producer->told_too_large = false;
     return upt_client_new(RD_KAFKA_PRODUCER, conf, &producer->rk, reterr);
+}
+
+void
+upt_producer_compress(struct upt_producer *producer, const char *topic)
+{
+    char said[256];
+    rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(producer->rk);
+    /* Where librdkafka was built without it, they go as they are. */
+    (void)rd_kafka_topic_conf_set(conf, "compression.codec", "zstd", said, sizeof(said));
+    producer->letters = rd_kafka_topic_new(producer->rk, topic, conf);
 }
 
 void
@@ -81,6 +101,10 @@ upt_producer_close(struct upt_producer *producer)
     }
     (void)rd_kafka_purge(producer->rk,
                          RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+    if (producer->letters != NULL) {
+        rd_kafka_topic_destroy(producer->letters);
+        producer->letters = NULL;
+    }
     rd_kafka_destroy(producer->rk);
     producer->rk = NULL;
 }
@@ -90,7 +114,7 @@ upt_publisher_fence(const struct upt_config *config, const char *transactional_i
                     struct upt_error *reterr)
 {
     struct upt_producer producer = {0};
-    upt_status status = upt_producer_open(&producer, config, transactional_id, reterr);
+    upt_status status = upt_producer_open(&producer, config, transactional_id, UPT_BATCH_BYTES, reterr);
     if (status != UPT_OK) {
         return status;
     }

@@ -26,7 +26,8 @@
 #define OP_TIMEOUT_MS 15000
 #define INIT_TIMEOUT_MS 3000
 #define NULL_LEN UINT32_MAX
-#define TXN_BYTES_MAX (64u << 20) /* outputs alone; a checkpoint is one transaction whatever its size */
+#define BYTES_MIN ((size_t)16 << 10) /* no topic takes less */
+#define TXN_BYTES_MAX (64u << 20)    /* outputs alone; a checkpoint is one transaction whatever its size */
 
 /* How a frame lies in the ring: this head, then key, value, then headers as {name_len, value_len, bytes} or metadata.
  */
@@ -34,8 +35,8 @@ struct frame {
     uint32_t seq;
     uint8_t is_commit;
     uint8_t topic;
-    uint16_t headers_n;
     int32_t partition;
+    uint32_t headers_n;                    /* those of the input may be more than 65,535 */
     uint32_t key_len, value_len, tail_len; /* NULL_LEN: null */
     const struct upt_assignment *assignment;
     struct upt_pos pos;
@@ -78,21 +79,54 @@ len_of(struct upt_str s)
     return s.p == NULL ? NULL_LEN : s.len;
 }
 
-bool
-upt_publisher_push(struct upt_publisher *pub, uint32_t seq, const struct upt_record *record)
+/* How long the frame of a record is, no less than the record in its topic; *ret_tail: its headers. */
+static size_t
+frame_len(const struct upt_record *record, size_t *ret_tail)
 {
     size_t tail = 0;
     for (size_t i = 0; i < record->headers_n; i++) {
         tail += 8 + record->headers[i].name.len + record->headers[i].value.len;
     }
-    size_t len = sizeof(struct frame) + record->key.len + record->value.len + tail;
+    *ret_tail = tail;
+    return sizeof(struct frame) + record->key.len + record->value.len + tail;
+}
+
+/* Half of it each time that a topic took less than was thought. */
+static size_t
+less(size_t bytes, unsigned times)
+{
+    size_t now = times < 32 ? bytes >> times : 0;
+    return now > BYTES_MIN ? now : BYTES_MIN;
+}
+
+bool
+upt_publisher_takes(struct upt_publisher *pub, const struct upt_record *record)
+{
+    size_t tail;
+    size_t max = upt_ring_frame_max(pub->ring);
+    unsigned too_large = atomic_load(&pub->producer.too_large);
+    /* Most of what came compressed can go compressed; what is larger than a topic takes is tried until one is refused.
+     */
+    if (too_large > 0) {
+        size_t bytes = pub->config.letter_bytes > 0 ? (size_t)pub->config.letter_bytes : UPT_BATCH_BYTES;
+        size_t now = less(bytes, too_large - 1);
+        max = now < max ? now : max;
+    }
+    return frame_len(record, &tail) <= max;
+}
+
+bool
+upt_publisher_push(struct upt_publisher *pub, uint32_t seq, const struct upt_record *record)
+{
+    size_t tail;
+    size_t len = frame_len(record, &tail);
     char *at = upt_ring_reserve(pub->ring, len);
     if (at == NULL) {
         return false;
     }
     struct frame frame = {.seq = seq,
                           .topic = (uint8_t)record->topic,
-                          .headers_n = (uint16_t)record->headers_n,
+                          .headers_n = (uint32_t)record->headers_n,
                           .partition = record->partition,
                           .key_len = len_of(record->key),
                           .value_len = len_of(record->value),
@@ -211,15 +245,27 @@ upt_publisher_committed(struct upt_publisher *pub, int32_t partition, struct upt
 
 /* ---- publisher thread ---- */
 
+static size_t
+batch_bytes(const struct upt_publisher *pub)
+{
+    int64_t known = pub->config.batch_bytes;
+    size_t bytes = known > 0 && known < UPT_BATCH_BYTES ? (size_t)known : UPT_BATCH_BYTES;
+    return less(bytes, atomic_load(&pub->producer.too_large));
+}
+
 /* A new producer with the same id, until init_transactions succeeds or the publisher is stopped. */
 static bool
 open_producer(struct upt_publisher *pub)
 {
     for (int tries = 0; !atomic_load(&pub->stop); tries++) {
         struct upt_error err;
-        if (upt_producer_open(&pub->producer, pub->config.config, pub->transactional_id, &err) != UPT_OK) {
+        if (upt_producer_open(&pub->producer, pub->config.config, pub->transactional_id, batch_bytes(pub), &err) !=
+            UPT_OK) {
             fail_publisher(pub, UINT32_MAX, UPT_FAILURE_FATAL, err.msg);
             return false;
+        }
+        if (pub->config.outputs == NULL) {
+            upt_producer_compress(&pub->producer, pub->topics[UPT_TOPIC_DEAD]);
         }
         rd_kafka_error_t *error = rd_kafka_init_transactions(pub->producer.rk, INIT_TIMEOUT_MS);
         if (error == NULL) {
@@ -286,7 +332,10 @@ abort_txn(struct upt_publisher *pub)
     end_txn(pub);
     if (unclear) {
         settle(pub);
+        return;
     }
+    /* Reports of what was purged have all come by now; they say nothing of the next transaction. */
+    atomic_store(&pub->producer.deliveries_failed, 0);
 }
 
 static bool
@@ -471,8 +520,23 @@ set_metadata(rd_kafka_topic_partition_t *tp, const struct upt_buf *metadata)
     tp->metadata_size = metadata->len;
 }
 
-/* The offsets of this transaction. A checkpoint repeats those that the publisher of outputs has committed: it sends
- * offsets only so that the group checks this member. */
+/* A checkpoint repeats the offset that the publisher of outputs has committed: it sends offsets only so that the group
+ * checks this member. False: the lane has given up what was committed, and with it this checkpoint. Its own offset can
+ * be ahead of what the newest progress says: the group would be told of more than is counted. */
+static bool
+repeat_offset(struct upt_publisher *outputs, rd_kafka_topic_partition_t *tp)
+{
+    pthread_mutex_lock(&outputs->lock);
+    const struct upt_committed *found = find_committed(outputs, tp->partition);
+    if (found != NULL) {
+        tp->offset = found->next_offset;
+        set_metadata(tp, &found->metadata);
+    }
+    pthread_mutex_unlock(&outputs->lock);
+    return found != NULL;
+}
+
+/* The offsets of this transaction; NULL: it is to be given up. */
 static rd_kafka_topic_partition_list_t *
 offsets_of(struct upt_publisher *pub)
 {
@@ -484,20 +548,12 @@ offsets_of(struct upt_publisher *pub)
         }
         rd_kafka_topic_partition_t *tp =
             rd_kafka_topic_partition_list_add(list, pub->config.offsets_topic, pending->partition);
-        tp->offset = pending->next_offset;
-        const struct upt_buf *metadata = &pending->metadata;
-        if (pub->config.outputs != NULL) {
-            struct upt_publisher *outputs = pub->config.outputs;
-            pthread_mutex_lock(&outputs->lock);
-            const struct upt_committed *found = find_committed(outputs, pending->partition);
-            if (found != NULL) {
-                tp->offset = found->next_offset;
-                metadata = &found->metadata;
-            }
-            set_metadata(tp, metadata);
-            pthread_mutex_unlock(&outputs->lock);
-        } else {
-            set_metadata(tp, metadata);
+        if (pub->config.outputs == NULL) {
+            tp->offset = pending->next_offset;
+            set_metadata(tp, &pending->metadata);
+        } else if (!repeat_offset(pub->config.outputs, tp)) {
+            rd_kafka_topic_partition_list_destroy(list);
+            return NULL;
         }
     }
     return list;
@@ -555,6 +611,11 @@ static bool
 send_offsets(struct upt_publisher *pub)
 {
     rd_kafka_topic_partition_list_t *offsets = offsets_of(pub);
+    if (offsets == NULL) {
+        give_up(pub, UPT_FAILURE_RESET, "checkpoint given up: its outputs were given up");
+        abort_txn(pub);
+        return false;
+    }
     rd_kafka_error_t *error =
         rd_kafka_send_offsets_to_transaction(pub->producer.rk, offsets, pub->assignment->metadata, OP_TIMEOUT_MS);
     rd_kafka_topic_partition_list_destroy(offsets);

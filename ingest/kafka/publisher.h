@@ -58,6 +58,8 @@ struct upt_publisher_config {
     const char *offsets_topic;     /* the input topic */
     struct upt_publisher *outputs; /* for a publisher of checkpoints: the one of outputs; else NULL */
     struct upt_metrics *metrics;   /* its own set */
+    int64_t batch_bytes;           /* the most that all topics take at once; 0: not known */
+    int64_t letter_bytes;          /* the most that a dead letter may have as it is; 0: not known */
     size_t ring_bytes;
 };
 
@@ -91,6 +93,8 @@ struct upt_commit {
 /* @locality lane. False: the ring is full, or the publisher has failed. */
 bool upt_publisher_push(struct upt_publisher *pub, uint32_t seq, const struct upt_record *record);
 bool upt_publisher_commit(struct upt_publisher *pub, uint32_t seq, const struct upt_commit *commit);
+/* @locality lane. Whether a record can be published at all, as far as is known: a large one may be refused once. */
+bool upt_publisher_takes(struct upt_publisher *pub, const struct upt_record *record);
 /* @locality lane. Whether a frame of len bytes fits now. */
 bool upt_publisher_has_room(struct upt_publisher *pub, size_t len);
 /* @locality lane. Wakes the publisher; call once after pushing. */

@@ -29,9 +29,12 @@ struct upt_committed {
 
 struct upt_producer {
     rd_kafka_t *rk;
-    atomic_uint endtxn_sent; /* EndTxn requests since begin */
+    rd_kafka_topic_t *letters; /* compressed; NULL: none */
+    atomic_uint endtxn_sent;   /* EndTxn requests since begin */
     atomic_uint deliveries_failed;
     char delivery_error[256]; /* of the first; written before the count is raised */
+    bool told_too_large;      /* since it was opened */
+    atomic_uint too_large;    /* how often since the start a topic took less than was thought */
 };
 
 struct upt_publisher {
@@ -65,8 +68,11 @@ struct upt_publisher {
 };
 
 /* producer.c. @locality publisher thread. */
+#define UPT_BATCH_BYTES 1000000 /* librdkafka's default */
 UPT_NODISCARD upt_status upt_producer_open(struct upt_producer *producer, const struct upt_config *config,
-                                           const char *transactional_id, struct upt_error *reterr);
+                                           const char *transactional_id, size_t batch_bytes, struct upt_error *reterr);
+/* Records of this topic are compressed from now on. */
+void upt_producer_compress(struct upt_producer *producer, const char *topic);
 void upt_producer_close(struct upt_producer *producer);
 
 #endif

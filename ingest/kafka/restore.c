@@ -292,6 +292,30 @@ check_end(struct upt_restorer *res, struct upt_restored *out, struct upt_error *
         config->group);
 }
 
+/* The first record at or after a time; the end if there is none. Asked until it is answered: an end taken for an answer
+ * would leave out everything before it for good. */
+static upt_status
+find_time(struct upt_restorer *res, const struct upt_restored *out, int64_t at_ms, int64_t high, int64_t *ret)
+{
+    const char *topic = res->config.config->input_topic;
+    while (!cancelled(res, out)) {
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(list, topic, out->partition)->offset = at_ms;
+        rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(res->committed, list, 2000);
+        err = err == RD_KAFKA_RESP_ERR_NO_ERROR ? list->elems[0].err : err;
+        int64_t offset = list->elems[0].offset;
+        rd_kafka_topic_partition_list_destroy(list);
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && (offset >= 0 || offset == RD_KAFKA_OFFSET_END)) {
+            *ret = offset >= 0 ? offset : high;
+            return UPT_OK;
+        }
+        upt_log_limited(UPT_LOG_INFO, "restore", "%s [%d]: no answer where `start` is: %s; trying again", topic,
+                        out->partition, rd_kafka_err2str(err));
+        upt_sleep_ms(100);
+    }
+    return UPT_EAGAIN;
+}
+
 /* Where to begin: after the checkpoint, or as `start` says. Checks that the log still holds it. */
 static upt_status
 find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error *reterr)
@@ -320,19 +344,18 @@ find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error 
     }
     out->seek_to = low;
     if (strcmp(config->start, "latest") == 0) {
-        out->seek_to = high;
+        /* A start that came as far as to claim the partition has said where it begins, and counted nothing before that
+         * was stored (upt_part_serve): its end of the log is the one. */
+        int64_t said = out->progress.next_offset;
+        out->seek_to = out->progress.epoch != 0 && said >= low && said <= high ? said : high;
     } else if (strcmp(config->start, "earliest") != 0) {
         int64_t at_ms = 0; /* checked when the configuration was read */
         (void)upt_parse_time(config->start, (uint32_t)strlen(config->start), &at_ms);
-        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(list, config->input_topic, out->partition)->offset = at_ms;
-        rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(res->committed, list, 10000);
-        out->seek_to = err == RD_KAFKA_RESP_ERR_NO_ERROR && list->elems[0].offset >= 0 ? list->elems[0].offset : high;
-        rd_kafka_topic_partition_list_destroy(list);
+        status = find_time(res, out, at_ms, high, &out->seek_to);
     }
     out->checkpoint =
         (struct upt_checkpoint){.pos = {.offset = out->seek_to - 1, .tick = UPT_NO_CLOCK}, .clock = UPT_NO_CLOCK};
-    return UPT_OK;
+    return status;
 }
 
 static upt_status

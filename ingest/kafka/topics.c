@@ -192,8 +192,8 @@ out:
 }
 
 static upt_status
-check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long long record_max, struct upt_buf *notes,
-            struct upt_error *reterr)
+check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long long record_max,
+            struct upt_topics *topics, struct upt_buf *notes, struct upt_error *reterr)
 {
     struct upt_buf settings = {0};
     upt_status status = UPT_OK;
@@ -202,7 +202,11 @@ check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long lo
         const char *policy = lookup(&settings, "cleanup.policy");
         bool is = policy != NULL && strcmp(policy, "compact") == 0;
         const char *bytes = lookup(&settings, "max.message.bytes");
-        if (record_max > 0 && bytes != NULL && strtoll(bytes, NULL, 10) < record_max) {
+        long long takes = bytes != NULL ? strtoll(bytes, NULL, 10) : 0;
+        if (takes > 0 && (topics->batch_bytes == 0 || takes < topics->batch_bytes)) {
+            topics->batch_bytes = takes;
+        }
+        if (record_max > 0 && takes > 0 && takes < record_max) {
             status = upt_fail(reterr, UPT_EINVAL,
                               "topic %s takes records of %s bytes, but a dead letter may have %lld: set its "
                               "max.message.bytes to at least that",
@@ -225,10 +229,11 @@ check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long lo
 }
 
 static upt_status
-prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, const char *name, int32_t partitions,
-              const struct topic_setting *settings, long long record_max, struct upt_buf *notes,
-              struct upt_error *reterr)
+prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, const char *name,
+              const struct topic_setting *settings, long long record_max, struct upt_topics *topics,
+              struct upt_buf *notes, struct upt_error *reterr)
 {
+    int32_t partitions = topics->partitions;
     bool compacted = settings->name != NULL && strcmp(settings->name, "cleanup.policy") == 0;
     bool state = settings == state_settings;
     int32_t got = 0;
@@ -254,20 +259,20 @@ prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, cons
         return upt_fail(reterr, UPT_EINVAL, "topic %s has %d partitions, the input %s has %d: they must be as many",
                         name, got, config->input_topic, partitions);
     }
-    return check_other(rk, name, compacted, state, record_max, notes, reterr);
+    return check_other(rk, name, compacted, state, record_max, topics, notes, reterr);
 }
 
 upt_status
-upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf *notes, int32_t *ret_partitions,
+upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf *notes, struct upt_topics *ret,
                    struct upt_error *reterr)
 {
     rd_kafka_t *rk = NULL;
-    int32_t partitions = 0;
+    struct upt_topics topics = {0};
     upt_status status = upt_client_producer(config, &rk, reterr);
     if (status != UPT_OK) {
         return status;
     }
-    status = upt_client_partitions(rk, config->input_topic, TIMEOUT_MS, &partitions, reterr);
+    status = upt_client_partitions(rk, config->input_topic, TIMEOUT_MS, &topics.partitions, reterr);
     long long record_max = 0;
     bool embedded = config->embedded_broker;
     if (status == UPT_OK && !embedded) {
@@ -287,11 +292,12 @@ upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf 
                   {config->dead_topic, dead_settings}};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]) && status == UPT_OK && !embedded; i++) {
         bool dead = others[i].settings == dead_settings;
-        status = prepare_other(rk, config, create, others[i].name, partitions, others[i].settings,
-                               dead ? record_max : 0, notes, reterr);
+        status = prepare_other(rk, config, create, others[i].name, others[i].settings, dead ? record_max : 0, &topics,
+                               notes, reterr);
     }
     if (status == UPT_OK) {
-        *ret_partitions = partitions;
+        topics.letter_bytes = record_max; /* at least; the topic was made so, or is refused */
+        *ret = topics;
     }
     upt_client_destroy(&rk);
     return status;

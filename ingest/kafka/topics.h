@@ -8,10 +8,16 @@
 #include "uptake/status.h"
 #include "uptake/str.h"
 
-/* Checks the input topic, creates or checks the others. *ret: the number of partitions of the input. Findings that are
+struct upt_topics {
+    int32_t partitions; /* of the input */
+    /* The most bytes that a batch to any of the others may have, and a dead letter; 0: not known. */
+    int64_t batch_bytes, letter_bytes;
+};
+
+/* Checks the input topic, creates or checks the others. Findings that are
  * no reason to stop are logged, or appended to notes (one a line) if that is not NULL. create false: missing topics are
  * findings (for `check`). A broker without the Admin API (the embedded one) only gets the count of partitions. */
 UPT_NODISCARD upt_status upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf *notes,
-                                            int32_t *ret_partitions, struct upt_error *reterr);
+                                            struct upt_topics *ret, struct upt_error *reterr);
 
 #endif

@@ -387,6 +387,67 @@ class Peers(unittest.TestCase):
             wait_until("all rows", lambda: self.rows("reg") == {"good", *held}, 60)
             self.ended(uptake)
 
+    def test_small_batches(self) -> None:
+        """Outputs are sent together, but no more of them than their topics take at once."""
+        kafka = self.services.kafka
+        kafka.create_topic("few", 1, INPUT)
+        kafka.create_topic("few-account-health", 1, {"cleanup.policy": "compact", "max.message.bytes": 20000})
+        now = int(time.time() * 1000)
+        event = {"account_id": "", "occurred_at": now, "kind": "USAGE", "event_id": "", "user_id": None,
+                 "feature": "f", "quantity": 1.0, "duration_ms": None, "properties": {}}  # fmt: skip
+        codec = Codec(SCHEMA, 1)
+        accounts = [f"account-{i}" for i in range(100)]
+        days = [now - day * 86400000 for day in range(25, -1, -1)]
+        produce(kafka.bootstrap, "few", [
+            Message(key=account.encode(), value=codec.encode(event | {"account_id": account, "occurred_at": at}),
+                    timestamp=at, partition=0)
+            for at in days for account in accounts
+        ])  # fmt: skip
+        with Uptake(self.config("few"), name="small-batches", env=SANITIZERS) as uptake:
+            wait_until("rows", lambda: self.rows("few") == set(accounts), 30)
+            self.ended(uptake)
+            said = [record["msg"] for record in uptake.log_records() if record["level"] == "warning"]
+        self.assertEqual([line for line in said if "not delivered" in line], [])
+        sent = read_topic(kafka.bootstrap, "few-account-health")
+        self.assertGreater(sum(len(record.value or b"") for record in sent), 100000)
+
+    def test_large_letters(self) -> None:
+        """What came compressed can be larger than its dead letter may be; then the letter says where the record is."""
+        kafka = self.services.kafka
+        kafka.create_topic("big", 1, INPUT)
+
+        def letters() -> list[Message]:
+            try:
+                return read_topic(kafka.bootstrap, "big-usage-events-dead")
+            except KafkaException:
+                return []
+
+        def send(value: bytes) -> None:
+            message = Message(key=b"k", value=value, headers=[("trace", b"t")], partition=0)
+            produce(kafka.bootstrap, "big", [message], compression_type="lz4", message_max_bytes=100 << 20)
+
+        send(bytes(5 << 20))  # can go as it came
+        send(bytes(17 << 20))  # larger than any letter
+        with Uptake(self.config("big"), name="big-letters", env=SANITIZERS) as uptake:
+            wait_until("dead letters", lambda: len(letters()) == 2, 30)
+            kafka.tool("kafka.admin.ConfigCommand", "--bootstrap-server", kafka.bootstrap, "--alter", "--entity-type", "topics",
+                       "--entity-name", "big-usage-events-dead", "--add-config", "max.message.bytes=300000")  # fmt: skip
+            send(os.urandom(700000))  # is refused, and found out by that
+            self.send("big", {"good": 1})
+            wait_until("the good account's row", lambda: "good" in self.rows("big"), 30)
+            wait_until("all dead letters", lambda: len(letters()) == 3, 30)
+            self.ended(uptake)
+        whole, *short = letters()
+        self.assertEqual((whole.value, whole.header("trace")), (bytes(5 << 20), "t"))
+        for letter, size, offset in zip(short, (17 << 20, 700000), (1, 2)):
+            self.assertEqual((letter.key, letter.value, letter.header("trace")), (b"k", None, None))
+            self.assertEqual(letter.header("uptake.value_bytes"), str(size))
+            self.assertIn(f"see big [0] offset {offset}; ", letter.header("uptake.detail"))
+        path = self.dir / "big.yaml"
+        path.write_text(to_yaml(self.config("big")))
+        result = run("dead-letters", "replay", "--yes", "-c", str(path), "--reason", "too_large", "--limit", "3")
+        self.assertEqual((result.out, result.code), ("1 dead letters sent to big again\n", 65), result.err)
+
     def test_redis(self) -> None:
         """Each kind of answer while rows are to be written; then a sound Redis, and nothing is missing."""
         self.services.kafka.create_topic("red", 1, INPUT)

@@ -1,6 +1,6 @@
 """The faults of run.py: each breaks one promise, in one place, and names the test that must notice.
 
-`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), signals:SEEDS (of sim_signals), protocol:SEEDS (of sim_protocol) or e2e:MODULE.CLASS.METHOD; `case`
+`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), signals:SEEDS (of sim_signals), protocol:SEEDS (of sim_protocol), latest:SEEDS (of sim_protocol --latest) or e2e:MODULE.CLASS.METHOD; `case`
 the test within it that fails. `old` stands exactly once in `file`. A new promise comes with its fault here.
 """
 
@@ -333,6 +333,41 @@ LANES = [
           "        if (partition >= 0) {", "        if (partition > 999) {", "unit:kafka/test_waker", "never_waits"),
     Fault("waker_not_told", "a lane that takes records has its reading woken", "ingest/lane_intake.c",
           "        upt_waker_note(part->lane->waker, part->id);", "        upt_waker_note(NULL, part->id);", "protocol:20"),
+    Fault("no_answer_is_the_end", "a start at a time waits for the broker to say where that is", "ingest/kafka/restore.c",
+          "        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && (offset >= 0 || offset == RD_KAFKA_OFFSET_END)) {",
+          "        if (err != RD_KAFKA_RESP_ERR__TIMED_OUT) {", "unit:kafka/test_restore", "start_at_a_time"),
+    Fault("taken_before_the_start", "nothing is taken before it is stored where `start` is", "ingest/lane_intake.c",
+          "    if (!part->active || part->start_open || ", "    if (!part->active || ", "latest:100"),
+    Fault("another_end", "`start: latest` is the end of the first start, also where it came to no checkpoint", "ingest/kafka/restore.c",
+          "        out->seek_to = out->progress.epoch != 0 && said", "        out->seek_to = out->progress.epoch < 0 && said", "latest:100"),
+    Fault("start_never_stored", "an empty partition has its start stored, too", "ingest/lane_commit.c",
+          "    bool moved = part->start_open || ", "    bool moved = ", "latest:100"),
+    Fault("own_offset_sent", "a checkpoint whose outputs are given up sends no offset", "ingest/kafka/publisher.c",
+          "        } else if (!repeat_offset(pub->config.outputs, tp)) {", "        } else if (tp->offset = pending->next_offset, !repeat_offset(pub->config.outputs, tp) && tp->offset < 0) {",
+          "unit:kafka/test_publisher", "outputs_given_up_under_a_checkpoint"),
+    Fault("headers_wrap", "a record of more than 65,535 headers keeps them all", "ingest/kafka/publisher.c",
+          ".headers_n = (uint32_t)record->headers_n,", ".headers_n = (uint16_t)record->headers_n,", "unit:kafka/test_publisher", "many_headers"),
+    Fault("letter_refused", "a dead letter goes back as large as it came", "ingest/topic_read.c",
+          '        {"message.max.bytes", "1000000000"},', '        {"message.max.bytes", "1000000"},', "unit:kafka/test_topic_write", "large_letter"),
+    Fault("refused_for_ever", "a record that a topic refuses for its size is not tried for ever", "ingest/kafka/publisher.c",
+          "        size_t now = less(bytes, too_large - 1);", "        size_t now = max;\n        (void)bytes;", "unit:kafka/test_publisher",
+          "larger_than_the_topic"),
+    Fault("batch_refused_for_ever", "nor is a batch", "ingest/kafka/publisher.c",
+          "    return less(bytes, atomic_load(&pub->producer.too_large));", "    return less(bytes, 0);", "unit:kafka/test_publisher",
+          "larger_than_the_topic"),
+    Fault("batch_as_ever", "a batch is no larger than the topics say", "ingest/kafka/topics.c",
+          "            topics->batch_bytes = takes;", "            topics->batch_bytes = 0;", "e2e:test_bad_input.Peers.test_small_batches", "test_small_batches"),
+    Fault("letter_not_shortened", "a dead letter larger than the ring goes without its value", "ingest/lane_apply.c",
+          "    if (!upt_publisher_takes(lane->outputs, &letter)) {", "    if (letter.headers_n == 0) {",
+          "e2e:test_bad_input.Peers.test_large_letters", "test_large_letters"),
+    Fault("letter_forgets", "a letter without its value is never sent to the input: there it would forget the account", "ingest/cmd_dead_letters.c",
+          "    if (header(msg, H_VALUE_BYTES).p != NULL) {", "    if (header(msg, H_VALUE_BYTES).len > 99) {",
+          "e2e:test_bad_input.Peers.test_large_letters", "test_large_letters"),
+    Fault("letters_as_they_are", "a dead letter that came compressed can go as it came", "ingest/kafka/publisher.c",
+          "        if (pub->config.outputs == NULL) {\n            upt_producer_compress", "        if (pub->config.outputs != NULL) {\n            upt_producer_compress",
+          "e2e:test_bad_input.Peers.test_large_letters", "test_large_letters"),
+    Fault("purged_counted", "what an abort purged does not spoil the next transaction", "ingest/kafka/publisher.c",
+          "    atomic_store(&pub->producer.deliveries_failed, 0);\n", "", "unit:kafka/test_publisher", "abort_leaves_nothing_behind"),
 ]
 
 ALERTS = [

@@ -1,7 +1,9 @@
 /* Seeded simulation of the state machine and the protocol, with a crash at every external effect. See sim_protocol.h
  * for what is real and what is modelled.
  *
- *   sim_protocol [--first SEED] [--seeds N] [--verbose] [--stats]
+ *   sim_protocol [--first SEED] [--seeds N] [--latest] [--verbose] [--stats]
+ *
+ * --latest: `start` is latest, and the first process has claimed its partitions when the log was still empty.
  *
  * Each seed: a random log, a random configuration, one to three processes. While the log grows, processes crash, stand
  * still, are stopped and come back; transactions are refused or end without an answer; Redis loses writes. Then faults
@@ -57,6 +59,7 @@ const char *const sim_point_names[SIM_POINT_COUNT] = {
 };
 struct sim_odds sim_odds;
 bool sim_verbose;
+static bool latest;
 static uint64_t seed_now;
 static uint64_t passed[SIM_POINT_COUNT][2], crashed[SIM_POINT_COUNT][2];
 static uint64_t outputs_seen[SIM_T_COUNT], places_seen, freezes, restarts;
@@ -92,7 +95,8 @@ sim_fail(const char *fmt, ...)
     va_start(args, fmt);
     printf("seed %llu%s: ", (unsigned long long)seed_now, run.reference ? " (the run without faults)" : "");
     vprintf(fmt, args);
-    printf("\nreplay: sim_protocol --first %llu --seeds 1 --verbose\n", (unsigned long long)seed_now);
+    printf("\nreplay: sim_protocol --first %llu --seeds 1%s --verbose\n", (unsigned long long)seed_now,
+           latest ? " --latest" : "");
     va_end(args);
     fflush(stdout);
     _Exit(1);
@@ -442,14 +446,15 @@ choose(uint64_t seed)
     sim_input_make(plan.parts);
 }
 
-/* The log without faults: one process, all records there at once, the wall ticks where they were. */
+/* What an owner before has left. For the log without faults, which is one process with all records there at once: the
+ * wall ticks where they were. */
 static void
 preload(void)
 {
     for (int p = 0; p < plan.parts; p++) {
         size_t n;
         const struct upt_place *places = sim_check_places(p, &n);
-        struct upt_progress progress = {.pos = UPT_POS_NONE, .released = true, .places_n = n};
+        struct upt_progress progress = {.epoch = latest ? 1 : 0, .pos = UPT_POS_NONE, .released = true, .places_n = n};
         struct upt_buf value = {0};
         progress.places = sim_alloc((n + 1) * sizeof(*places));
         memcpy(progress.places, places, n * sizeof(*places));
@@ -472,6 +477,9 @@ play(uint64_t seed)
     sim_check_begin(config->retention_ms < 100 * UPT_DAY_MS);
     (void)run_world(false);
     sim_check_reset();
+    if (latest) {
+        preload();
+    }
     sim_odds = plan.odds;
     struct sim_result got = finish_world();
 
@@ -545,6 +553,7 @@ load(void)
     if (upt_config_default(&config, &err) != UPT_OK ||
         upt_config_set(config, "kafka.session.timeout.ms", "3000", &err) != UPT_OK ||
         upt_config_set(config, "clock", "wall", &err) != UPT_OK ||
+        upt_config_set(config, "start", latest ? "latest" : "earliest", &err) != UPT_OK ||
         upt_model_load(NULL, &scoring.model, &err) != UPT_OK || load_rules(&err) != UPT_OK) {
         printf("%s\n", err.msg);
         exit(1);
@@ -565,10 +574,12 @@ main(int argc, char **argv)
             seeds = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--stats") == 0) {
             stats = true;
+        } else if (strcmp(argv[i], "--latest") == 0) {
+            latest = true;
         } else if (strcmp(argv[i], "--verbose") == 0) {
             sim_verbose = true;
         } else {
-            printf("sim_protocol [--first SEED] [--seeds N] [--verbose] [--stats]\n");
+            printf("sim_protocol [--first SEED] [--seeds N] [--latest] [--verbose] [--stats]\n");
             return 64;
         }
     }

@@ -208,6 +208,27 @@ rd_kafka_topic_name(const rd_kafka_topic_t *rkt)
     return "?";
 }
 
+rd_kafka_topic_conf_t *
+rd_kafka_default_topic_conf_dup(rd_kafka_t *rk)
+{
+    (void)rk;
+    return NULL;
+}
+
+rd_kafka_conf_res_t
+rd_kafka_topic_conf_set(rd_kafka_topic_conf_t *conf, const char *name, const char *value, char *errstr, size_t cap)
+{
+    (void)conf, (void)name, (void)value, (void)errstr, (void)cap;
+    return RD_KAFKA_CONF_OK;
+}
+
+rd_kafka_topic_t *
+rd_kafka_topic_new(rd_kafka_t *rk, const char *topic, rd_kafka_topic_conf_t *conf)
+{
+    (void)rk, (void)topic, (void)conf;
+    return NULL;
+}
+
 void
 rd_kafka_mem_free(rd_kafka_t *rk, void *p)
 {

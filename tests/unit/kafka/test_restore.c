@@ -25,6 +25,8 @@ static struct world {
     int64_t committed;                   /* of the group */
     int64_t input_low;
     int64_t at; /* of the reading under way */
+    int asked;  /* how often for the offset of a time; the first two times there is no answer */
+    int64_t time_offset;
     rd_kafka_message_t msg;
 } world;
 
@@ -83,6 +85,23 @@ rd_kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int ti
     (void)rk, (void)timeout_ms;
     list->elems[0].offset = world.committed;
     return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_offsets_for_times(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms)
+{
+    (void)rk, (void)timeout_ms;
+    list->elems[0].offset = RD_KAFKA_OFFSET_END;
+    switch (world.asked++) {
+    case 0:
+        return RD_KAFKA_RESP_ERR__TIMED_OUT;
+    case 1:
+        list->elems[0].err = RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    default:
+        list->elems[0].offset = world.time_offset;
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    }
 }
 
 upt_status
@@ -281,6 +300,38 @@ input_gone(void **state)
     assert_non_null(strstr(got.err.msg, "retention"));
 }
 
+static void
+begin_at(const char *start, int64_t expected)
+{
+    world.committed = -1;
+    world.readings_n = 1; /* an empty state partition */
+    assert_int_equal(upt_config_set(world.config, "start", start, NULL), UPT_OK);
+    struct upt_restored got = restore();
+    assert_int_equal(got.status, UPT_OK);
+    assert_false(got.has_checkpoint);
+    assert_int_equal(got.seek_to, expected);
+    upt_state_destroy(&got.state);
+    upt_progress_fini(&got.progress);
+}
+
+/* A broker that does not say where a time is in the log has not said that it is behind the end. */
+static void
+start_at_a_time(void **state)
+{
+    (void)state;
+    world.time_offset = 700;
+    begin_at("2026-01-31T00:00:00Z", 700);
+    assert_int_equal(world.asked, 3);
+}
+
+static void
+start_at_a_time_to_come(void **state)
+{
+    (void)state;
+    world.time_offset = RD_KAFKA_OFFSET_END;
+    begin_at("2026-01-31T00:00:00Z", 1000);
+}
+
 int
 main(void)
 {
@@ -290,6 +341,8 @@ main(void)
         cmocka_unit_test_setup_teardown(progress_behind_the_group, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(input_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(start_at_a_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(start_at_a_time_to_come, setup, teardown),
     };
     return cmocka_run_group_tests_name("restore", tests, NULL, NULL);
 }
