@@ -225,7 +225,7 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
 static void
 on_revoke(struct upt_lane *lane, rd_kafka_t *rk, bool lost)
 {
-    if (!lost) {
+    if (!lost && lane->restorer != NULL) { /* NULL: the consumer is being closed, and what there was is drained */
         upt_lane_drain(lane, lane->session_ms / 2);
     }
     give_up_all(lane);

@@ -311,6 +311,8 @@ LANES = [
     Fault("stopped_before_the_seek", "nothing of a partition is read from anywhere but behind its state", "ingest/lane_group.c",
           "        if (atomic_load(&lane->stop)) {\n            return false;", "        if (atomic_load(&lane->stop)) {\n            return true;",
           "protocol:1500"),
+    Fault("drained_twice", "a commit that fails at the end of a stop ends nothing else", "ingest/lane_group.c",
+          "    if (!lost && lane->restorer != NULL) {", "    if (!lost) {", "protocol:20"),
     Fault("flush_ends_ahead", "up to the position that a flush shows every row is in Redis", "ingest/lane_rows.c",
           "    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
           "    part->flush_pos = upt_state_pos(part->st);\n    bool known = upt_ends_get(lane->shared->ends, part->id, &end, &wall_ms);",
