@@ -416,6 +416,9 @@ adopt(struct upt_part *part, struct upt_restored *got)
     int64_t now = upt_mono_ms();
     part->st = got->state;
     part->score = got->user;
+    /* The restorer may have taken them before a reload. */
+    upt_score_map_segments(part->score, part->st, lane->scoring->rules);
+    upt_score_set(part->score, lane->scoring->model, lane->scoring->rules, lane->scoring->config_hash);
     part->next_offset = got->seek_to;
     part->published = got->progress.pos;
     part->progress = got->progress;

@@ -1,0 +1,20 @@
+/* What a lane has around it, played by the test: publishers, a restorer, the group's member as far as it is asked
+ * anything. librdkafka's handles are real; no broker is there. */
+#ifndef UPT_TEST_LANE_FAKES_H
+#define UPT_TEST_LANE_FAKES_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "ingest/lane_internal.h"
+
+struct fakes {
+    struct upt_restored got; /* the restorer's next result, if got_set */
+    bool got_set;
+};
+extern struct fakes fakes;
+
+#endif
