@@ -1,6 +1,8 @@
 /* See fakes.h. */
 #include "fakes.h"
 
+#include <stdio.h>
+
 #include "uptake/assert.h"
 
 struct fakes fakes;
@@ -87,7 +89,10 @@ upt_publisher_committed(struct upt_publisher *pub, int32_t partition, struct upt
 upt_status
 upt_restorer_create(const struct upt_restorer_config *config, struct upt_restorer **ret, struct upt_error *reterr)
 {
-    (void)config, (void)reterr;
+    (void)config;
+    if (fakes.no_restorer) {
+        return upt_fail(reterr, UPT_EIO, "no restorer");
+    }
     *ret = (void *)&fakes;
     return UPT_OK;
 }
@@ -163,4 +168,27 @@ rd_kafka_seek_partitions(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, 
 {
     (void)rk, (void)list, (void)timeout_ms;
     return NULL;
+}
+
+rd_kafka_message_t *
+rd_kafka_consumer_poll(rd_kafka_t *rk, int timeout_ms)
+{
+    static rd_kafka_message_t msg = {.err = RD_KAFKA_RESP_ERR__FATAL};
+    (void)timeout_ms;
+    upt_assert(rk != NULL);
+    return fakes.fatal != RD_KAFKA_RESP_ERR_NO_ERROR ? &msg : NULL;
+}
+
+void
+rd_kafka_message_destroy(rd_kafka_message_t *msg)
+{
+    upt_assert(msg->err == RD_KAFKA_RESP_ERR__FATAL);
+}
+
+rd_kafka_resp_err_t
+rd_kafka_fatal_error(rd_kafka_t *rk, char *buf, size_t cap)
+{
+    (void)rk;
+    snprintf(buf, cap, "so the test says");
+    return fakes.fatal;
 }

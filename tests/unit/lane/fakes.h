@@ -14,6 +14,8 @@
 struct fakes {
     struct upt_restored got; /* the restorer's next result, if got_set */
     bool got_set;
+    atomic_bool no_restorer;           /* none can be made */
+    _Atomic rd_kafka_resp_err_t fatal; /* what the consumer says, if anything */
 };
 extern struct fakes fakes;
 

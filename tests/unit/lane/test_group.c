@@ -134,6 +134,33 @@ restored_by_old_rules(void **state)
     free_scoring(&new);
 }
 
+/* The consumer is fenced, and there is nothing left to join the group with. */
+static void
+fenced_and_no_way_back(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    struct upt_lane *lane = NULL;
+    struct upt_error err;
+    load_scoring("rules: {}\n", "hash", &scoring);
+    atomic_store(&shared.scoring, &scoring);
+    fakes.fatal = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (upt_lane_start(&shared, 0, &lane, &err) != UPT_OK) {
+        fail_msg("%s", err.msg);
+    }
+    fakes.no_restorer = true;
+    fakes.fatal = RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+    for (int i = 0; i < 10000 && !upt_lane_ended(lane, &err); i++) {
+        upt_sleep_ms(1);
+    }
+    assert_true(upt_lane_ended(lane, &err));
+    assert_int_equal(err.code, UPT_EIO);
+    upt_lane_destroy(&lane);
+    fakes.no_restorer = false;
+    fakes.fatal = RD_KAFKA_RESP_ERR_NO_ERROR;
+    free_scoring(&scoring);
+}
+
 static int
 set_up(void **state)
 {
@@ -173,6 +200,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(restored_by_old_rules),
+        cmocka_unit_test(fenced_and_no_way_back),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
 }
