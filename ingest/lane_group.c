@@ -469,14 +469,14 @@ upt_lane_take_restored(struct upt_lane *lane)
     struct upt_restored got;
     while (upt_restorer_take(lane->restorer, &got)) {
         struct upt_part *part = lane->parts[got.partition];
-        if (got.status != UPT_OK) {
-            if (got.status != UPT_EAGAIN) {
+        bool wanted = part != NULL && part->restoring && part->ticket == got.ticket;
+        if (got.status != UPT_OK) { /* there is no state */
+            if (wanted && got.status != UPT_EAGAIN) {
                 upt_lane_fail(lane, &got.err);
             }
             continue;
         }
-        if (part == NULL || !part->restoring || part->ticket != got.ticket ||
-            !seek_surely(lane, got.partition, got.seek_to)) {
+        if (!wanted || !seek_surely(lane, got.partition, got.seek_to)) {
             upt_lane_drop_state(lane, got.user, got.state);
             upt_progress_fini(&got.progress);
             continue;

@@ -161,6 +161,40 @@ fenced_and_no_way_back(void **state)
     free_scoring(&scoring);
 }
 
+static void
+failed_restore(int32_t id, uint64_t ticket, upt_status status)
+{
+    fakes.got = (struct upt_restored){.partition = id, .ticket = ticket, .status = status, .err = {.code = status}};
+    fakes.got_set = true;
+}
+
+/* What went wrong with a partition that is given up concerns nobody. */
+static void
+errors_of_old_restores(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    failed_restore(0, 1, UPT_EDATA); /* taken away */
+    upt_lane_take_restored(lane);
+    assert_false(lane->failed);
+    struct upt_part *part = add_part(lane, 0, 2);
+    failed_restore(0, 1, UPT_EDATA); /* and given back, or restored once more */
+    upt_lane_take_restored(lane);
+    assert_false(lane->failed);
+    failed_restore(0, 2, UPT_EAGAIN);
+    upt_lane_take_restored(lane);
+    assert_false(lane->failed);
+    assert_true(part->restoring);
+    failed_restore(0, 2, UPT_EDATA);
+    upt_lane_take_restored(lane);
+    assert_true(lane->failed);
+    assert_int_equal(lane->error.code, UPT_EDATA);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
 static int
 set_up(void **state)
 {
@@ -201,6 +235,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(restored_by_old_rules),
         cmocka_unit_test(fenced_and_no_way_back),
+        cmocka_unit_test(errors_of_old_restores),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
 }
