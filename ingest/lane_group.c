@@ -192,9 +192,7 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
             rd_kafka_consumer_group_metadata_destroy(assignment->metadata);
         }
         free(assignment);
-        (void)rd_kafka_assign(lane->rk, NULL);
-        lane->lost = true;
-        lane->lost_ms = upt_mono_ms();
+        (void)rd_kafka_assign(lane->rk, NULL); /* nothing is held that could be taken away */
         return;
     }
     assignment->id = lane->assignments != NULL ? lane->assignments->id + 1 : 1;

@@ -192,3 +192,11 @@ rd_kafka_fatal_error(rd_kafka_t *rk, char *buf, size_t cap)
     snprintf(buf, cap, "so the test says");
     return fakes.fatal;
 }
+
+void
+rd_kafka_conf_set_rebalance_cb(rd_kafka_conf_t *conf,
+                               void (*cb)(rd_kafka_t *, rd_kafka_resp_err_t, rd_kafka_topic_partition_list_t *, void *))
+{
+    (void)conf;
+    fakes.rebalance = cb;
+}

@@ -16,6 +16,7 @@ struct fakes {
     bool got_set;
     atomic_bool no_restorer;           /* none can be made */
     _Atomic rd_kafka_resp_err_t fatal; /* what the consumer says, if anything */
+    void (*rebalance)(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque);
 };
 extern struct fakes fakes;
 

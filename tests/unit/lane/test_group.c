@@ -195,6 +195,29 @@ errors_of_old_restores(void **state)
     free_scoring(&scoring);
 }
 
+/* The member was expelled before it heard of its assignment: it has nothing that could be taken away, and the next
+ * assignment may take minutes. */
+static void
+assigned_to_nobody(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, lane->config->input_topic, 0);
+    fakes.rebalance(lane->rk, RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, list, lane); /* librdkafka has no member id */
+    rd_kafka_topic_partition_list_destroy(list);
+    assert_null(lane->assignment);
+    assert_null(lane->parts[0]);
+    lane->session_ms = 1;
+    upt_sleep_ms(10);
+    upt_lane_check_publishers(lane);
+    assert_false(lane->failed);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
 static int
 set_up(void **state)
 {
@@ -236,6 +259,7 @@ main(void)
         cmocka_unit_test(restored_by_old_rules),
         cmocka_unit_test(fenced_and_no_way_back),
         cmocka_unit_test(errors_of_old_restores),
+        cmocka_unit_test(assigned_to_nobody),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
 }
