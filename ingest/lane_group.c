@@ -532,7 +532,11 @@ upt_lane_check_publishers(struct upt_lane *lane)
             lane->discarding = true;
         }
     } else if (outputs == UPT_FAILURE_RESET) {
-        restore_all(lane);
+        /* Without a producer a replay would fill the ring and wait there, deaf to the group and to a stop. */
+        lane->discarding = true;
+        if (upt_publisher_ready(lane->outputs)) {
+            restore_all(lane);
+        }
         return;
     } else if (checkpoints == UPT_FAILURE_RESET) {
         lane->checkpoint_seq++;

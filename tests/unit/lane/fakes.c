@@ -54,13 +54,15 @@ void
 upt_publisher_restart(struct upt_publisher *pub, uint32_t seq)
 {
     (void)pub, (void)seq;
+    fakes.restarts++;
+    fakes.failure = UPT_FAILURE_NONE;
 }
 
 upt_failure
 upt_publisher_failure(struct upt_publisher *pub)
 {
     (void)pub;
-    return UPT_FAILURE_NONE;
+    return fakes.failure;
 }
 
 void
@@ -74,7 +76,7 @@ bool
 upt_publisher_ready(struct upt_publisher *pub)
 {
     (void)pub;
-    return true;
+    return !fakes.away;
 }
 
 bool
@@ -108,6 +110,7 @@ upt_restorer_ask(struct upt_restorer *res, int32_t partition, uint64_t ticket)
 {
     (void)partition, (void)ticket;
     upt_assert(res != NULL);
+    fakes.asked++;
 }
 
 void

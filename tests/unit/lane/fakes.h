@@ -12,6 +12,9 @@
 #include "ingest/lane_internal.h"
 
 struct fakes {
+    upt_failure failure; /* of both publishers */
+    bool away;           /* they have no producer */
+    unsigned restarts, asked;
     struct upt_restored got; /* the restorer's next result, if got_set */
     bool got_set;
     atomic_bool no_restorer;           /* none can be made */

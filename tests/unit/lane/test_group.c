@@ -218,6 +218,34 @@ assigned_to_nobody(void **state)
     free_scoring(&scoring);
 }
 
+/* Nothing is replayed as long as there is nobody to publish it. */
+static void
+restored_when_there_is_a_producer(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    (void)add_part(lane, 0, 1);
+    fakes.restarts = fakes.asked = 0;
+    fakes.failure = UPT_FAILURE_RESET;
+    fakes.away = true;
+    upt_lane_check_publishers(lane);
+    upt_lane_check_publishers(lane);
+    assert_true(lane->discarding);
+    assert_int_equal(fakes.restarts, 0);
+    assert_int_equal(fakes.asked, 0);
+    fakes.away = false;
+    upt_lane_check_publishers(lane);
+    assert_false(lane->discarding);
+    assert_int_equal(fakes.restarts, 2);
+    assert_int_equal(fakes.asked, 1);
+    upt_lane_check_publishers(lane);
+    assert_int_equal(fakes.asked, 1);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
 static int
 set_up(void **state)
 {
@@ -260,6 +288,7 @@ main(void)
         cmocka_unit_test(fenced_and_no_way_back),
         cmocka_unit_test(errors_of_old_restores),
         cmocka_unit_test(assigned_to_nobody),
+        cmocka_unit_test(restored_when_there_is_a_producer),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
 }
