@@ -271,6 +271,9 @@ run(struct upt_lane *lane)
     lane->board_ms = upt_mono_ms();
     while (!atomic_load(&lane->stop) && !lane->failed) {
         poll_group(lane);
+        if (lane->failed) {
+            break; /* it may have no restorer or consumer any more */
+        }
         take_scoring(lane);
         upt_lane_take_restored(lane);
         bool busy = serve_parts(lane, !over_limit(lane));

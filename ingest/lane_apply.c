@@ -2,8 +2,8 @@
  *
  * A record is decoded before the clock moves, since its schema may not be known yet: then nothing of it has happened,
  * and it is tried again (lane_intake.c). Decisions at or before `published` were committed by a former run and are
- * left out. The ring to the publisher can be full while the broker is away: then the lane waits here; heartbeats go on
- * in librdkafka's own thread. */
+ * left out. The ring to the publisher can be full while the broker is away: then the lane waits here, until there is
+ * room or the publisher says that it has failed; heartbeats go on in librdkafka's own thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -192,9 +192,7 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
             rd_kafka_consumer_group_metadata_destroy(assignment->metadata);
         }
         free(assignment);
-        (void)rd_kafka_assign(lane->rk, NULL);
-        lane->lost = true;
-        lane->lost_ms = upt_mono_ms();
+        (void)rd_kafka_assign(lane->rk, NULL); /* nothing is held that could be taken away */
         return;
     }
     assignment->id = lane->assignments != NULL ? lane->assignments->id + 1 : 1;
@@ -225,7 +223,7 @@ on_assign(struct upt_lane *lane, rd_kafka_topic_partition_list_t *list)
 static void
 on_revoke(struct upt_lane *lane, rd_kafka_t *rk, bool lost)
 {
-    if (!lost) {
+    if (!lost && lane->restorer != NULL) { /* NULL: the consumer is being closed, and what there was is drained */
         upt_lane_drain(lane, lane->session_ms / 2);
     }
     give_up_all(lane);
@@ -416,6 +414,9 @@ adopt(struct upt_part *part, struct upt_restored *got)
     int64_t now = upt_mono_ms();
     part->st = got->state;
     part->score = got->user;
+    /* The restorer may have taken them before a reload. */
+    upt_score_map_segments(part->score, part->st, lane->scoring->rules);
+    upt_score_set(part->score, lane->scoring->model, lane->scoring->rules, lane->scoring->config_hash);
     part->next_offset = got->seek_to;
     part->published = got->progress.pos;
     part->progress = got->progress;
@@ -467,14 +468,14 @@ upt_lane_take_restored(struct upt_lane *lane)
     struct upt_restored got;
     while (upt_restorer_take(lane->restorer, &got)) {
         struct upt_part *part = lane->parts[got.partition];
-        if (got.status != UPT_OK) {
-            if (got.status != UPT_EAGAIN) {
+        bool wanted = part != NULL && part->restoring && part->ticket == got.ticket;
+        if (got.status != UPT_OK) { /* there is no state */
+            if (wanted && got.status != UPT_EAGAIN) {
                 upt_lane_fail(lane, &got.err);
             }
             continue;
         }
-        if (part == NULL || !part->restoring || part->ticket != got.ticket ||
-            !seek_surely(lane, got.partition, got.seek_to)) {
+        if (!wanted || !seek_surely(lane, got.partition, got.seek_to)) {
             upt_lane_drop_state(lane, got.user, got.state);
             upt_progress_fini(&got.progress);
             continue;
@@ -532,7 +533,11 @@ upt_lane_check_publishers(struct upt_lane *lane)
             lane->discarding = true;
         }
     } else if (outputs == UPT_FAILURE_RESET) {
-        restore_all(lane);
+        /* Without a producer a replay would fill the ring and wait there, deaf to the group and to a stop. */
+        lane->discarding = true;
+        if (upt_publisher_ready(lane->outputs)) {
+            restore_all(lane);
+        }
         return;
     } else if (checkpoints == UPT_FAILURE_RESET) {
         lane->checkpoint_seq++;

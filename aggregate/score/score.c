@@ -453,7 +453,7 @@ upt_score_set(struct upt_score *score, const struct upt_model *model, const stru
 void
 upt_score_map_segments(struct upt_score *score, struct upt_state *st, const struct upt_rules *to)
 {
-    const struct upt_segments *from = score->rules->segments;
+    const struct upt_segments *from = to != score->rules ? score->rules->segments : NULL;
     struct upt_account *acct;
     for (size_t cursor = 0; from != NULL && (acct = upt_state_next(st, &cursor)) != NULL;) {
         struct upt_score_ext *ext = upt_account_ext(acct);

@@ -25,6 +25,7 @@
 
 #define OP_TIMEOUT_MS 15000
 #define INIT_TIMEOUT_MS 3000
+#define LANE_PATIENCE_MS 3000
 #define NULL_LEN UINT32_MAX
 #define BYTES_MIN ((size_t)16 << 10) /* no topic takes less */
 #define TXN_BYTES_MAX (64u << 20)    /* outputs alone; a checkpoint is one transaction whatever its size */
@@ -253,10 +254,22 @@ batch_bytes(const struct upt_publisher *pub)
     return less(bytes, atomic_load(&pub->producer.too_large));
 }
 
+/* Nothing is taken from the ring while there is no producer, and the lane must not wait for room longer than the group
+ * waits for the lane. No transaction is open now, so that nothing of what is given up can be committed any more. */
+static void
+let_lane_go(struct upt_publisher *pub, int64_t since_ms, const char *why)
+{
+    if (pub->config.outputs == NULL && upt_mono_ms() - since_ms >= LANE_PATIENCE_MS &&
+        atomic_load(&pub->failure) == UPT_FAILURE_NONE) {
+        fail_publisher(pub, atomic_load(&pub->min_seq), UPT_FAILURE_RESET, why);
+    }
+}
+
 /* A new producer with the same id, until init_transactions succeeds or the publisher is stopped. */
 static bool
 open_producer(struct upt_publisher *pub)
 {
+    int64_t since_ms = upt_mono_ms();
     for (int tries = 0; !atomic_load(&pub->stop); tries++) {
         struct upt_error err;
         if (upt_producer_open(&pub->producer, pub->config.config, pub->transactional_id, batch_bytes(pub), &err) !=
@@ -285,6 +298,7 @@ open_producer(struct upt_publisher *pub)
             fail_publisher(pub, UINT32_MAX, UPT_FAILURE_FATAL, why);
             return false;
         }
+        let_lane_go(pub, since_ms, why);
         upt_log_limited(UPT_LOG_INFO, "publisher", "%s: %s; trying again", pub->transactional_id, why);
         upt_sleep_ms(tries < 5 ? 50 : 500);
     }
@@ -308,6 +322,7 @@ settle(struct upt_publisher *pub)
 {
     upt_crash_point("publisher.settle.before");
     upt_metric_add(pub->config.metrics, UPT_M_NEW_EPOCHS, 1);
+    atomic_store(&pub->ready, false);
     upt_producer_close(&pub->producer);
     end_txn(pub);
     (void)open_producer(pub);

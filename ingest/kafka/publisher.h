@@ -45,7 +45,7 @@ typedef enum upt_topic {
 
 typedef enum upt_failure {
     UPT_FAILURE_NONE,
-    UPT_FAILURE_RESET, /* outcome unknown: restore all partitions */
+    UPT_FAILURE_RESET, /* outcome unknown, or no producer to be had: restore all partitions once it is ready */
     UPT_FAILURE_LOST,  /* the group refused us: give up the whole assignment */
     UPT_FAILURE_FATAL  /* cannot go on: see upt_publisher_error */
 } upt_failure;
@@ -109,7 +109,7 @@ void upt_publisher_error(struct upt_publisher *pub, struct upt_error *ret);
 /* The last position of this partition committed under the present seq, and its commit frame's serial (may be NULL);
  * false: none. */
 bool upt_publisher_committed(struct upt_publisher *pub, int32_t partition, struct upt_pos *ret, uint64_t *ret_serial);
-/* init_transactions has succeeded at least once: what an earlier process with this id left open is ended. */
+/* It has a producer: init_transactions has succeeded, and what this id had left open is ended. */
 bool upt_publisher_ready(struct upt_publisher *pub);
 
 /* Ends the open transaction of a dead owner by taking its transactional.id once. Blocks for at most timeout_ms. */

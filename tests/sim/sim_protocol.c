@@ -38,12 +38,15 @@
 #include "uptake/time.h"
 
 #define SETTLE_US INT64_C(180000000)
+#define AWAY_US 30000000
+#define STOP_US INT64_C(15000000)
 #define ALL_POINTS_SEEDS 1000
 
 struct plan {
     int parts, procs;
     bool wall, until_end;
     bool sweep; /* sweep: everything is asserted often; in the other seeds, what was missed stays missing */
+    bool away;  /* now and then the coordinator is */
     struct sim_odds odds;
     int64_t pace_us;    /* between two records, on average */
     int tail;           /* steps of the wall after the last record */
@@ -72,6 +75,7 @@ static struct {
     size_t sent;
     int tail;
     bool reference;
+    int64_t told_us[SIM_PROCS]; /* to stop; or now */
 } run;
 
 void
@@ -233,6 +237,20 @@ stop_one(void)
     }
 }
 
+/* Whatever is away, who is told to stop ends before long. */
+static void
+check_stops(void)
+{
+    for (int i = 0; i < plan.procs; i++) {
+        const struct sim_proc *proc = &sim_procs[i];
+        if (!proc->alive || proc->ended || !proc->stop_wanted || proc->frozen_until_us > sim_now_us) {
+            run.told_us[i] = sim_now_us;
+        } else if (sim_now_us - run.told_us[i] > STOP_US) {
+            sim_fail("%s was told to stop %lld s ago", proc->instance, (long long)STOP_US / 1000000);
+        }
+    }
+}
+
 static void
 disturb(void)
 {
@@ -244,6 +262,13 @@ disturb(void)
     }
     if (sim_chance(sim_odds.stop)) {
         stop_one();
+    }
+    if (plan.away && sim_odds.crash > 0 && sim_rnd(500) == 0) {
+        sim_away_until_us = sim_now_us + (int64_t)sim_rnd(AWAY_US);
+        sim_note("the coordinator is away for %lld ms", (long long)(sim_away_until_us - sim_now_us) / 1000);
+    }
+    if (sim_now_us < sim_away_until_us && sim_rnd(1000) == 0) {
+        stop_one(); /* someone loses patience */
     }
     if (sim_odds.crash > 0 && sim_rnd(40) == 0) {
         sim_redis_snapshot();
@@ -316,6 +341,7 @@ step(void)
         }
     }
     disturb();
+    check_stops();
     while (run.phase == PHASE_INPUT && sim_now_us >= run.send_us) {
         if (run.sent == sim_input_n) {
             next_phase();
@@ -441,6 +467,7 @@ choose(uint64_t seed)
     plan.pace_us = 1000 + (int64_t)sim_rnd(25000);
     plan.tail = 1 + (int)sim_rnd(6);
     plan.recover_us = 5000000;
+    plan.away = seed % 8 == 5;
     choose_odds(seed);
     choose_config();
     sim_input_make(plan.parts);

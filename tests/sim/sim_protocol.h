@@ -7,7 +7,8 @@
  *   sim_protocol_os.c        threads are coroutines on one thread, time is virtual, a process's memory is an arena that
  *                            a crash throws away; malloc, pthread_*, poll, … are redirected by the linker (--wrap)
  *   sim_protocol_log.c       Kafka's logs: offsets, control records, last stable offset, compaction; the coordinator of
- *                            transactions: epochs, fencing, EndTxn requests that are lost, doubled or late
+ *                            transactions: epochs, fencing, EndTxn requests that are lost, doubled or late;
+ *                            in an eighth of the seeds it is away at times, and whoever is told to stop still ends
  *   sim_protocol_group.c     the group: generations, static members, sessions that expire
  *   sim_protocol_client.c    librdkafka's API on top of these: handles, consumers, the group's member
  *   sim_protocol_producer.c  the same: transactional producers

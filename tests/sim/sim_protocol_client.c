@@ -1,4 +1,5 @@
-/* librdkafka's API: handles, lists, headers, and consumers. See sim_protocol.h. */
+/* librdkafka's API: handles, lists, headers, and consumers. See sim_protocol.h. Like librdkafka it takes no handle that
+ * is NULL. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -519,7 +520,7 @@ rd_kafka_send_offsets_to_transaction(rd_kafka_t *rk, const rd_kafka_topic_partit
 rd_kafka_resp_err_t
 rd_kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
-    (void)rk;
+    upt_assert(rk != NULL);
     sim_effect(SIM_P_COMMITTED, false);
     for (int i = 0; i < list->cnt; i++) {
         struct sim_offset got = sim_offset_of(list->elems[i].partition);
@@ -538,6 +539,7 @@ rd_kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int ti
 rd_kafka_resp_err_t
 rd_kafka_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list)
 {
+    upt_assert(rk != NULL);
     memset(rk->at, 0, sizeof(rk->at));
     for (int i = 0; list != NULL && i < list->cnt; i++) {
         rk->topic = sim_topic_of(list->elems[i].topic);
@@ -549,6 +551,7 @@ rd_kafka_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list)
 static void
 set_paused(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, bool paused)
 {
+    upt_assert(rk != NULL);
     for (int i = 0; i < list->cnt; i++) {
         rk->at[list->elems[i].partition].paused = paused;
     }
@@ -571,6 +574,7 @@ rd_kafka_resume_partitions(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list
 rd_kafka_error_t *
 rd_kafka_seek_partitions(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
+    upt_assert(rk != NULL);
     (void)timeout_ms;
     sim_effect(SIM_P_SEEK, false);
     struct sim_proc *self = sim_self(); /* someone loses patience with a broker that does not answer */
@@ -657,6 +661,7 @@ struct rd_kafka_queue_s {
 rd_kafka_queue_t *
 rd_kafka_queue_get_partition(rd_kafka_t *rk, const char *topic, int32_t partition)
 {
+    upt_assert(rk != NULL);
     (void)topic;
     rd_kafka_queue_t *queue = calloc(1, sizeof(*queue));
     queue->rk = rk;
@@ -737,7 +742,8 @@ rd_kafka_version(void)
 rd_kafka_resp_err_t
 rd_kafka_offsets_for_times(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int timeout_ms)
 {
-    (void)rk, (void)timeout_ms;
+    upt_assert(rk != NULL);
+    (void)timeout_ms;
     sim_effect(SIM_P_ENDS, false);
     if (sim_chance(sim_odds.init_fail)) {
         return RD_KAFKA_RESP_ERR__TIMED_OUT;

@@ -57,7 +57,8 @@ bool sim_txn_is_open(int txn);
 bool sim_txn_is_mine(int txn, int epoch);
 void sim_txn_end(int txn, int epoch, bool commit); /* without effect if the epoch is old, or nothing is open */
 void sim_txn_end_later(int txn, int epoch, bool commit, int64_t at_us);
-void sim_txn_tick(void); /* late requests, time-outs */
+extern int64_t sim_away_until_us; /* until then nobody gets an epoch, nor an answer */
+void sim_txn_tick(void);          /* late requests, time-outs */
 
 struct sim_offset {
     bool set, pending;

@@ -34,6 +34,7 @@ struct txn {
 
 struct sim_log sim_logs[SIM_T_COUNT][SIM_PARTS];
 int sim_parts;
+int64_t sim_away_until_us;
 static struct txn txns[TXNS];
 static int txns_n;
 static struct sim_offset offsets[SIM_PARTS];
@@ -58,6 +59,7 @@ sim_kafka_reset(int parts)
     memset(txns, 0, sizeof(txns));
     memset(offsets, 0, sizeof(offsets));
     txns_n = 0;
+    sim_away_until_us = 0;
     sim_parts = parts;
     sim_group_reset();
 }

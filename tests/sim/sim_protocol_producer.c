@@ -74,9 +74,12 @@ rd_kafka_purge(rd_kafka_t *rk, int flags)
 rd_kafka_error_t *
 rd_kafka_init_transactions(rd_kafka_t *rk, int timeout_ms)
 {
-    (void)timeout_ms;
     enum sim_point point = rk->fence ? SIM_P_FENCE : SIM_P_INIT;
     sim_effect(point, false);
+    if (sim_now_us < sim_away_until_us) {
+        sim_sleep_us((int64_t)timeout_ms * 1000);
+        return sim_error(RD_KAFKA_RESP_ERR__TIMED_OUT);
+    }
     bool lost = sim_chance(sim_odds.init_fail);
     if (!lost || sim_rnd(2) == 0) {
         rk->epoch = sim_txn_init(rk->txn);
