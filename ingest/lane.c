@@ -168,6 +168,18 @@ take_scoring(struct upt_lane *lane)
     }
 }
 
+/* With a new consumer, a few times in a row. */
+static void
+take_back(struct upt_lane *lane, struct upt_error *err)
+{
+    int64_t now = upt_mono_ms();
+    lane->fenced = now - lane->fenced_ms < FENCED_WINDOW_MS ? lane->fenced + 1 : 1;
+    lane->fenced_ms = now;
+    if (lane->fenced > FENCED_MAX || upt_lane_rejoin(lane, err) != UPT_OK) {
+        upt_lane_fail(lane, err);
+    }
+}
+
 /* A consumer that cannot go on. Fenced may mean another process with our `instance`, or a join of our own that a frozen
  * broker answered late. A new consumer takes the instance back; of two processes that take it from each other in turn
  * the one that was there first is the first to have done so too often, and gives up. */
@@ -177,19 +189,27 @@ on_fatal(struct upt_lane *lane)
     char why[256] = "";
     struct upt_error err;
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(lane->rk, why, sizeof(why));
-    int64_t now = upt_mono_ms();
     if (code != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
         (void)upt_fail(&err, UPT_EUNAVAIL, "%s: the consumer cannot go on: %s", lane->id, why);
         upt_lane_fail(lane, &err);
         return;
     }
-    lane->fenced = now - lane->fenced_ms < FENCED_WINDOW_MS ? lane->fenced + 1 : 1;
-    lane->fenced_ms = now;
     (void)upt_fail(&err, UPT_EFENCED,
                    "another process of the group uses the instance %s: %s; give each its own `instance`", lane->id,
                    why);
-    if (lane->fenced > FENCED_MAX || upt_lane_rejoin(lane, &err) != UPT_OK) {
-        upt_lane_fail(lane, &err);
+    take_back(lane, &err);
+}
+
+/* The group refuses what this member commits, so it has given its partitions to others, but does not take them away:
+ * the client went on without a revocation, and the next assignment waits for all members, which may take minutes. */
+static void
+check_refused(struct upt_lane *lane)
+{
+    struct upt_error err;
+    if (lane->lost && upt_mono_ms() - lane->lost_ms > 3 * lane->session_ms) {
+        (void)upt_fail(&err, UPT_EUNAVAIL, "%s: the group refuses this member, but does not take its partitions away",
+                       lane->id);
+        take_back(lane, &err);
     }
 }
 
@@ -271,6 +291,7 @@ run(struct upt_lane *lane)
     lane->board_ms = upt_mono_ms();
     while (!atomic_load(&lane->stop) && !lane->failed) {
         poll_group(lane);
+        check_refused(lane);
         if (lane->failed) {
             break; /* it may have no restorer or consumer any more */
         }

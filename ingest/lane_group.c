@@ -353,7 +353,7 @@ upt_lane_join(struct upt_lane *lane, struct upt_error *reterr)
 upt_status
 upt_lane_rejoin(struct upt_lane *lane, struct upt_error *reterr)
 {
-    upt_log(UPT_LOG_WARNING, "lane", "%s: fenced; joining the group again", lane->id);
+    upt_log(UPT_LOG_WARNING, "lane", "%s: out of the group; joining it again", lane->id);
     give_up_all(lane);
     upt_restorer_destroy(&lane->restorer);
     upt_waker_destroy(&lane->waker);
@@ -545,12 +545,6 @@ upt_lane_check_publishers(struct upt_lane *lane)
         if (lane->snapshotting != NULL) {
             upt_part_checkpoint_failed(lane->snapshotting);
         }
-    }
-    if (lane->lost && upt_mono_ms() - lane->lost_ms > 3 * lane->session_ms) {
-        struct upt_error err;
-        (void)upt_fail(&err, UPT_EUNAVAIL, "%s: the group refuses this member, but does not take its partitions away",
-                       lane->id);
-        upt_lane_fail(lane, &err);
     }
 }
 

@@ -329,8 +329,9 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
         part->clean_ms = part->flush_began_ms;
     }
     if (is_published(part)) {
-        bool further = part->watched_next > part->published_next;
-        part->published_next = further ? part->watched_next : part->published_next;
+        int64_t next = flush_stored(part) ? part->flushed_next : part->watched_next;
+        bool further = next > part->published_next;
+        part->published_next = further ? next : part->published_next;
         part->watched = 0;
         part->commit_wanted = part->commit_wanted || (further && lane->shared->until_end); /* else within a second */
     }

@@ -39,7 +39,9 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
     (void)rk;
     struct upt_producer *producer = opaque;
     if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        if (msg->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && !producer->told_too_large) {
+        bool too_large = msg->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE ||
+                         msg->err == RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE; /* than a segment */
+        if (too_large && !producer->told_too_large) {
             producer->told_too_large = true; /* once, however many were in that batch */
             atomic_fetch_add(&producer->too_large, 1);
         }

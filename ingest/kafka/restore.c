@@ -316,6 +316,26 @@ find_time(struct upt_restorer *res, const struct upt_restored *out, int64_t at_m
     return UPT_EAGAIN;
 }
 
+/* What the log no longer holds was not counted. */
+static upt_status
+check_gap(const struct upt_restorer *res, struct upt_restored *out, int64_t low, struct upt_error *reterr)
+{
+    const struct upt_config *config = res->config.config;
+    if (low <= out->seek_to) {
+        return UPT_OK;
+    }
+    out->lost = low - out->seek_to;
+    if (strcmp(config->on_gap, "continue") != 0) {
+        return upt_fail(reterr, UPT_EDATA,
+                        "%s [%d]: the checkpoint is at offset %lld, but the log begins at %lld: %lld offsets that were "
+                        "not yet counted are gone (retention). Set on_gap: continue to go on without them",
+                        config->input_topic, out->partition, (long long)out->seek_to - 1, (long long)low,
+                        (long long)out->lost);
+    }
+    out->seek_to = low;
+    return UPT_OK;
+}
+
 /* Where to begin: after the checkpoint, or as `start` says. Checks that the log still holds it. */
 static upt_status
 find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error *reterr)
@@ -328,26 +348,16 @@ find_start(struct upt_restorer *res, struct upt_restored *out, struct upt_error 
     }
     if (out->has_checkpoint) {
         out->seek_to = out->checkpoint.pos.offset + 1;
-        if (low > out->seek_to) {
-            out->lost = low - out->seek_to;
-            if (strcmp(config->on_gap, "continue") != 0) {
-                return upt_fail(
-                    reterr, UPT_EDATA,
-                    "%s [%d]: the checkpoint is at offset %lld, but the log begins at %lld: %lld offsets that were "
-                    "not yet counted are gone (retention). Set on_gap: continue to go on without them",
-                    config->input_topic, out->partition, (long long)out->seek_to - 1, (long long)low,
-                    (long long)out->lost);
-            }
-            out->seek_to = low;
-        }
-        return out->seek_to > high ? check_end(res, out, reterr) : UPT_OK;
+        status = check_gap(res, out, low, reterr);
+        return status == UPT_OK && out->seek_to > high ? check_end(res, out, reterr) : status;
     }
     out->seek_to = low;
     if (strcmp(config->start, "latest") == 0) {
         /* A start that came as far as to claim the partition has said where it begins, and counted nothing before that
          * was stored (upt_part_serve): its end of the log is the one. */
         int64_t said = out->progress.next_offset;
-        out->seek_to = out->progress.epoch != 0 && said >= low && said <= high ? said : high;
+        out->seek_to = out->progress.epoch != 0 && said <= high ? said : high;
+        status = check_gap(res, out, low, reterr);
     } else if (strcmp(config->start, "earliest") != 0) {
         int64_t at_ms = 0; /* checked when the configuration was read */
         (void)upt_parse_time(config->start, (uint32_t)strlen(config->start), &at_ms);

@@ -196,7 +196,8 @@ start_process(struct sim_proc *proc)
     sim_kill(proc);
     proc->incarnation++;
     proc->alive = true;
-    proc->ended = proc->stop_wanted = proc->has_shared = false;
+    proc->ended = proc->stop_wanted = false;
+    memset(proc->has_shared, 0, sizeof(proc->has_shared));
     proc->frozen_until_us = 0;
     memset(&proc->error, 0, sizeof(proc->error));
     snprintf(proc->instance, sizeof(proc->instance), "uptake-%c", 'a' + proc->id);

@@ -35,6 +35,7 @@
 #include "uptake/str.h"
 
 #define SIM_PROCS 3
+#define SIM_KEYS 1024 /* of Redis */
 #define SIM_PARTS 3
 #define SIM_RECORDS 1024 /* of one input partition */
 
@@ -46,8 +47,8 @@ struct sim_proc {
     bool alive;
     uint64_t incarnation;
     bool stop_wanted, ended;
-    bool has_shared;        /* made shares, so it does so once more when it ends */
-    struct upt_error error; /* of a lane that failed */
+    uint64_t has_shared[SIM_KEYS / 64]; /* keys of features whose shares it made: it does so once more when it ends */
+    struct upt_error error;             /* of a lane that failed */
     int64_t frozen_until_us;
     int64_t restart_us;
     char *arena, *bump;

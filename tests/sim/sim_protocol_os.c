@@ -376,7 +376,8 @@ sim_os_reset(void)
         sim_kill(&sim_procs[i]);
         sim_procs[i].incarnation = 0;
         sim_procs[i].frozen_until_us = sim_procs[i].restart_us = 0;
-        sim_procs[i].ended = sim_procs[i].stop_wanted = sim_procs[i].has_shared = false;
+        sim_procs[i].ended = sim_procs[i].stop_wanted = false;
+        memset(sim_procs[i].has_shared, 0, sizeof(sim_procs[i].has_shared));
     }
     threads_n = 0;
     sim_now_us = 1000000;

@@ -85,6 +85,7 @@ find(struct upt_str name, bool create)
         sim_db.v = grown;
         sim_db.cap = cap;
     }
+    upt_assert(sim_db.n < SIM_KEYS);
     struct sim_key *key = &sim_db.v[sim_db.n++];
     key->name = sim_copy(name);
     key->value = NULL;
@@ -365,8 +366,10 @@ run_shares(struct connection *to, const struct upt_str *args)
     if (users.p != NULL && accounts.p != NULL) {
         set_shares(args[3], number(users), number(accounts), args + 4);
     }
-    if (to != NULL) {
-        sim_self()->has_shared = true;
+    const struct sim_key *key = find(args[3], false);
+    if (to != NULL && key != NULL) {
+        size_t i = (size_t)(key - sim_db.v);
+        sim_self()->has_shared[i / 64] |= 1ull << i % 64;
     }
     return reply_of(to, REDIS_REPLY_INTEGER);
 }
@@ -377,6 +380,16 @@ is_share(const struct sim_value *row, const char *name, struct upt_str n, struct
     char text[32];
     struct upt_str is = sim_redis_field(row, upt_str_of(name)), wanted = share(number(n), by, text);
     return (is.p == NULL && wanted.p == NULL) || upt_str_eq(is, wanted);
+}
+
+static bool
+will_share(size_t key)
+{
+    bool will = false;
+    for (int i = 0; i < SIM_PROCS; i++) {
+        will = will || (sim_procs[i].alive && (sim_procs[i].has_shared[key / 64] >> key % 64 & 1) != 0);
+    }
+    return will;
 }
 
 bool
@@ -393,12 +406,10 @@ sim_redis_shares_settled(void)
         struct upt_str users = sim_redis_field(row, UPT_STR("users_30d"));
         if (users.p != NULL && sim_db.v[i].name.len > sizeof(family) &&
             memcmp(sim_db.v[i].name.p, family, sizeof(family) - 1) == 0) {
-            settled = is_share(row, "adoption_rate", users, by[0]) && is_share(row, "depth", users, by[1]) &&
-                      is_share(row, "reach", sim_redis_field(row, UPT_STR("accounts_30d")), by[2]);
+            settled = (is_share(row, "adoption_rate", users, by[0]) && is_share(row, "depth", users, by[1]) &&
+                       is_share(row, "reach", sim_redis_field(row, UPT_STR("accounts_30d")), by[2])) ||
+                      will_share(i);
         }
-    }
-    for (int i = 0; i < SIM_PROCS && !settled; i++) {
-        settled = sim_procs[i].alive && sim_procs[i].has_shared;
     }
     return settled;
 }

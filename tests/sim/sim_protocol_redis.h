@@ -31,7 +31,7 @@ void sim_redis_snapshot(void); /* what it will have saved when it loses its last
 void sim_redis_lose(void);     /* back to the snapshot, all connections broken */
 void sim_redis_flushall(void);
 void sim_redis_tick(void); /* commands of broken connections that come late */
-/* Whether shares are quotients by the totals as they are, or a process is there that makes them anew when it ends.
+/* Whether shares are quotients by the totals as they are, or a process is there that makes that one anew when it ends.
  * After a crash, or when commands of a broken connection come later than that, the next start mends them. */
 bool sim_redis_shares_settled(void);
 const struct sim_value *sim_redis_get(struct upt_str key);

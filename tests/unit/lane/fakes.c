@@ -102,6 +102,7 @@ upt_restorer_create(const struct upt_restorer_config *config, struct upt_restore
     if (fakes.no_restorer) {
         return upt_fail(reterr, UPT_EIO, "no restorer");
     }
+    atomic_fetch_add(&fakes.joins, 1);
     *ret = (void *)&fakes;
     return UPT_OK;
 }

@@ -18,6 +18,7 @@ struct fakes {
     struct upt_restored got; /* the restorer's next result, if got_set */
     bool got_set;
     atomic_bool no_restorer;           /* none can be made */
+    atomic_uint joins;                 /* restorers that were made, one each time */
     _Atomic rd_kafka_resp_err_t fatal; /* what the consumer says, if anything */
     void (*rebalance)(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque);
 };

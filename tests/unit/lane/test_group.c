@@ -161,6 +161,30 @@ fenced_and_no_way_back(void **state)
     free_scoring(&scoring);
 }
 
+/* The group refuses what is committed and takes nothing away: after three sessions the lane joins anew. */
+static void
+refused_for_long(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    struct upt_lane *lane = NULL;
+    struct upt_error err;
+    load_scoring("rules: {}\n", "hash", &scoring);
+    atomic_store(&shared.scoring, &scoring);
+    fakes.failure = UPT_FAILURE_LOST;
+    atomic_store(&fakes.joins, 0);
+    if (upt_lane_start(&shared, 0, &lane, &err) != UPT_OK) {
+        fail_msg("%s", err.msg);
+    }
+    for (int i = 0; i < 10000 && atomic_load(&fakes.joins) < 2 && !upt_lane_ended(lane, &err); i++) {
+        upt_sleep_ms(1);
+    }
+    assert_int_equal(atomic_load(&fakes.joins), 2);
+    assert_false(upt_lane_ended(lane, &err));
+    upt_lane_destroy(&lane);
+    free_scoring(&scoring);
+}
+
 static void
 failed_restore(int32_t id, uint64_t ticket, upt_status status)
 {
@@ -255,6 +279,7 @@ set_up(void **state)
     upt_log_set_level(UPT_LOG_ERROR);
     if (upt_config_default(&config, &err) != UPT_OK ||
         upt_config_set(config, "kafka.bootstrap.servers", "127.0.0.1:1", &err) != UPT_OK ||
+        upt_config_set(config, "kafka.session.timeout.ms", "200", &err) != UPT_OK ||
         upt_config_set(config, "redis.url", "redis://127.0.0.1:1", &err) != UPT_OK) {
         print_error("%s\n", err.msg);
         return 1;
@@ -284,11 +309,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(restored_by_old_rules),
-        cmocka_unit_test(fenced_and_no_way_back),
-        cmocka_unit_test(errors_of_old_restores),
-        cmocka_unit_test(assigned_to_nobody),
-        cmocka_unit_test(restored_when_there_is_a_producer),
+        cmocka_unit_test(restored_by_old_rules), cmocka_unit_test(fenced_and_no_way_back),
+        cmocka_unit_test(refused_for_long),      cmocka_unit_test(errors_of_old_restores),
+        cmocka_unit_test(assigned_to_nobody),    cmocka_unit_test(restored_when_there_is_a_producer),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
 }
