@@ -65,6 +65,17 @@ upt_read_file(const char *path, size_t max, struct upt_buf *ret, struct upt_erro
 
 /* ---- scoring ---- */
 
+/* Rules and model as they are, with the settings by which the lanes count. */
+static void
+stamp(struct upt_scoring *scoring, const struct upt_config *config)
+{
+    char text[128], config_hash[17];
+    upt_config_hash(config, config_hash);
+    int n = snprintf(text, sizeof(text), "%s %016llx", config_hash, (unsigned long long)upt_rules_hash(scoring->rules));
+    snprintf(scoring->config_hash, sizeof(scoring->config_hash), "%016llx",
+             (unsigned long long)upt_hash(text, (size_t)n));
+}
+
 upt_status
 upt_scoring_load(const struct upt_config *config, struct upt_scoring **ret, struct upt_error *reterr)
 {
@@ -80,11 +91,7 @@ upt_scoring_load(const struct upt_config *config, struct upt_scoring **ret, stru
         upt_scoring_destroy(&scoring);
         return status;
     }
-    char text[128], config_hash[17];
-    upt_config_hash(config, config_hash);
-    int n = snprintf(text, sizeof(text), "%s %016llx", config_hash, (unsigned long long)upt_rules_hash(scoring->rules));
-    snprintf(scoring->config_hash, sizeof(scoring->config_hash), "%016llx",
-             (unsigned long long)upt_hash(text, (size_t)n));
+    stamp(scoring, config);
     *ret = scoring;
     return UPT_OK;
 }
@@ -110,6 +117,19 @@ show_model(struct upt_board *board, const struct upt_model *model)
     upt_board_set_model(board, &shown);
 }
 
+/* What the file says now and only a start takes in. */
+static void
+warn_of_restart(const struct upt_config *config, const struct upt_config *fresh)
+{
+    struct upt_buf names = {0};
+    upt_config_differences(config, fresh, &names);
+    if (names.len > 0) {
+        upt_buf_put(&names, "", 1);
+        upt_log(UPT_LOG_WARNING, "reload", "the former values go on of what needs a restart: %s", names.p);
+    }
+    upt_buf_fini(&names);
+}
+
 static void
 reload(struct pipeline *pipe)
 {
@@ -124,10 +144,12 @@ reload(struct pipeline *pipe)
         return;
     }
     upt_log_set_level(upt_log_level_of(fresh->log_level));
+    warn_of_restart(pipe->config, fresh);
     if (upt_scoring_load(fresh, &scoring, &err) != UPT_OK) {
         upt_log(UPT_LOG_ERROR, "reload", "kept the former rules and model: %s", err.msg);
     } else {
         upt_assert(scoring != NULL);
+        stamp(scoring, pipe->config);
         scoring->older = atomic_load(&pipe->shared.scoring);
         atomic_store(&pipe->shared.scoring, scoring);
         show_model(pipe->shared.board, scoring->model);

@@ -112,6 +112,8 @@ void upt_config_destroy(struct upt_config **config_p);
 void upt_config_print(const struct upt_config *config, struct upt_buf *out);
 /* 64-bit hash, as 16 hex digits, of what decisions depend on (limits, windows, clock, topic names; not addresses). */
 void upt_config_hash(const struct upt_config *config, char ret_hex[17]);
+/* The names of what goes into the hash and differs, with commas between them; nothing if the hashes are the same. */
+void upt_config_differences(const struct upt_config *a, const struct upt_config *b, struct upt_buf *out);
 /* deploy/CONFIGURATION.md. */
 void upt_config_markdown(struct upt_buf *out);
 /* "500ms", "30d"; "1MiB": false if malformed or out of range. */

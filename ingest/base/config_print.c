@@ -123,15 +123,16 @@ upt_config_print(const struct upt_config *config, struct upt_buf *out)
     }
 }
 
+/* What decides an output. Not the names of topics; nor tick_grace: places of wall ticks are recorded, a replay takes
+ * them from there. Rules and model have versions of their own. */
+static const char *const deciding[] = {
+    "input.framing", "max_record_bytes", "max_batch_events", "max_depth",    "clock",
+    "max_future",    "dedup_window",     "retention",        "adopted.days",
+};
+
 void
 upt_config_hash(const struct upt_config *config, char ret_hex[17])
 {
-    /* What decides an output. Not the names of topics; nor tick_grace: places of wall ticks are recorded, a replay
-     * takes them from there. Rules and model have versions of their own. */
-    static const char *const deciding[] = {
-        "input.framing", "max_record_bytes", "max_batch_events", "max_depth",    "clock",
-        "max_future",    "dedup_window",     "retention",        "adopted.days",
-    };
     static const char hex[] = "0123456789abcdef";
     struct upt_buf text = {0};
     for (size_t i = 0; i < sizeof(deciding) / sizeof(deciding[0]); i++) {
@@ -145,6 +146,24 @@ upt_config_hash(const struct upt_config *config, char ret_hex[17])
     }
     ret_hex[16] = '\0';
     upt_buf_fini(&text);
+}
+
+void
+upt_config_differences(const struct upt_config *a, const struct upt_config *b, struct upt_buf *out)
+{
+    struct upt_buf values[2] = {0};
+    for (size_t i = 0; i < sizeof(deciding) / sizeof(deciding[0]); i++) {
+        const struct upt_key *key = upt_key_find(deciding[i]);
+        upt_buf_clear(&values[0]);
+        upt_buf_clear(&values[1]);
+        put_value(&values[0], a, key);
+        put_value(&values[1], b, key);
+        if (values[0].len != values[1].len || memcmp(values[0].p, values[1].p, values[0].len) != 0) {
+            upt_buf_printf(out, "%s%s", out->len > 0 ? ", " : "", key->name);
+        }
+    }
+    upt_buf_fini(&values[0]);
+    upt_buf_fini(&values[1]);
 }
 
 static void

@@ -453,6 +453,34 @@ class Model(unittest.TestCase):
         self.assertIn("uses another one: version courses-2", text)
 
 
+class Reload(unittest.TestCase):
+    def test_hash_is_of_what_decides(self) -> None:
+        """SIGHUP takes rules and model in and nothing else: the hash in records stays that of the settings that count."""
+        with Services() as services, TemporaryDirectory() as folder:
+            services.kafka.create_topic("usage-events", 2, INPUT)
+            rules = Path(folder) / "rules.yaml"
+            rules.write_text("{}\n")
+            config = config_for(services, {"clock": "log", "threads": 1, "rules_file": str(rules)})
+            uptake = Uptake(config, name="reload")
+            self.addCleanup(uptake.close)
+            uptake.launch()
+            uptake.wait_ready()
+            first = self.hup(uptake, config, 1)
+            self.assertEqual(self.hup(uptake, merged(config, {"max_future": "1m", "adopted": {"days": 4}}), 2), first)
+            rules.write_text("segments:\n  trials:\n    when: {field: tier, is: trial}\n")
+            self.assertNotEqual(self.hup(uptake, config, 3), first)
+            warned = [r["msg"] for r in uptake.log_records() if "restart" in r.get("msg", "")]
+            self.assertEqual(warned, ["the former values go on of what needs a restart: max_future, adopted.days"])
+
+    def hup(self, uptake: Uptake, config: dict[str, Any], count: int) -> str:
+        """The hash that the process says it has after its count-th SIGHUP."""
+        uptake.configure(config)
+        uptake.hangup()
+        said = lambda: re.findall(r"read again, configuration hash ([0-9a-f]{16})", "\n".join(uptake.logs()))  # noqa: E731
+        wait_until("it read its files", lambda: len(said()) == count, 20, 0.1)
+        return said()[-1]
+
+
 class Live(unittest.TestCase):
     def test_verify_beside_a_run(self) -> None:
         """By the wall, while records come and a process is killed: nothing is ever told that is not so."""
