@@ -259,9 +259,11 @@ take_good(struct upt_registry *registry, struct upt_job *job)
             taken = take_schema(registry, job, body);
             break;
         case UPT_JOB_REFERENCE:
-            upt_refs_add(job->refs, body);
-            next_reference(registry, job);
-            taken = true;
+            taken = json_is_string(json_object_get(body, "schema"));
+            if (taken) {
+                upt_refs_add(job->refs, body);
+                next_reference(registry, job);
+            }
             break;
         default:
             taken = take_id(registry, job, body);
