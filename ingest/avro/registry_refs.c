@@ -38,6 +38,14 @@ copy_of(const char *text)
     return copy;
 }
 
+/* A name; NULL also for one that holds a NUL: it is none, and must not become one by being cut. */
+static const char *
+name_in(const json_t *json)
+{
+    const char *text = json_string_value(json);
+    return text == NULL || strlen(text) != json_string_length(json) ? NULL : text;
+}
+
 /* ---- Gathering ---- */
 
 static bool
@@ -84,7 +92,7 @@ upt_refs_create(const char *schema, const json_t *references)
         upt_refs_destroy(&refs);
         return NULL;
     }
-    refs->main = json_loads(schema, JSON_DECODE_ANY, NULL);
+    refs->main = json_loads(schema, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     want(refs, references, 1);
     return refs;
 }
@@ -122,7 +130,7 @@ upt_refs_add(struct upt_refs *refs, const json_t *answer)
 {
     int depth = refs->refs[refs->refs_done++].depth;
     const char *schema = json_string_value(json_object_get(answer, "schema"));
-    json_t *doc = schema == NULL ? NULL : json_loads(schema, JSON_DECODE_ANY, NULL);
+    json_t *doc = schema == NULL ? NULL : json_loads(schema, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (doc != NULL && json_array_append_new(refs->docs, doc) == 0) {
         want(refs, json_object_get(answer, "references"), depth + 1);
     }
@@ -163,9 +171,13 @@ static bool
 defined_name(const json_t *json, const char *space, struct upt_buf *out)
 {
     static const char *const named[] = {"record", "error", "enum", "fixed"};
-    const char *type = json_string_value(json_object_get(json, "type"));
-    const char *name = json_string_value(json_object_get(json, "name"));
-    const char *own = json_string_value(json_object_get(json, "namespace"));
+    const char *type = name_in(json_object_get(json, "type"));
+    const char *name = name_in(json_object_get(json, "name"));
+    const json_t *given = json_object_get(json, "namespace");
+    const char *own = name_in(given);
+    if (json_is_string(given) && own == NULL) {
+        return false;
+    }
     for (size_t i = 0; type != NULL && name != NULL && i < sizeof(named) / sizeof(named[0]); i++) {
         if (strcmp(type, named[i]) == 0) {
             full_name(name, own == NULL ? space : own, out);
@@ -266,7 +278,7 @@ weave_object(struct weaver *wv, json_t *json, const char *space)
     if (defined_name(json, space, &full)) {
         out = weave_definition(wv, json, full.p);
     } else {
-        const char *type = json_string_value(json_object_get(json, "type"));
+        const char *type = name_in(json_object_get(json, "type"));
         json_t *named = type == NULL ? NULL : weave_name(wv, type, space);
         if (json_is_object(named)) {
             out = named; /* {"type": "Name"} */
@@ -293,8 +305,8 @@ weave(struct weaver *wv, json_t *json, const char *space)
         return json_null(); /* no type: cannot be parsed */
     }
     wv->nesting++;
-    if (json_is_string(json)) {
-        out = weave_name(wv, json_string_value(json), space);
+    if (name_in(json) != NULL) {
+        out = weave_name(wv, name_in(json), space);
     } else if (json_is_array(json)) {
         out = json_array();
         for (size_t i = 0; i < json_array_size(json); i++) {

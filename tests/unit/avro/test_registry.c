@@ -487,6 +487,39 @@ test_references(void **state)
     upt_registry_destroy(&registry);
 }
 
+/* Documentation may hold a NUL, as in a schema without references; a name with one is not cut to another name. */
+static void
+test_references_with_a_nul(void **state)
+{
+    struct registry_stub *stub = *state;
+    static const char *const schemas[] = {
+        "{\\\"type\\\":\\\"array\\\",\\\"items\\\":\\\"B\\\",\\\"doc\\\":\\\"\\\\u0000\\\"}",
+        "[\\\"B\\\",\\\"int\\\\u0000\\\"]"};
+    char request[64], answer[300];
+    for (int i = 0; i < 2; i++) {
+        (void)snprintf(request, sizeof(request), "GET /schemas/ids/%d", i + 1);
+        (void)snprintf(answer, sizeof(answer),
+                       "{\"schema\":\"%s\",\"references\":[{\"name\":\"B\",\"subject\":\"b\",\"version\":1}]}",
+                       schemas[i]);
+        registry_stub_set(stub, request, 200, answer, NULL);
+    }
+    registry_stub_set(stub, "GET /subjects/b/versions/1", 200,
+                      "{\"schema\":\"{\\\"type\\\":\\\"fixed\\\",\\\"name\\\":\\\"B\\\",\\\"size\\\":1,"
+                      "\\\"doc\\\":\\\"\\\\u0000\\\"}\"}",
+                      NULL);
+    struct upt_registry_config config = config_of(registry_stub_url(stub));
+    struct upt_registry *registry = registry_of(&config);
+    struct upt_str schema;
+    struct upt_error error;
+    struct upt_avro_schema *parsed = NULL;
+    assert_int_equal(get(registry, 1, &schema, &error), UPT_OK);
+    assert_int_equal(upt_schema_parse(schema, &parsed, &error), UPT_OK);
+    upt_schema_destroy(&parsed);
+    assert_int_equal(get(registry, 2, &schema, &error), UPT_OK);
+    assert_int_equal(upt_schema_parse(schema, &parsed, &error), UPT_EDATA);
+    upt_registry_destroy(&registry);
+}
+
 /* A reference that is not there, or a chain without end: the schema is handed on as one that cannot be parsed. */
 static void
 test_references_that_fail(void **state)
@@ -720,6 +753,7 @@ main(void)
         with_stub(test_redirects),
         with_stub(test_other_kinds_of_schema),
         with_stub(test_references),
+        with_stub(test_references_with_a_nul),
         with_stub(test_references_that_fail),
         with_stub(test_reference_from_a_sick_registry),
         with_stub(test_register),
