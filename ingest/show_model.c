@@ -173,7 +173,7 @@ ask(const struct upt_config *config, char *why, size_t why_cap)
         got = curl_easy_perform(curl);
         curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
     }
-    json_t *status = got == CURLE_OK && code == 200 ? json_loadb(body.p, body.len, 0, NULL) : NULL;
+    json_t *status = got == CURLE_OK && code == 200 ? json_loadb(body.p, body.len, JSON_ALLOW_NUL, NULL) : NULL;
     json_t *model = json_incref(json_object_get(status, "model"));
     if (got != CURLE_OK) {
         (void)snprintf(why, why_cap, "%.300s: %s", url, curl_easy_strerror(got));

@@ -237,7 +237,8 @@ upt_admin_status_build(struct upt_admin *admin, struct upt_buf *out)
 
     struct upt_buf alerts = {0};
     upt_board_alerts_json(admin->board, &alerts);
-    json_t *valid = json_loadb(alerts.p == NULL ? "" : alerts.p, alerts.len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *valid =
+        json_loadb(alerts.p == NULL ? "" : alerts.p, alerts.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     upt_admin_json_text(status, out);
     upt_assert(out->len > 2 && out->p[out->len - 1] == '}'); /* taken off, so that the alerts can follow */
     out->len--;

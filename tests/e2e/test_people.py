@@ -366,6 +366,8 @@ class People(unittest.TestCase):
             self.assertEqual({f["feature"] for f in account["features"]}, {"a", "a\0pi"})
             self.assertIn("a\0pi", {a["subject"] for a in account["explained"]["alerts"]})
             self.assertEqual(json.loads(uptake.get("/account.json?id=n%00ul")[1])["account"], NUL_GONE)
+            self.assertIn("n\\u0000ul", uptake.get("/status.json")[1])
+            self.assertNotIn("Nothing of a running process", run("show", "--model", "-c", str(uptake.config_file)).out)
         finally:
             uptake.close()
 

@@ -421,6 +421,18 @@ status_with_redis(void **state)
     json_decref(json);
 }
 
+/* One account or feature with a NUL in its name costs no alert. */
+static void
+alerts_with_a_nul(void **state)
+{
+    struct fixture *fx = *state;
+    start(fx, NULL);
+    post(fx);
+    upt_board_alert(fx->board, UPT_STR("{\"alert_id\":\"01\",\"account\":\"n\\u0000ul\"}"));
+    assert_non_null(strstr(get(fx, "/status.json", "")->body,
+                           "\"alerts\":[{\"alert_id\":\"01\",\"account\":\"n\\u0000ul\"},{\"alert_id\":\"00\","));
+}
+
 static void
 many_looks_are_one_read(void **state)
 {
@@ -582,6 +594,7 @@ main(void)
         CASE(metrics_have_the_names_of_the_table),
         CASE(status_tells_of_the_model),
         CASE(status_with_redis),
+        CASE(alerts_with_a_nul),
         CASE(many_looks_are_one_read),
         CASE(redis_away_spoils_only_its_parts),
         CASE(an_error_of_redis_is_told),
