@@ -1,8 +1,9 @@
 /* uptake forget: writes the null record of an account, on which uptake forgets it.
  *
- * The record must be in the account's partition. Redis says which that is, if it has a row; producers may use any
- * partitioner, and only where there is no row is it computed as Java clients do. It goes through the log and not around
- * it, so that every replay forgets at the same place. One thread. */
+ * The record must be in the account's partition: in another one nothing is forgotten. Redis says which that is, if it
+ * has a row; producers may use any partitioner, and only where there is no row is it computed as Java clients do. Where
+ * Redis does not answer nothing is written, unless the partition is given. It goes through the log and not around it,
+ * so that every replay forgets at the same place. One thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,8 +48,9 @@ row_partition(const struct upt_config *config, struct upt_str account, int32_t *
     return status;
 }
 
+/* partition −1: computed. given: by who asks for it, so it must be there. */
 static upt_status
-forget(const struct upt_config *config, struct upt_str account, int32_t partition, struct upt_error *reterr)
+forget(const struct upt_config *config, struct upt_str account, int32_t partition, bool given, struct upt_error *reterr)
 {
     struct upt_topic_writer *writer = NULL;
     int32_t partitions = 0;
@@ -57,6 +59,10 @@ forget(const struct upt_config *config, struct upt_str account, int32_t partitio
     if (status == UPT_OK) {
         status =
             upt_client_partitions(upt_topic_writer_client(writer), config->input_topic, QUERY_MS, &partitions, reterr);
+    }
+    if (status == UPT_OK && given && partition >= partitions) {
+        status = upt_fail(reterr, UPT_EDATA, "%s has no partition %d, but %d in all", config->input_topic,
+                          (int)partition, (int)partitions);
     }
     if (status == UPT_OK) {
         const struct upt_topic_record record = {.topic = config->input_topic,
@@ -72,16 +78,33 @@ forget(const struct upt_config *config, struct upt_str account, int32_t partitio
     return status;
 }
 
+/* The partition of the account's row, or −1, which is said. */
+static upt_status
+find_partition(const struct upt_config *config, struct upt_str account, int32_t *ret, struct upt_error *reterr)
+{
+    upt_status status = row_partition(config, account, ret, reterr);
+    if (status != UPT_OK) {
+        return upt_fail(reterr, status, "%s; only the account's row says its partition, unless --partition does",
+                        reterr->msg);
+    }
+    if (*ret < 0) {
+        fprintf(stderr,
+                "uptake forget: Redis has no row of it: the partition is computed as Java clients do (murmur2); "
+                "with another partitioner give --partition\n");
+    }
+    return UPT_OK;
+}
+
 static int
 run(int argc, char **argv)
 {
-    struct upt_option options[] = {{.name = "c", .takes_value = true}};
+    struct upt_option options[] = {{.name = "c", .takes_value = true}, {.name = "partition", .takes_value = true}};
     const size_t n = sizeof(options) / sizeof(options[0]);
     const char *text = NULL;
     size_t args = 0;
     struct upt_config *config = NULL;
     struct upt_error err;
-    int32_t partition = -1;
+    long long given = -1;
     int rc = upt_options_parse(&upt_cmd_forget, argc, argv, options, n, &text, 1, &args);
     if (rc != 0) {
         return rc < 0 ? EX_OK : rc;
@@ -91,16 +114,20 @@ run(int argc, char **argv)
         fprintf(stderr, "uptake forget: an account is wanted, 1 to %d bytes of UTF-8\n", UPT_KEY_MAX);
         return EX_USAGE;
     }
+    if (!upt_option_number(&upt_cmd_forget, options, n, "partition", 0, INT32_MAX, &given)) {
+        return EX_USAGE;
+    }
     rc = upt_command_config(options, n, true, &config);
     if (rc != 0) {
         return rc;
     }
     const struct upt_str account = {.p = text, .len = (uint32_t)len};
-    if (row_partition(config, account, &partition, &err) != UPT_OK) {
-        fprintf(stderr, "uptake forget: %s; the partition is computed as Java clients do\n", err.msg);
-        partition = -1;
+    int32_t partition = (int32_t)given;
+    upt_status status = given < 0 ? find_partition(config, account, &partition, &err) : UPT_OK;
+    if (status == UPT_OK) {
+        status = forget(config, account, partition, given >= 0, &err);
     }
-    if (forget(config, account, partition, &err) != UPT_OK) {
+    if (status != UPT_OK) {
         rc = upt_command_fail(&upt_cmd_forget, &err);
     } else {
         printf("the null record of ");
@@ -114,11 +141,14 @@ run(int argc, char **argv)
 
 const struct upt_command upt_cmd_forget = {
     .name = "forget",
-    .usage = "ACCOUNT -c FILE",
+    .usage = "ACCOUNT -c FILE [--partition N]",
     .summary = "Writes the null record of an account: its state, alerts and keys are deleted.",
-    .help = "  -c FILE  configuration\n"
-            "\n"
-            "Exits 0 once the broker has the record. A running `uptake run` then ends its alerts with EXPIRE and\n"
-            "deletes its state and keys; the account begins anew with its next record.\n",
+    .help =
+        "  -c FILE         configuration\n"
+        "  --partition N   the account's partition; else Redis must answer, and where it has no row the partition is\n"
+        "                  computed as Java clients do: in another one nothing is forgotten\n"
+        "\n"
+        "Exits 0 once the broker has the record. A running `uptake run` then ends its alerts with EXPIRE and\n"
+        "deletes its state and keys; the account begins anew with its next record.\n",
     .run = run,
 };

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from support.kafka_util import Decoder, Message, produce, producer, read_topic
+from support.kafka_util import Decoder, Message, end_offsets, produce, producer, read_topic
 from support.process import wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Result, Uptake, config_for, merged, run, to_yaml
@@ -24,7 +24,7 @@ from support.uptake_proc import Result, Uptake, config_for, merged, run, to_yaml
 from e2e.test_exact import INPUT, until_end
 from e2e.traffic import DAY, Traffic
 
-EX_OK, DIFFERS, EX_USAGE, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 64, 69, 78
+EX_OK, DIFFERS, EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_CONFIG = 0, 1, 64, 65, 69, 78
 PARTITIONS = 3
 EVENTS = 6000
 STEP = 600_000  # ms of the clock a record: 41 days in all
@@ -240,12 +240,32 @@ class Inspect(unittest.TestCase):
 
     def test_31_forget(self) -> None:
         self.assertTrue(self.redis.exists("uptake:account:{quiet-2}"))
-        self.assertIn("the null record of quiet-2", self.uptake("forget", "quiet-2").out)
+        forgotten = self.uptake("forget", "quiet-2")
+        self.assertIn("the null record of quiet-2", forgotten.out)
+        self.assertEqual(forgotten.err, "")
         self.count()
         self.assertFalse(self.redis.exists("uptake:account:{quiet-2}", "uptake:account:{quiet-2}:features"))
         self.assertIsNone(self.redis.zscore("uptake:rank:churn_risk", "quiet-2"))
         self.assertIn("no account quiet-2", self.uptake("show", "quiet-2", code=EX_UNAVAILABLE).err)
         self.assertTrue(self.redis.exists("uptake:account:{quiet-1}"))
+        self.equal()
+
+    def test_32_forget_in_the_right_partition(self) -> None:
+        """Which it is Redis says, or a person; nobody guesses while Redis might know."""
+        away = {"redis": {"url": "redis://127.0.0.1:1"}}
+        bootstrap, row = self.services.kafka.bootstrap, "uptake:account:{quiet-3}"
+        partition, ends = int(self.redis.hget(row, "partition")), end_offsets(bootstrap, "usage-events")
+        self.assertIn("--partition", self.uptake("forget", "quiet-3", over=away, code=EX_UNAVAILABLE).err)
+        self.assertIn("no partition 3", self.uptake("forget", "quiet-3", "--partition", "3", code=EX_DATAERR).err)
+        self.uptake("forget", "quiet-3", "--partition", "-1", code=EX_USAGE)
+        self.assertEqual(end_offsets(bootstrap, "usage-events"), ends)
+        self.uptake("forget", "quiet-3", "--partition", str(partition), over=away)
+        ends[partition] += 1
+        self.assertEqual(end_offsets(bootstrap, "usage-events"), ends)
+        self.count()
+        self.assertFalse(self.redis.exists(row))
+        self.assertIn("computed as Java clients do", self.uptake("forget", "quiet-3").err)
+        self.count()
         self.equal()
 
     # ---- verify
