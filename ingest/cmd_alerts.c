@@ -361,6 +361,14 @@ options_good(const char *verb, const struct upt_option *options, size_t n)
             return false;
         }
     }
+    static const char *const texts[] = {"reason", "by"};
+    for (size_t i = 0; i < 2; i++) {
+        const char *text = upt_option(options, n, texts[i]);
+        if (text != NULL && !upt_utf8_valid(text, strlen(text))) { /* the record would be bad_avro */
+            fprintf(stderr, "uptake alerts: --%s is no UTF-8\n", texts[i]);
+            return false;
+        }
+    }
     if (upt_option(options, n, "by") != NULL && strcmp(verb, "list") == 0) {
         fprintf(stderr, "uptake alerts: --by is for ack, snooze and close\n");
         return false;

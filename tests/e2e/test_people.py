@@ -236,7 +236,8 @@ class People(unittest.TestCase):
                      ("alerts", "close", "12345678"), ("alerts", "snooze", "12345678"),
                      ("alerts", "ack", "12345678", "--until", "7d"), ("alerts", "list", "--by", "me"),
                      ("alerts", "snooze", "12345678", "--until", "later"), ("alerts", "snooze", "12345678", "--until", "367d"),
-                     ("alerts", "close", "12345678", "--reason", "")):
+                     ("alerts", "close", "12345678", "--reason", ""), ("alerts", "close", "12345678", "--reason", "caf\udce9"),
+                     ("alerts", "ack", "12345678", "--by", "Ren\udce9")):
             said = self.uptake(*args, code=EX_USAGE).err
             self.assertTrue(said.startswith("uptake alerts: ") and said.count("\n") == 1, said)
         self.assertIn("there is no open alert", self.uptake("alerts", "ack", "00000000", code=EX_DATAERR).err)
