@@ -83,10 +83,13 @@ read_open(struct alerts *alerts, struct upt_error *reterr)
     return status == UPT_ENOTFOUND ? UPT_OK : status;
 }
 
-/* What the row says of one alert: "ack", "snooze:1700000000000", both with a colon between them, or "". */
-static void
-controlled(redisContext *redis, const struct alerts *alerts, const json_t *alert, char *ret, size_t cap)
+/* What the row says of one alert: "ack", "snooze:1700000000000", both with a colon between them, or "". UPT_EUNAVAIL:
+ * Redis does not say. */
+static upt_status
+controlled(redisContext *redis, const struct alerts *alerts, const json_t *alert, char *ret, size_t cap,
+           struct upt_error *reterr)
 {
+    upt_status status = UPT_OK;
     struct upt_buf key = {0};
     upt_view_key(&key, alerts->config->redis_prefix, "account:", upt_json_text(alert, "account"), "");
     const char *argv[] = {"HGET", key.p, "controlled_alerts"};
@@ -98,10 +101,14 @@ controlled(redisContext *redis, const struct alerts *alerts, const json_t *alert
     if (at != NULL && strlen(at) > 33) {
         (void)snprintf(ret, cap, "%.*s", (int)strcspn(at + 33, ","), at + 33);
     }
+    if (reply == NULL || (reply->type != REDIS_REPLY_STRING && reply->type != REDIS_REPLY_NIL)) {
+        status = upt_fail(reterr, UPT_EUNAVAIL, "Redis: %s", reply == NULL ? redis->errstr : reply->str);
+    }
     if (reply != NULL) {
         freeReplyObject(reply);
     }
     upt_buf_fini(&key);
+    return status;
 }
 
 static void
@@ -180,9 +187,7 @@ list(struct alerts *alerts, bool json)
     json_object_foreach(alerts->open, id, alert)
     {
         char said[64] = "";
-        if (rows) {
-            controlled(redis, alerts, alert, said, sizeof(said));
-        }
+        rows = rows && controlled(redis, alerts, alert, said, sizeof(said), &err) == UPT_OK;
         add_control(alert, said);
         if (sorted != NULL) {
             sorted[n++] = alert;
@@ -205,7 +210,8 @@ list(struct alerts *alerts, bool json)
     if (json) {
         (void)json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
         printf("\n");
-    } else if (!rows) {
+    }
+    if (!rows) {
         fprintf(stderr, "uptake alerts: %s; what was acknowledged or snoozed is not known\n", err.msg);
     }
     json_decref(all);

@@ -25,7 +25,7 @@ from support.uptake_proc import Result, Uptake, config_for, run, to_yaml
 from e2e.test_exact import INPUT, until_end, verify
 from e2e.traffic import DAY, Traffic
 
-EX_OK, EX_USAGE, EX_DATAERR = 0, 64, 65
+EX_OK, EX_USAGE, EX_DATAERR, EX_UNAVAILABLE = 0, 64, 65, 69
 GOLD, EXPORT = "silent-gold", "export.users"
 NUL_GONE, NUL_TEXT = "n\0ul", "nul-text"  # U+0000 is UTF-8 like any other
 RULES = f"""
@@ -93,9 +93,9 @@ class People(unittest.TestCase):
     def count(cls) -> None:
         until_end(cls.services, "people", **cls.over())
 
-    def uptake(self, *args: str, code: int = EX_OK) -> Result:
+    def uptake(self, *args: str, code: int = EX_OK, **over: Any) -> Result:
         path = self.folder / "uptake.yaml"
-        path.write_text(to_yaml(config_for(self.services, {"clock": "log", **self.over()})))
+        path.write_text(to_yaml(config_for(self.services, {"clock": "log", **self.over(), **over})))
         result = run(*args, "-c", str(path), timeout=120)
         self.assertEqual(result.code, code, f"{args}: {result.out[-2000:]}{result.err[-2000:]}")
         return result
@@ -230,6 +230,12 @@ class People(unittest.TestCase):
         text = self.uptake("alerts", "list").out
         self.assertRegex(text, r"(?m)^(HIGH|CRITICAL) +SILENCE +gone-1 ")
         self.assertEqual(len(text.splitlines()), 1 + len(everything))
+        self.redis.set("odd:account:{gone-0}", "no hash")  # Redis answers HGET with an error
+        for args in ((), ("--json",)):
+            said = self.uptake("alerts", "list", *args, code=EX_UNAVAILABLE, redis={"url": self.services.redis.url, "prefix": "odd:"})
+            self.assertRegex(said.err, "WRONGTYPE.*; what was acknowledged or snoozed is not known")
+            self.assertIn("gone-1", said.out)
+        self.redis.delete("odd:account:{gone-0}")
 
     def test_21_usage(self) -> None:
         for args in (("alerts",), ("alerts", "hide"), ("alerts", "ack"), ("alerts", "ack", "123"), ("alerts", "list", "x1234567"),
