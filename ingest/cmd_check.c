@@ -124,10 +124,23 @@ check_schema_file(struct check *check)
 }
 
 static void
+check_token(struct check *check)
+{
+    struct upt_buf token = {0};
+    struct upt_error err;
+    char warning[320];
+    if (upt_config_token(check->config, &token, warning, sizeof(warning), &err) != UPT_OK) {
+        fault(check, "admin", &err);
+    } else if (warning[0] != '\0') {
+        finding(check, "note", "admin", "admin.token_file: %s", warning);
+    }
+    upt_buf_fini(&token);
+}
+
+static void
 check_offline(struct check *check)
 {
     const struct upt_config *config = check->config;
-    struct upt_buf token = {0};
     struct upt_error err;
     if (upt_config_validate(config, &err) != UPT_OK) {
         fault(check, "configuration", &err);
@@ -142,11 +155,9 @@ check_offline(struct check *check)
     if (strcmp(config->input_framing, "none") == 0) {
         check_schema_file(check);
     }
-    if (config->admin_token_file[0] != '\0' &&
-        upt_read_file(config->admin_token_file, FILE_MAX, &token, &err) != UPT_OK) {
-        fault(check, "admin", &err);
+    if (config->admin_token_file[0] != '\0') {
+        check_token(check);
     }
-    upt_buf_fini(&token);
 }
 
 /* ---- what it points at ---- */

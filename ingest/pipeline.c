@@ -228,15 +228,11 @@ open_admin(struct pipeline *pipe, struct upt_error *reterr)
     const struct upt_config *config = pipe->config;
     upt_status status = UPT_OK;
     if (config->admin_token_file[0] != '\0') {
-        status = upt_read_file(config->admin_token_file, 4096, &pipe->token, reterr);
-        while (status == UPT_OK && pipe->token.len > 0 && strchr("\r\n ", pipe->token.p[pipe->token.len - 1]) != NULL) {
-            pipe->token.len--;
+        char warning[320];
+        status = upt_config_token(config, &pipe->token, warning, sizeof(warning), reterr);
+        if (status == UPT_OK && warning[0] != '\0') {
+            upt_log(UPT_LOG_WARNING, "pipeline", "admin.token_file: %s", warning);
         }
-        if (status == UPT_OK && pipe->token.len == 0) {
-            status =
-                upt_fail(reterr, UPT_EINVAL, "%s: is empty; put the token on its first line", config->admin_token_file);
-        }
-        upt_buf_put(&pipe->token, "", 1);
     }
     if (status != UPT_OK) {
         return status;

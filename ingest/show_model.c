@@ -131,12 +131,12 @@ authorization(const struct upt_config *config, char *why, size_t why_cap)
     struct upt_buf token = {0};
     struct upt_error err;
     struct curl_slist *headers = NULL;
-    if (upt_read_file(config->admin_token_file, 4096, &token, &err) != UPT_OK) {
+    char warning[320]; /* is `check`'s and `run`'s to tell */
+    if (upt_config_token(config, &token, warning, sizeof(warning), &err) != UPT_OK) {
         (void)snprintf(why, why_cap, "%.200s", err.msg);
     } else {
-        upt_buf_put(&token, "", 1);
         char line[4200];
-        (void)snprintf(line, sizeof(line), "Authorization: Bearer %.*s", (int)strcspn(token.p, "\r\n "), token.p);
+        (void)snprintf(line, sizeof(line), "Authorization: Bearer %s", token.p);
         headers = curl_slist_append(NULL, line);
     }
     upt_buf_fini(&token);

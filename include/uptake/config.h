@@ -74,7 +74,8 @@ struct upt_kv {
     C(DURATION, registry_negative_ttl_ms, "registry.negative_ttl", "60s", 0,                                           \
       "How long the answer that there is no such schema is believed")                                                  \
     C(STR, admin_listen, "admin.listen", "127.0.0.1:8088", 0, "Address of the admin port; port 0: any; off: none")     \
-    C(STR, admin_token_file, "admin.token_file", "", 0, "File with a bearer token that the admin port then asks for")  \
+    C(STR, admin_token_file, "admin.token_file", "", 0,                                                                \
+      "File whose first line is a bearer token that the admin port then asks for")                                     \
     C(ENUM, log_level, "log.level", "info|error|warning|debug", 0, "Least important level that is logged")             \
     C(ENUM, log_format, "log.format", "auto|text|json", 0, "auto: text on a terminal, JSON otherwise")
 
@@ -114,6 +115,10 @@ void upt_config_print(const struct upt_config *config, struct upt_buf *out);
 void upt_config_hash(const struct upt_config *config, char ret_hex[17]);
 /* The names of what goes into the hash and differs, with commas between them; nothing if the hashes are the same. */
 void upt_config_differences(const struct upt_config *a, const struct upt_config *b, struct upt_buf *out);
+/* The token that admin.token_file holds: its first line, blanks around it left out; ends in a NUL that is not counted.
+ * *ret_warning: who else may use the file and what to do, or "". */
+UPT_NODISCARD upt_status upt_config_token(const struct upt_config *config, struct upt_buf *ret, char *ret_warning,
+                                          size_t cap, struct upt_error *reterr);
 /* deploy/CONFIGURATION.md. */
 void upt_config_markdown(struct upt_buf *out);
 /* "500ms", "30d"; "1MiB": false if malformed or out of range. */

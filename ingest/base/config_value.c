@@ -15,6 +15,7 @@
 #include "config_table.h"
 
 #define LINE_MAX_BYTES ((size_t)64 * 1024)
+#define TOKEN_MAX ((size_t)4096) /* with room beside it in the admin port's 16 KiB of headers */
 
 struct unit {
     const char *name;
@@ -231,4 +232,52 @@ upt_value_substitute(const char *raw, bool secret, struct upt_buf *ret, char *re
     upt_buf_put(ret, "", 1); /* ends the string; not counted */
     ret->len--;
     return true;
+}
+
+/* Blanks around the token are none of it: HTTP would not keep them. */
+static void
+strip(struct upt_buf *line)
+{
+    size_t first = 0;
+    while (line->len > 0 && strchr(" \t\r", line->p[line->len - 1]) != NULL) {
+        line->len--;
+    }
+    while (first < line->len && strchr(" \t", line->p[first]) != NULL) {
+        first++;
+    }
+    if (first > 0) {
+        memmove(line->p, line->p + first, line->len - first);
+        line->len -= first;
+    }
+}
+
+upt_status
+upt_config_token(const struct upt_config *config, struct upt_buf *ret, char *ret_warning, size_t cap,
+                 struct upt_error *reterr)
+{
+    const char *path = config->admin_token_file;
+    char text[320] = "";
+    struct why why = {.text = text, .cap = sizeof(text)};
+    struct stat st;
+    ret_warning[0] = '\0';
+    upt_buf_clear(ret);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool ok = fd >= 0 ? read_first_line(fd, path, ret, why)
+                      : refuse(why, "%.120s cannot be opened: %s", path, strerror(errno));
+    if (ok) {
+        strip(ret);
+        ok = ret->len > 0 || refuse(why, "the first line of %.120s is empty", path);
+    }
+    if (ok && (ret->len > TOKEN_MAX || memchr(ret->p, '\0', ret->len) != NULL || !upt_utf8_valid(ret->p, ret->len))) {
+        ok = refuse(why, "the first line of %.120s is no token: text of at most %zu bytes is wanted", path, TOKEN_MAX);
+    }
+    if (ok && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        (void)upt_secret_rights_ok(&st, path, ret_warning, cap);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    upt_buf_put(ret, "", 1); /* ends the string; not counted */
+    ret->len--;
+    return ok ? UPT_OK : upt_fail(reterr, UPT_EINVAL, "admin.token_file: %s", text);
 }

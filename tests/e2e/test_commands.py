@@ -63,6 +63,22 @@ class Errors(unittest.TestCase):
                     self.assertTrue(all(f"run: chmod 600 {path}" in line for line in lines), lines)
                     self.assertNotIn("hunter2", said.stdout + said.stderr)
 
+    def test_token_of_others(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path, token = Path(folder) / "uptake.yaml", Path(folder) / "token"
+            path.write_text('kafka: {bootstrap.servers: "127.0.0.1:1"}\nregistry: {url: "http://127.0.0.1:1"}\n'
+                            f"admin.token_file: {token}\n")
+            for text, mode, code, said in (("word\n", 0o600, 0, None), ("word\n", 0o644, 0, f"note .*run: chmod 600 {token}"),
+                                           ("\nword\n", 0o600, EX_CONFIG, f"error .*the first line of {token} is empty")):
+                token.write_text(text)
+                token.chmod(mode)
+                check = uptake("check", "--offline", "-c", str(path))
+                self.assertEqual(check.returncode, code, check)
+                lines = [line for line in check.stdout.splitlines() if "admin.token_file: " in line and str(token) in line and line.split()[0] in ("note", "error")]
+                self.assertEqual(len(lines), 0 if said is None else 1, check)
+                if said:
+                    self.assertRegex(lines[0], said)
+
     def test_help(self) -> None:
         run = uptake("--help")
         self.assertEqual(run.returncode, 0)

@@ -416,7 +416,7 @@ class Model(unittest.TestCase):
         self.folder = TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
         token = Path(self.folder.name) / "token"
-        token.write_text("secret-word\n")
+        token.write_text("secret word \nand a second line\n")
         with Services() as services:
             services.kafka.create_topic("usage-events", 2, INPUT)
             traffic = Traffic(services.registry, start=(int(time.time() * 1000) // DAY - 101) * DAY, seed=5)

@@ -326,6 +326,45 @@ secret_files(void **state)
     upt_buf_fini(&long_line);
 }
 
+/* The admin port's token, as `run`, `check` and `show` all read it. */
+static void
+token_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *token; /* NULL: refused */
+    } cases[] = {
+        {"s3cret", "s3cret"},
+        {"s3cret\n", "s3cret"},
+        {"s3cret\nof the admin port\n", "s3cret"},
+        {"\t s3 cret \r\n", "s3 cret"},
+        {"\ns3cret\n", NULL},
+        {"", NULL},
+        {" \n", NULL},
+        {"s3cr\xe9t\n", NULL},
+    };
+    char text[200], warning[320];
+    snprintf(text, sizeof(text), BASE "admin.token_file: %s\n", secret_path);
+    struct upt_config *config = load(text);
+    struct upt_buf token = {0};
+    struct upt_error err;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        write_file(secret_path, cases[i].text, strlen(cases[i].text), 0600);
+        upt_status status = upt_config_token(config, &token, warning, sizeof(warning), &err);
+        assert_int_equal(status, cases[i].token != NULL ? UPT_OK : UPT_EINVAL);
+        assert_string_equal(warning, "");
+        assert_string_equal(cases[i].token != NULL ? token.p : "", cases[i].token != NULL ? cases[i].token : "");
+    }
+    write_file(secret_path, "s3cret\n", 7, 0644);
+    assert_int_equal(upt_config_token(config, &token, warning, sizeof(warning), &err), UPT_OK);
+    assert_non_null(strstr(warning, "run: chmod 600 "));
+    assert_int_equal(unlink(secret_path), 0);
+    assert_int_equal(upt_config_token(config, &token, warning, sizeof(warning), &err), UPT_EINVAL);
+    assert_non_null(strstr(err.msg, "admin.token_file: "));
+    upt_buf_fini(&token);
+    upt_config_destroy(&config);
+}
+
 static void
 secrets_in_a_shared_file(void **state)
 {
@@ -462,6 +501,7 @@ main(void)
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(variables),
         cmocka_unit_test(secret_files),
+        cmocka_unit_test(token_files),
         cmocka_unit_test(secrets_in_a_shared_file),
         cmocka_unit_test(roots_files_may_be_shared_with_a_group),
         cmocka_unit_test(printout_reads_back),
