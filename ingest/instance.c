@@ -50,7 +50,7 @@ upt_instance_take(const struct upt_config *config, struct upt_instance *ret, str
     char host[64] = "host";
     ret->lock_fd = -1;
     if (config->instance[0] != '\0') {
-        snprintf(ret->name, sizeof(ret->name), "%.120s-%.120s", config->group, config->instance);
+        snprintf(ret->name, sizeof(ret->name), "%s-%s", config->group, config->instance);
         if (try_lock(config, ret->name, &ret->lock_fd) == 0) {
             return upt_fail(reterr, UPT_EINVAL,
                             "instance %s of group %s is in use by another process on this host; give each "
@@ -61,7 +61,7 @@ upt_instance_take(const struct upt_config *config, struct upt_instance *ret, str
     }
     (void)gethostname(host, sizeof(host) - 1);
     for (int n = 0; n < NUMBERS_MAX; n++) {
-        snprintf(ret->name, sizeof(ret->name), "%.120s-%s-%d", config->group, host, n);
+        snprintf(ret->name, sizeof(ret->name), "%s-%s-%d", config->group, host, n);
         int got = try_lock(config, ret->name, &ret->lock_fd);
         if (got > 0) {
             return UPT_OK;

@@ -79,6 +79,29 @@ class Errors(unittest.TestCase):
                 if said:
                     self.assertRegex(lines[0], said)
 
+    def instance(self, folder: Path, name: str, group: str, servers: str) -> subprocess.Popen:
+        """Begins `run` with that name, which its lock file in the folder shows; it waits for its broker in vain."""
+        path = folder / f"{name}.yaml"
+        path.write_text(f'kafka: {{{servers}}}\nregistry: {{url: "http://127.0.0.1:1"}}\ngroup: {group}\ninstance: one\nadmin.listen: "off"\n')
+        process = subprocess.Popen([str(binary()), "run", "-c", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                   env={**os.environ, "TMPDIR": str(folder)})
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_instances(self) -> None:
+        """A name is a whole group's and one cluster's."""
+        with tempfile.TemporaryDirectory() as name:
+            folder, here = Path(name), "bootstrap.servers: '127.0.0.1:1'"
+            names = lambda: len(list(folder.glob("uptake-*.lock")))  # noqa: E731
+            self.instance(folder, "first", "g" * 127 + "1", here)
+            wait_until("the first name", lambda: names() == 1, 20)
+            same = self.instance(folder, "same", "g" * 127 + "1", here)
+            self.assertIn("is in use by another process", same.communicate(timeout=20)[1])
+            self.assertEqual(same.returncode, EX_CONFIG)
+            self.instance(folder, "group", "g" * 127 + "2", here)
+            wait_until("another group's", lambda: names() == 2, 20)
+
     def test_help(self) -> None:
         run = uptake("--help")
         self.assertEqual(run.returncode, 0)
