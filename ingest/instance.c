@@ -26,7 +26,8 @@ try_lock(const struct upt_config *config, const char *name, int *ret_fd)
     char path[512];
     uint64_t where = upt_hash(name, strlen(name));
     for (size_t i = 0; i < config->kafka_n; i++) {
-        if (strcmp(config->kafka[i].name, "bootstrap.servers") == 0) {
+        const char *property = config->kafka[i].name; /* one of the two is given */
+        if (strcmp(property, "bootstrap.servers") == 0 || strcmp(property, "metadata.broker.list") == 0) {
             where ^= upt_hash(config->kafka[i].value, strlen(config->kafka[i].value));
         }
     }

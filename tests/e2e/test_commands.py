@@ -101,6 +101,9 @@ class Errors(unittest.TestCase):
             self.assertEqual(same.returncode, EX_CONFIG)
             self.instance(folder, "group", "g" * 127 + "2", here)
             wait_until("another group's", lambda: names() == 2, 20)
+            for number, servers in enumerate(("bootstrap.servers: '127.0.0.1:2'", "metadata.broker.list: '127.0.0.1:3'", "metadata.broker.list: '127.0.0.1:4'")):
+                self.instance(folder, f"cluster{number}", "g" * 127 + "1", servers)
+                wait_until("another cluster's", lambda: names() == 3 + number, 20)
 
     def test_help(self) -> None:
         run = uptake("--help")
