@@ -117,7 +117,7 @@ url_of(const char *listen, char *url, size_t cap, char *why, size_t why_cap)
         (void)snprintf(why, why_cap, "admin.listen is %.100s", listen);
         return false;
     }
-    bool any = colon == listen || strncmp(listen, "0.0.0.0:", 8) == 0;
+    bool any = colon == listen || strncmp(listen, "*:", 2) == 0 || strncmp(listen, "0.0.0.0:", 8) == 0;
     bool any6 = strncmp(listen, "[::]:", 5) == 0;
     const char *host = any ? "127.0.0.1" : any6 ? "[::1]" : listen;
     int len = any || any6 ? (int)strlen(host) : (int)(colon - listen);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ import unittest
 from pathlib import Path
 
 from support.browser import Browser
+from support.fakes import Registry
 from support.process import free_port, wait_until
 from support.uptake_proc import binary
 
@@ -104,6 +106,19 @@ class Errors(unittest.TestCase):
             for number, servers in enumerate(("bootstrap.servers: '127.0.0.1:2'", "metadata.broker.list: '127.0.0.1:3'", "metadata.broker.list: '127.0.0.1:4'")):
                 self.instance(folder, f"cluster{number}", "g" * 127 + "1", servers)
                 wait_until("another cluster's", lambda: names() == 3 + number, 20)
+
+    def test_model_of_a_process(self) -> None:
+        """A port on any address is asked at a loopback address."""
+        admin = Registry()  # any server would do
+        self.addCleanup(admin.close)
+        admin.answers["/status.json"] = (200, b'{"model": {"version": "of the process"}}')
+        for listen in ("127.0.0.1", "0.0.0.0", "*"):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "uptake.yaml"
+                path.write_text('kafka: {bootstrap.servers: "127.0.0.1:1"}\nregistry: {url: "http://127.0.0.1:1"}\n'
+                                f'admin.listen: "{listen}:{admin.port}"\n')
+                shown = json.loads(uptake("show", "--model", "--json", "-c", str(path)).stdout)
+            self.assertEqual((shown["process"], shown["no_process"]), ({"version": "of the process"}, None), listen)
 
     def test_help(self) -> None:
         run = uptake("--help")

@@ -640,6 +640,8 @@ END_TO_END = [
     Fault("weightless_shown", "what weighs nothing is no part of the score that people see", "ingest/explained.c",
           "        if (json_number_value(json_object_get(part, \"weight\")) > 0) {",
           "        if (json_number_value(json_object_get(part, \"weight\")) >= 0) {", "e2e:test_people.People.test_10_show", "test_10_show"),
+    Fault("any_address_asked", "a process that listens on any address is asked", "ingest/show_model.c",
+          "strncmp(listen, \"*:\", 2) == 0 || ", "", "e2e:test_commands.Errors.test_model_of_a_process", "test_model_of_a_process"),
     Fault("other_model_untold", "a process that uses another model than the file is told", "ingest/show_model.c",
           "strcmp(hash, model->hash) != 0", "strcmp(version, model->version) > 99", "e2e:test_inspect.Model.test_show_model", "test_show_model"),
     Fault("alerts_as_they_came", "the worst alert stands first", "ingest/cmd_show.c",
