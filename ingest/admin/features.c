@@ -3,9 +3,9 @@
  * The contract has no list of features, and KEYS or a full SCAN would walk every account's keys. So a SCAN goes on in
  * small steps, SCAN_STEPS a second and only while somebody looks: 10,000 keys a second, about 3 ms of Redis. What it
  * finds is kept (at most UPT_ADMIN_FEATURES_MAX names, the least used dropped when it is full) and what a whole pass
- * did not meet again is forgotten. The counts of the names known are read every RANK_MS. With more keys than a pass can
- * walk in a while, a feature that is new shows up late; the list says so ("complete": false) until the first pass is
- * done.
+ * did not meet again is forgotten. The counts of the names known are read every RANK_MS, and before any is dropped.
+ * With more keys than a pass can walk in a while, a feature that is new shows up late; the list says so ("complete":
+ * false) until the first pass is done.
  *
  * @locality: the reader thread of the admin port. */
 #include "ingest/admin/internal.h"
@@ -74,17 +74,56 @@ truncate_list(struct upt_admin_features *features, size_t n)
     }
 }
 
-static void
-meet(struct upt_admin_features *features, const char *name, uint32_t len)
+/* Reads events_24h of all names known, in one pipeline. */
+static bool
+rank(struct upt_admin_redis *redis)
 {
+    struct upt_admin_features *features = &redis->features;
+    struct upt_buf key = {0};
+    size_t sent = 0;
+    for (; sent < features->n; sent++) {
+        struct upt_str name = {.p = features->list[sent].name, .len = features->list[sent].name_len};
+        upt_buf_clear(&key);
+        upt_view_key(&key, redis->config.prefix, "feature:", name, "");
+        struct upt_str argv[3] = {UPT_STR("HGET"), {.p = key.p, .len = (uint32_t)key.len}, UPT_STR("events_24h")};
+        if (!upt_admin_redis_send(redis, 3, argv)) {
+            break;
+        }
+    }
+    upt_buf_fini(&key);
+    for (size_t i = 0; i < sent; i++) {
+        redisReply *reply = upt_admin_redis_take(redis);
+        features->list[i].events_24h =
+            reply != NULL && reply->type == REDIS_REPLY_STRING ? (int64_t)strtoll(reply->str, NULL, 10) : -1;
+        if (reply != NULL) {
+            freeReplyObject(reply);
+        }
+    }
+    if (redis->ctx == NULL) {
+        return false;
+    }
+    if (features->n > 0) {
+        qsort(features->list, features->n, sizeof(features->list[0]), by_events);
+    }
+    features->ranked_at = upt_mono_ms();
+    return true;
+}
+
+/* False: the connection is gone, and with it what would tell which names to drop. */
+static bool
+meet(struct upt_admin_redis *redis, const char *name, uint32_t len)
+{
+    struct upt_admin_features *features = &redis->features;
     for (size_t i = 0; i < features->n; i++) {
         if (features->list[i].name_len == len && memcmp(features->list[i].name, name, len) == 0) {
             features->list[i].pass = features->pass;
-            return;
+            return true;
         }
     }
     if (features->n == UPT_ADMIN_FEATURES_MAX) {
-        qsort(features->list, features->n, sizeof(features->list[0]), by_events);
+        if (!rank(redis)) {
+            return false;
+        }
         truncate_list(features, UPT_ADMIN_FEATURES_MAX / 2);
     }
     char *copy = malloc(len);
@@ -94,6 +133,7 @@ meet(struct upt_admin_features *features, const char *name, uint32_t len)
             (struct upt_admin_feature){.name = copy, .name_len = len, .pass = features->pass, .events_24h = -1};
         features->ranked_at = 0;
     }
+    return true;
 }
 
 /* The prefix may hold characters that SCAN's patterns give a meaning. */
@@ -139,12 +179,15 @@ scan(struct upt_admin_redis *redis, const struct upt_buf *pattern)
     bool more = false;
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && reply->element[0]->type == REDIS_REPLY_STRING) {
         const redisReply *keys = reply->element[1];
-        for (size_t i = 0; i < keys->elements; i++) {
+        bool met = true;
+        for (size_t i = 0; met && i < keys->elements; i++) {
             struct upt_str key = {.p = keys->element[i]->str, .len = (uint32_t)keys->element[i]->len};
             uint32_t len = name_of_key(redis->config.prefix, key, name);
-            if (len > 0) {
-                meet(features, name, len);
-            }
+            met = len == 0 || meet(redis, name, len);
+        }
+        if (!met) {
+            freeReplyObject(reply);
+            return false;
         }
         snprintf(features->cursor, sizeof(features->cursor), "%s", reply->element[0]->str);
         more = strcmp(features->cursor, "0") != 0;
@@ -154,41 +197,6 @@ scan(struct upt_admin_redis *redis, const struct upt_buf *pattern)
     }
     freeReplyObject(reply);
     return more;
-}
-
-/* Reads events_24h of all names known, in one pipeline. */
-static bool
-rank(struct upt_admin_redis *redis)
-{
-    struct upt_admin_features *features = &redis->features;
-    struct upt_buf key = {0};
-    size_t sent = 0;
-    for (; sent < features->n; sent++) {
-        struct upt_str name = {.p = features->list[sent].name, .len = features->list[sent].name_len};
-        upt_buf_clear(&key);
-        upt_view_key(&key, redis->config.prefix, "feature:", name, "");
-        struct upt_str argv[3] = {UPT_STR("HGET"), {.p = key.p, .len = (uint32_t)key.len}, UPT_STR("events_24h")};
-        if (!upt_admin_redis_send(redis, 3, argv)) {
-            break;
-        }
-    }
-    upt_buf_fini(&key);
-    for (size_t i = 0; i < sent; i++) {
-        redisReply *reply = upt_admin_redis_take(redis);
-        features->list[i].events_24h =
-            reply != NULL && reply->type == REDIS_REPLY_STRING ? (int64_t)strtoll(reply->str, NULL, 10) : -1;
-        if (reply != NULL) {
-            freeReplyObject(reply);
-        }
-    }
-    if (redis->ctx == NULL) {
-        return false;
-    }
-    if (features->n > 0) {
-        qsort(features->list, features->n, sizeof(features->list[0]), by_events);
-    }
-    features->ranked_at = upt_mono_ms();
-    return true;
 }
 
 /* The rows of the first few, whole. */

@@ -812,6 +812,8 @@ PEOPLE = [
     Fault("nul_show_model", "a process that has an account with a NUL in its name is heard", "ingest/show_model.c",
           "json_loadb(body.p, body.len, JSON_ALLOW_NUL, NULL)", "json_loadb(body.p, body.len, 0, NULL)",
           "e2e:test_people.People.test_31_account_view_of_a_nul", "test_31_account_view_of_a_nul"),
+    Fault("features_by_name", "the live page drops the features that are used least", "ingest/admin/features.c",
+          "        if (!rank(redis)) {", "        if (redis->ctx == NULL) {", "unit:admin/test_admin", "many_features"),
     Fault("segment_of_no_feature", "a segment names no feature that events cannot have", SCORE + "segment_read.c",
           "|| scalar(reader)[0] == '_')) {", "|| scalar(reader)[0] == '-')) {", "unit:score/test_score_segments", "refusals"),
     Fault("segment_feature_length", "the longest feature can be named, a longer one not", SCORE + "segment_read.c",

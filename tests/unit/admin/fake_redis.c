@@ -70,6 +70,26 @@ answer(const char *command, const char *key)
     return "+OK\r\n";
 }
 
+/* Of a Redis with more features than the page keeps. */
+static const char *
+answer_many(const char *command, const char *key)
+{
+    static char text[FAKE_FEATURES * 40];
+    int number = 0;
+    size_t len = 0;
+    if (strcmp(command, "SCAN") == 0) {
+        len = (size_t)snprintf(text, sizeof(text), "*2\r\n$1\r\n0\r\n*%d\r\n", FAKE_FEATURES);
+        for (int i = 0; i < FAKE_FEATURES; i++) {
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "$22\r\nuptake:feature:{n%04d}\r\n", i);
+        }
+        return text;
+    }
+    if (sscanf(key, "uptake:feature:{n%d}", &number) == 1 && strcmp(command, "HGET") == 0) {
+        return number == FAKE_TOP ? "$4\r\n9000\r\n" : "$1\r\n5\r\n";
+    }
+    return strcmp(command, "HMGET") == 0 ? answer(command, "uptake:feature:{two}") : answer(command, key);
+}
+
 /* One command from the buffer: its first two words; the bytes used, 0 if it is not whole yet. */
 static size_t
 parse(const char *p, size_t len, char *ret_command, char *ret_key, size_t cap)
@@ -139,9 +159,10 @@ serve(struct fake_redis *fake, int fd)
         for (size_t used = parse(buf, len, command, key, 300); used > 0; used = parse(buf, len, command, key, 300)) {
             memmove(buf, buf + used, len - used);
             len -= used;
-            const char *text = settle(fake, command, &stop) == FAKE_LOADING
-                                   ? "-LOADING Redis is loading the dataset in memory\r\n"
-                                   : answer(command, key);
+            fake_mood mood = settle(fake, command, &stop);
+            const char *text = mood == FAKE_LOADING ? "-LOADING Redis is loading the dataset in memory\r\n"
+                               : mood == FAKE_MANY  ? answer_many(command, key)
+                                                    : answer(command, key);
             if (stop) {
                 return false;
             }

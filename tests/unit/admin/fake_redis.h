@@ -5,10 +5,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define FAKE_FEATURES 1400
+#define FAKE_TOP 800
+
 typedef enum fake_mood {
     FAKE_ANSWERS,
     FAKE_LOADING, /* an error to everything */
     FAKE_HOLDS,   /* no answer until the mood changes */
+    FAKE_MANY,    /* FAKE_FEATURES features, of which FAKE_TOP has by far the most events; nothing else */
 } fake_mood;
 
 struct fake_redis;

@@ -421,6 +421,23 @@ status_with_redis(void **state)
     json_decref(json);
 }
 
+/* Of more features than are kept the most used ones are, also of those met in one go. */
+static void
+many_features(void **state)
+{
+    struct fixture *fx = *state;
+    char top[32];
+    fake_redis_set(fx->redis, FAKE_MANY);
+    start(fx, NULL);
+    json_t *json = parsed(get(fx, "/status.json", ""));
+    json_t *rows = json_object_get(json_object_get(json, "features"), "rows");
+    (void)snprintf(top, sizeof(top), "n%04d", FAKE_TOP);
+    const char *first = json_string_value(json_object_get(json_array_get(rows, 0), "feature"));
+    assert_non_null(first);
+    assert_string_equal(first, top);
+    json_decref(json);
+}
+
 /* One account or feature with a NUL in its name costs no alert. */
 static void
 alerts_with_a_nul(void **state)
@@ -594,6 +611,7 @@ main(void)
         CASE(metrics_have_the_names_of_the_table),
         CASE(status_tells_of_the_model),
         CASE(status_with_redis),
+        CASE(many_features),
         CASE(alerts_with_a_nul),
         CASE(many_looks_are_one_read),
         CASE(redis_away_spoils_only_its_parts),
