@@ -152,7 +152,7 @@ static void
 job_fail(struct upt_admin_job *job, unsigned code, const char *why)
 {
     json_t *error = json_object();
-    (void)json_object_set_new(error, "error", json_string(why));
+    (void)json_object_set_new(error, "error", upt_admin_json_reason(why));
     upt_buf_clear(&job->body);
     upt_admin_json_text(error, &job->body);
     json_decref(error);

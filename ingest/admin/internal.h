@@ -88,6 +88,8 @@ void upt_admin_status_build(struct upt_admin *admin, struct upt_buf *out);
 void upt_admin_metrics_build(struct upt_admin *admin, struct upt_buf *out);
 /* Any JSON as text into out. */
 void upt_admin_json_text(const json_t *json, struct upt_buf *out);
+/* What Redis says, which was cut to length and perhaps within a character: up to the last whole one. */
+json_t *upt_admin_json_reason(const char *text);
 
 /* ---- admin.c ---- */
 /* A request that needs Redis: its connection is suspended while the reader thread works on it. */

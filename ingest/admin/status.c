@@ -42,6 +42,17 @@ upt_admin_json_text(const json_t *json, struct upt_buf *out)
     free(text);
 }
 
+json_t *
+upt_admin_json_reason(const char *text)
+{
+    size_t len = strlen(text);
+    json_t *json = json_stringn(text, len);
+    while (json == NULL && len > 0) {
+        json = json_stringn(text, --len);
+    }
+    return json;
+}
+
 static void
 set(json_t *object, const char *name, json_t *value)
 {
@@ -149,14 +160,14 @@ put_redis(struct upt_admin_redis *redis, json_t *status)
         }
         json_t *part = redis->ctx != NULL ? parts[i].read(redis) : NULL;
         if (part == NULL) {
-            set(missing, parts[i].name, json_string(redis->why));
+            set(missing, parts[i].name, upt_admin_json_reason(redis->why));
         }
         set(status, parts[i].name, part);
     }
     up = up && redis->ctx != NULL;
     json_t *object = json_object();
     set(object, "up", json_boolean(up));
-    set(object, "reason", up ? NULL : json_string(redis->why));
+    set(object, "reason", up ? NULL : upt_admin_json_reason(redis->why));
     set(object, "missing", missing);
     set(status, "redis", object);
 }

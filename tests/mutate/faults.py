@@ -814,6 +814,8 @@ PEOPLE = [
           "e2e:test_people.People.test_31_account_view_of_a_nul", "test_31_account_view_of_a_nul"),
     Fault("features_by_name", "the live page drops the features that are used least", "ingest/admin/features.c",
           "        if (!rank(redis)) {", "        if (redis->ctx == NULL) {", "unit:admin/test_admin", "many_features"),
+    Fault("reason_cut_to_nothing", "an error of Redis that is cut to length is told", "ingest/admin/status.c",
+          "        json = json_stringn(text, --len);", "        len = 0;", "unit:admin/test_admin", "an_error_of_redis_is_told"),
     Fault("segment_of_no_feature", "a segment names no feature that events cannot have", SCORE + "segment_read.c",
           "|| scalar(reader)[0] == '_')) {", "|| scalar(reader)[0] == '-')) {", "unit:score/test_score_segments", "refusals"),
     Fault("segment_feature_length", "the longest feature can be named, a longer one not", SCORE + "segment_read.c",

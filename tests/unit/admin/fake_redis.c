@@ -70,6 +70,17 @@ answer(const char *command, const char *key)
     return "+OK\r\n";
 }
 
+static const char *
+wordy(void)
+{
+    static char text[400] = "-ERR ";
+    for (size_t i = 5; i + 3 < sizeof(text); i += 2) {
+        memcpy(text + i, "\xc3\xa9", 2);
+    }
+    memcpy(text + sizeof(text) - 3, "\r\n", 3);
+    return text;
+}
+
 /* Of a Redis with more features than the page keeps. */
 static const char *
 answer_many(const char *command, const char *key)
@@ -161,6 +172,7 @@ serve(struct fake_redis *fake, int fd)
             len -= used;
             fake_mood mood = settle(fake, command, &stop);
             const char *text = mood == FAKE_LOADING ? "-LOADING Redis is loading the dataset in memory\r\n"
+                               : mood == FAKE_WORDY ? wordy()
                                : mood == FAKE_MANY  ? answer_many(command, key)
                                                     : answer(command, key);
             if (stop) {

@@ -11,6 +11,7 @@
 typedef enum fake_mood {
     FAKE_ANSWERS,
     FAKE_LOADING, /* an error to everything */
+    FAKE_WORDY,   /* one that is longer than what is kept of it, in letters of two bytes */
     FAKE_HOLDS,   /* no answer until the mood changes */
     FAKE_MANY,    /* FAKE_FEATURES features, of which FAKE_TOP has by far the most events; nothing else */
 } fake_mood;

@@ -505,6 +505,9 @@ an_error_of_redis_is_told(void **state)
     post(fx);
     fake_redis_set(fx->redis, FAKE_LOADING);
     assert_missing(fx, "LOADING");
+    fake_redis_set(fx->redis, FAKE_WORDY);
+    upt_sleep_ms(1100); /* what was read is shown for a second */
+    assert_missing(fx, "Redis says: ERR \xc3\xa9");
 }
 
 /* While Redis is silent and a look at the page waits for it, everything else is answered. */
