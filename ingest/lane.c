@@ -475,6 +475,19 @@ upt_lane_ended(struct upt_lane *lane, struct upt_error *reterr)
     return true;
 }
 
+/* The view has no partition any more: the thread gave up all of them before it ended, and none is taken while the
+ * consumer is closed. */
+void
+upt_lane_end_view(struct upt_lane *lane)
+{
+    upt_lane_stop(lane);
+    if (lane->started) {
+        pthread_join(lane->thread, NULL);
+        lane->started = false;
+    }
+    upt_view_destroy(&lane->view);
+}
+
 void
 upt_lane_destroy(struct upt_lane **lane_p)
 {
@@ -482,15 +495,11 @@ upt_lane_destroy(struct upt_lane **lane_p)
     if (lane == NULL) {
         return;
     }
-    upt_lane_stop(lane);
-    if (lane->started) {
-        pthread_join(lane->thread, NULL);
-    }
+    upt_lane_end_view(lane);
     upt_restorer_destroy(&lane->restorer);
     upt_lane_close_consumer(lane);
     upt_publisher_destroy(&lane->checkpoints);
     upt_publisher_destroy(&lane->outputs);
-    upt_view_destroy(&lane->view);
     upt_decoder_destroy(&lane->decoder);
     while (lane->assignments != NULL) {
         struct upt_assignment *next = lane->assignments->next;

@@ -51,6 +51,8 @@ UPT_NODISCARD upt_status upt_lane_start(struct upt_shared *shared, int index, st
 void upt_lane_stop(struct upt_lane *lane);
 /* True when the thread has ended; *reterr has a code other than UPT_OK if it failed. */
 bool upt_lane_ended(struct upt_lane *lane, struct upt_error *reterr);
+/* Waits for the thread and the view's last words. Kafka's client, which may never end, is left to upt_lane_destroy. */
+void upt_lane_end_view(struct upt_lane *lane);
 void upt_lane_destroy(struct upt_lane **lane_p);
 
 /* Whether every partition of the topic is read to the end it had when this process started, checkpointed and published,

@@ -437,6 +437,9 @@ destroy_lanes(struct pipeline *pipe, upt_status status)
     pthread_cond_init(&deadline.wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     bool watched = pthread_create(&thread, NULL, deadline_main, &deadline) == 0;
+    for (int i = 0; i < pipe->lanes_n; i++) { /* of all, before the first client that may not end */
+        upt_lane_end_view(pipe->lanes[i]);
+    }
     for (int i = 0; i < pipe->lanes_n; i++) {
         upt_lane_destroy(&pipe->lanes[i]);
     }

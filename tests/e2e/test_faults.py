@@ -394,14 +394,21 @@ class Faults(unittest.TestCase):
     def test_topic_made_again(self) -> None:
         """A log that ends before the checkpoint is refused; one that was deleted does not keep the process from leaving."""
         with Services() as services:
-            self.fill(services, 18, 400)
-            with Uptake(config_for(services, {**CONFIG, "trust_timestamps": True})) as uptake:
-                wait_until("rows", lambda: services.redis.client().hlen("uptake:partitions") == PARTITIONS, 60)
+            traffic, redis = self.fill(services, 18, 400), services.redis.client()
+            produce(services.kafka.bootstrap, "usage-events",  # features that one lane's view alone knows
+                    [traffic.framed(f"only-{n}", traffic.start, kind="USAGE", feature=f"only-{n}", quantity=1.0, event_id="") for n in range(8)])
+            with Uptake(config_for(services, {**CONFIG, "trust_timestamps": True, "repair_interval": "1h", "threads": 2})) as uptake:
+                wait_until("rows", lambda: redis.hlen("uptake:partitions") == PARTITIONS, 60)
                 time.sleep(4)  # a checkpoint
                 services.kafka.delete_topic("usage-events")
                 time.sleep(2)
+                reach = {feature: redis.hget(feature, "reach") for feature in redis.scan_iter("uptake:feature:*")}
+                self.assertIn("uptake:feature:{only-7}", reach)
+                for feature in reach:
+                    redis.hset(feature, "reach", "9")
                 left = uptake.terminate(60)
                 self.assertEqual(left.code, 0, uptake.tail(30))
+                self.assertEqual({feature: redis.hget(feature, "reach") for feature in reach}, reach)  # the last word on shares does not wait for that client
             services.kafka.create_topic("usage-events", PARTITIONS, INPUT)
             again = Uptake(config_for(services, CONFIG), name="again", args=["--until-end"])
             try:
