@@ -37,8 +37,7 @@ const struct upt_command upt_cmd_run = {
     .usage = "-c FILE [--until-end]",
     .summary = "The pipeline: counts into Redis, alerts and health records onto Kafka.",
     .help = "  -c FILE      configuration (see `uptake check` and deploy/CONFIGURATION.md)\n"
-            "  --until-end  exit 0 once every partition is read to the end it has now, checkpointed and published;\n"
-            "               at once, without a look at Redis, where an earlier run has said so and nothing is new\n"
+            "  --until-end  exit 0 once every partition is read to the end it has now, checkpointed and published\n"
             "\n"
             "SIGTERM drains, checkpoints and leaves; SIGHUP re-reads rules, model and log level.\n",
     .run = run,

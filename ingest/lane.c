@@ -285,6 +285,18 @@ answer_board(struct upt_lane *lane)
     upt_buf_fini(&json);
 }
 
+/* Everything that this lane has been assigned is shown. What the group's offsets say can be of an earlier run, and
+ * Redis have lost it since. */
+static bool
+is_at_end(const struct upt_lane *lane)
+{
+    bool all = lane->assignment != NULL;
+    for (int32_t p = 0; p < lane->parts_n && all; p++) {
+        all = lane->parts[p] == NULL || upt_part_is_shown(lane->parts[p]);
+    }
+    return all;
+}
+
 static void
 run(struct upt_lane *lane)
 {
@@ -299,6 +311,7 @@ run(struct upt_lane *lane)
         upt_lane_take_restored(lane);
         bool busy = serve_parts(lane, !over_limit(lane));
         upt_lane_check_publishers(lane);
+        atomic_store(&lane->at_end, lane->shared->until_end && is_at_end(lane));
         answer_board(lane);
         int64_t now = upt_mono_ms();
         if (now - lane->board_ms >= BOARD_INTERVAL_MS) {
@@ -536,6 +549,12 @@ offset_done(const rd_kafka_topic_partition_t *tp, int64_t end)
     }
     memcpy(text, tp->metadata, tp->metadata_size);
     return sscanf(text, "uptake r=%lld v=%lld", &r, &v) == 2 && r >= end && v >= end;
+}
+
+bool
+upt_lane_at_end(struct upt_lane *lane)
+{
+    return atomic_load(&lane->at_end);
 }
 
 bool

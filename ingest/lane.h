@@ -55,6 +55,9 @@ bool upt_lane_ended(struct upt_lane *lane, struct upt_error *reterr);
 void upt_lane_end_view(struct upt_lane *lane);
 void upt_lane_destroy(struct upt_lane **lane_p);
 
+/* Whether the partitions that this lane has, if it was assigned any, are shown up to that end by this process: of a run
+ * to the end. Any thread. */
+bool upt_lane_at_end(struct upt_lane *lane);
 /* Whether every partition of the topic is read to the end it had when this process started, checkpointed and published,
  * whoever owns it: by the group's committed offsets and what goes with them. Any thread. */
 bool upt_lane_group_done(struct upt_lane *lane);

@@ -172,7 +172,7 @@ upt_lane_init_sink(struct upt_lane *lane)
 static bool
 is_dead_header(struct upt_str name)
 {
-    for (size_t i = 0; i < DEAD_HEADERS; i++) {
+    for (size_t i = 0; i < DEAD_HEADERS - 1; i++) { /* the last is for letters without their originals */
         if (upt_str_eq(name, upt_str_of(dead_header_names[i]))) {
             return true;
         }

@@ -96,6 +96,7 @@ struct upt_part {
     int64_t flushed_next, flushed_end, published_next, flush_sent_ms;
     uint64_t flush_number, watched; /* of the last flush frame; of the one that published_next waits for, 0: none */
     int64_t watched_next;
+    bool is_shown;            /* a flush of this ownership is in Redis */
     struct upt_buf forgotten; /* pushed when the ring has room */
     bool forgotten_set;
     struct upt_feature_row feature;
@@ -114,7 +115,7 @@ struct upt_lane {
     char checkpoint_id[340];
     pthread_t thread;
     bool started;
-    atomic_bool stop, ended;
+    atomic_bool stop, ended, at_end;
     struct upt_error error; /* written before ended */
 
     rd_kafka_t *rk;
@@ -187,6 +188,8 @@ void upt_part_checkpoint(struct upt_part *part, int64_t now_ms);
 void upt_part_checkpoint_failed(struct upt_part *part);
 /* lane_rows.c */
 void upt_part_rows(struct upt_part *part, int64_t now_ms);
+/* Whether Redis has been given all up to the end that the log had at the start, by this process. */
+bool upt_part_is_shown(const struct upt_part *part);
 bool upt_part_flushed(struct upt_part *part);
 
 #endif

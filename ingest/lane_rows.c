@@ -263,7 +263,7 @@ static bool
 at_end(const struct upt_part *part)
 {
     return reached_end(part) && !part->flush_open &&
-           (upt_pos_cmp(part->flushed, upt_state_pos(part->st)) < 0 ||
+           (!part->is_shown || upt_pos_cmp(part->flushed, upt_state_pos(part->st)) < 0 ||
             upt_view_sweep(part->lane->view, part->id) == UPT_SWEEP_STRAYS);
 }
 
@@ -310,6 +310,12 @@ begin_flush(struct upt_part *part, int64_t now_ms)
     part->flush_due_ms = now_ms + flush_period(part);
 }
 
+bool
+upt_part_is_shown(const struct upt_part *part)
+{
+    return part->active && part->is_shown && part->published_next >= upt_ends_first(part->lane->shared->ends, part->id);
+}
+
 void
 upt_part_rows(struct upt_part *part, int64_t now_ms)
 {
@@ -333,6 +339,7 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
         bool further = next > part->published_next;
         part->published_next = further ? next : part->published_next;
         part->watched = 0;
+        part->is_shown = true;
         part->commit_wanted = part->commit_wanted || (further && lane->shared->until_end); /* else within a second */
     }
 }

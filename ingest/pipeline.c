@@ -357,6 +357,16 @@ cover(struct pipeline *pipe, int64_t now)
     }
 }
 
+static bool
+lanes_at_end(struct pipeline *pipe)
+{
+    bool all = true;
+    for (int i = 0; i < pipe->lanes_n && all; i++) {
+        all = upt_lane_at_end(pipe->lanes[i]);
+    }
+    return all;
+}
+
 static upt_status
 run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error *reterr)
 {
@@ -386,7 +396,7 @@ run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error 
         }
         if (pipe->options->until_end && now >= next_done_ms) {
             next_done_ms = now + 300;
-            if (upt_lane_group_done(pipe->lanes[0])) {
+            if (lanes_at_end(pipe) && upt_lane_group_done(pipe->lanes[0])) {
                 upt_log(UPT_LOG_INFO, "pipeline", "every partition is read to its end, checkpointed and published");
                 return UPT_OK;
             }

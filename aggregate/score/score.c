@@ -341,6 +341,16 @@ on_forget(void *ctx, struct upt_state *st, struct upt_account *acct)
     }
 }
 
+static void
+on_stranger(void *ctx, struct upt_state *st, struct upt_str account)
+{
+    const struct upt_score *score = score_of(ctx);
+    (void)st;
+    if (score->sink.health_null != NULL) {
+        score->sink.health_null(score->sink.ctx, account);
+    }
+}
+
 /* ---- rows, checkpoint ---- */
 
 static void
@@ -405,6 +415,7 @@ const struct upt_observer upt_score_observer = {
     .on_daily = on_daily,
     .on_timer = on_timer,
     .on_forget = on_forget,
+    .on_stranger = on_stranger,
     .fill_row = fill_row,
     .encode = encode,
     .decode = decode,

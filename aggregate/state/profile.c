@@ -185,12 +185,6 @@ upt_profile_set(struct upt_mem *mem, struct upt_table *strings, struct upt_profi
 {
     if (is(name, "seats")) {
         double seats = 0;
-        if (value.len == 0) {
-            if (*profile_p != NULL) {
-                (*profile_p)->has_seats = false;
-            }
-            return true;
-        }
         return upt_parse_decimal(value, &seats) && upt_profile_set_seats(mem, profile_p, seats);
     }
     if (name.len == 0 || name.len > UPT_TRAIT_NAME_MAX || value.len > UPT_TRAIT_VALUE_MAX) {

@@ -164,7 +164,12 @@ upt_state_forget(struct upt_state *st, struct upt_str key)
     struct upt_account *acct = upt_state_find(st, key);
     if (acct != NULL) {
         upt_account_remove(st, acct);
+        return;
     }
+    if (st->observer.on_stranger != NULL) {
+        st->observer.on_stranger(st->config.observer_ctx, st, key);
+    }
+    upt_records_push(&st->forgotten, key, UPT_STR_NULL);
 }
 
 /* ---- counting ---- */

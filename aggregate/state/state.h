@@ -41,6 +41,8 @@ struct upt_observer {
     void (*on_timer)(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick);
     /* The account is about to be forgotten (open alerts → EXPIRE, health → null). */
     void (*on_forget)(void *ctx, struct upt_state *st, struct upt_account *acct);
+    /* One that is not known is to be forgotten: rows and health records of it may be there all the same. */
+    void (*on_stranger)(void *ctx, struct upt_state *st, struct upt_str account);
     /* Fills the score fields of the row. */
     void (*fill_row)(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_row *row);
     /* Checkpoint codec of ext: append to out; read all of in. Own version byte inside. False: damaged. */

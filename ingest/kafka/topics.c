@@ -206,11 +206,15 @@ check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long lo
         if (takes > 0 && (topics->batch_bytes == 0 || takes < topics->batch_bytes)) {
             topics->batch_bytes = takes;
         }
-        if (record_max > 0 && takes > 0 && takes < record_max) {
-            status = upt_fail(reterr, UPT_EINVAL,
-                              "topic %s takes records of %s bytes, but a dead letter may have %lld: set its "
-                              "max.message.bytes to at least that",
-                              name, bytes, record_max);
+        if (record_max > 0) { /* the dead letters' */
+            topics->letter_bytes = takes > 0 && takes < record_max ? takes : record_max;
+        }
+        if (takes > 0 && takes < record_max - DEAD_HEADROOM) {
+            snprintf(text, sizeof(text),
+                     "topic %s takes records of %s bytes, but a dead letter may have %lld: one that does not fit goes "
+                     "without its value; set its max.message.bytes to at least that",
+                     name, bytes, record_max);
+            note(notes, text);
         }
         if (compacted && !is && must) {
             status = upt_fail(reterr, UPT_EINVAL,
@@ -296,7 +300,7 @@ upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf 
                                notes, reterr);
     }
     if (status == UPT_OK) {
-        topics.letter_bytes = record_max; /* at least; the topic was made so, or is refused */
+        topics.letter_bytes = topics.letter_bytes > 0 ? topics.letter_bytes : record_max; /* the topic was made so */
         *ret = topics;
     }
     upt_client_destroy(&rk);

@@ -392,6 +392,7 @@ class Peers(unittest.TestCase):
         kafka = self.services.kafka
         kafka.create_topic("few", 1, INPUT)
         kafka.create_topic("few-account-health", 1, {"cleanup.policy": "compact", "max.message.bytes": 20000})
+        kafka.create_topic("few-usage-events-dead", 1, {"max.message.bytes": 100000})
         now = int(time.time() * 1000)
         event = {"account_id": "", "occurred_at": now, "kind": "USAGE", "event_id": "", "user_id": None,
                  "feature": "f", "quantity": 1.0, "duration_ms": None, "properties": {}}  # fmt: skip
@@ -408,6 +409,7 @@ class Peers(unittest.TestCase):
             self.ended(uptake)
             said = [record["msg"] for record in uptake.log_records() if record["level"] == "warning"]
         self.assertEqual([line for line in said if "not delivered" in line], [])
+        self.assertEqual(len([line for line in said if "few-usage-events-dead takes records of 100000 bytes" in line]), 1, said)
         sent = read_topic(kafka.bootstrap, "few-account-health")
         self.assertGreater(sum(len(record.value or b"") for record in sent), 100000)
 
@@ -423,7 +425,8 @@ class Peers(unittest.TestCase):
                 return []
 
         def send(value: bytes) -> None:
-            message = Message(key=b"k", value=value, headers=[("trace", b"t")], partition=0)
+            headers = [("trace", b"t"), ("uptake.value_bytes", b"7"), ("uptake.offset", b"7")]
+            message = Message(key=b"k", value=value, headers=headers, partition=0)
             produce(kafka.bootstrap, "big", [message], compression_type="lz4", message_max_bytes=100 << 20)
 
         send(bytes(5 << 20))  # can go as it came
@@ -439,6 +442,7 @@ class Peers(unittest.TestCase):
             self.ended(uptake)
         whole, *short = letters()
         self.assertEqual((whole.value, whole.header("trace")), (bytes(5 << 20), "t"))
+        self.assertEqual((whole.header("uptake.value_bytes"), whole.header("uptake.offset")), ("7", "0"))
         for letter, size, offset in zip(short, (17 << 20, 700000), (1, 2)):
             self.assertEqual((letter.key, letter.value, letter.header("trace")), (b"k", None, None))
             self.assertEqual(letter.header("uptake.value_bytes"), str(size))

@@ -375,6 +375,17 @@ class Faults(unittest.TestCase):
                 over.set()
                 feeder.join()
 
+    def test_end_after_a_loss(self) -> None:
+        """That an earlier run got to the end says nothing of what Redis has now."""
+        with Services() as services:
+            self.fill(services, 31, 400)
+            until_end(services, "before", timeout=60)
+            want = dump(services.redis)
+            for number in range(3):
+                services.redis.client().flushall()
+                until_end(services, f"after-{number}", timeout=60)
+                self.assertEqual(dump(services.redis), want)
+
     def test_end_waits_for_strays(self) -> None:
         """An older Redis has the row of a forgotten account among many keys; a short run does not leave it behind."""
         with Services() as services:

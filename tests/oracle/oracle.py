@@ -503,9 +503,7 @@ def known_seats(events: list[Event]) -> Optional[int]:
     for e in events:
         if e.kind == "SEATS" and e.micro is not None:
             seats = e.micro
-        if e.kind == "PROFILE" and e.properties.get("seats") == "":
-            seats = None
-        elif e.kind == "PROFILE" and "seats" in e.properties:
+        if e.kind == "PROFILE" and "seats" in e.properties:
             number = parse_number(e.properties["seats"])
             seats = seats if number is None else number
     return seats

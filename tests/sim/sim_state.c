@@ -52,7 +52,7 @@ static const char *const features[] = {"search", "export", "api", "_hidden", "",
 static const char *const traits[][2] = {
     {"segment", "smb"},       {"segment", "ent"}, {"tier", "1"},     {"tier", ""},
     {"seats", "25"},          {"seats", "12.5"},  {"seats", "many"}, {"renewal_date", "2026-05-01"},
-    {"renewal_date", "soon"}, {"seats", "0"},     {"plan", "pro"},   {"renewal_date", ""}};
+    {"renewal_date", "soon"}, {"seats", "0"},     {"plan", "pro"},   {"renewal_date", ""}, {"seats", ""}};
 
 static struct upt_str
 str(const char *text)
