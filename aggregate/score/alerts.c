@@ -208,15 +208,14 @@ upt_alert_complete(struct upt_decision *d, int rule, struct upt_str subject, str
     const struct upt_rule *spec = &d->score->rules->rule[rule];
     char text[UPT_FACTORS_MAX][200];
     struct upt_finding none = upt_finding_none();
-    uint32_t minute = minute_of(d->now);
     struct upt_alert alert = {
         .rule = upt_str_of(upt_rule_names[rule]),
         .rule_version = spec->version,
         .severity = UPT_INFO,
         .subject = subject,
-        .opened_at = (int64_t)minute * UPT_MINUTE_MS,
+        .opened_at = d->now,
         .changed_at = d->now,
-        .condition_since = (int64_t)minute * UPT_MINUTE_MS,
+        .condition_since = d->now,
         .expected_lead_days = (double)NAN,
         .precision_estimate = (double)NAN,
         .observed = none.observed,
@@ -232,7 +231,7 @@ upt_alert_complete(struct upt_decision *d, int rule, struct upt_str subject, str
     };
     put_account(d, &alert);
     alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
-    upt_alert_id(alert.account, alert.rule, alert.subject, minute, alert.alert_id);
+    upt_alert_id(alert.account, alert.rule, alert.subject, minute_of(d->now), alert.alert_id);
     for (int i = 0; i < 2 && d->score->sink.alert != NULL; i++) {
         alert.revision = i;
         alert.action = i == 0 ? UPT_OPEN : UPT_RESOLVE;
@@ -271,7 +270,7 @@ upt_alert_open(struct upt_decision *d, int rule, uint32_t subject, int severity,
     if (slot == NULL) {
         return false;
     }
-    upt_assert(slot->state != UPT_SLOT_OPEN);
+    upt_assert(slot->state != UPT_SLOT_OPEN && d->now % UPT_MINUTE_MS == 0); /* at a tick: its minute is all of it */
     *slot = (struct upt_slot){
         .opened_min = minute_of(d->now),
         .since_min = minute_of(since_ms < d->now ? since_ms : d->now),

@@ -72,7 +72,7 @@ enum {
 };
 
 struct upt_slot {
-    uint32_t opened_min;  /* minute of OPEN: also names the episode */
+    uint32_t opened_min;  /* minute of OPEN, which is at a tick: exact; also names the episode */
     uint32_t since_min;   /* minute since which the condition has held */
     uint32_t changed_min; /* minute of the last transition; closed: of its end, from which the cool-down counts */
     uint32_t high_min;    /* minute since which it has been HIGH or worse; 0: it is not */

@@ -275,6 +275,7 @@ on_alert(void *ctx, const struct upt_alert *alert)
 {
     (void)ctx;
     upt_assert(told_n < TOLD_MAX);
+    upt_assert(alert->opened_at == alert->changed_at && alert->condition_since == alert->changed_at);
     if (alert->action != UPT_OPEN) {
         upt_assert(alert->action == UPT_RESOLVE && alert->revision == 1);
         return;

@@ -179,6 +179,7 @@ told(const struct world *w, const char *account, int i, const char *rule, const 
     assert_int_equal(open->a.action, UPT_OPEN);
     assert_int_equal(open->a.severity, UPT_INFO);
     assert_int_equal(open->a.changed_at, when);
+    assert_true(open->a.opened_at == when && open->a.condition_since == when);
     assert_int_equal(end->a.action, UPT_RESOLVE);
     assert_int_equal(end->a.changed_at, when);
     assert_string_equal(end->id, open->id);
@@ -517,10 +518,11 @@ forgotten(void **state)
     upt_state_row(w->st, world_account(w, "a"), &row);
     assert_int_equal(row.open_alerts, 0);
     assert_true(upt_str_eq(row.segments, UPT_STR("m")));
-    upt_state_begin(w->st, w->offset++, at(1, 12, 9));
+    world_restart(w);
+    upt_state_begin(w->st, w->offset++, at(1, 12, 9) + 12345); /* at a record, within a minute */
     upt_state_forget(w->st, UPT_STR("a"));
     assert_int_equal(w->alerts_n, 4);
-    told(w, "a", 1, "SEGMENT_EXIT", "m", at(1, 12, 9));
+    told(w, "a", 1, "SEGMENT_EXIT", "m", at(1, 12, 9) + 12345);
     world_free(w);
 }
 

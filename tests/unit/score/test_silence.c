@@ -124,10 +124,12 @@ ends_at_the_next_use(void **state)
     /* A late event of before the silence is none either. */
     world_event(w, "a", UPT_KIND_USAGE, "f", 1, (DAY0 + 28) * UPT_DAY_MS);
     assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 0);
+    world_restart(w);
     world_event(w, "a", UPT_KIND_VALUE, "goal", 1, at + 1000);
     assert_int_equal(world_count(w, "a", "SILENCE", UPT_RESOLVE), 1);
     const struct kept_alert *end = &w->alert[w->alerts_n - 1];
     assert_true(end->a.changed_at == at + 1000); /* decided at the record */
+    assert_true(end->a.opened_at == world_alert(w, "a", "SILENCE", 0)->a.changed_at);
     assert_true(end->a.pos.offset == w->offset - 1);
     assert_true(fabs(end->a.observed - (double)(at + 1000 - (DAY0 + 29) * UPT_DAY_MS - 12 * UPT_HOUR_MS) / 86400e3) <
                 1e-6);
