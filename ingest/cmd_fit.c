@@ -95,6 +95,21 @@ by_name(const void *a, const void *b)
     return strcmp(((const struct upt_segment_shift *)a)->name, ((const struct upt_segment_shift *)b)->name);
 }
 
+/* What was fitted may be beyond the limits of the file, which are those of model.c: then the old file stays. */
+static upt_status
+read_back(const char *path, struct upt_error *reterr)
+{
+    struct upt_model *got = NULL;
+    struct upt_error err = {0};
+    upt_status status = upt_model_load(path, &got, &err);
+    upt_model_destroy(&got);
+    if (status != UPT_OK) {
+        (void)unlink(path);
+        return upt_fail(reterr, UPT_EDATA, "no model that uptake would read: %.400s; a higher --ridge helps", err.msg);
+    }
+    return UPT_OK;
+}
+
 static upt_status
 write_model(const struct upt_fitting *f, const struct upt_model *model, const char *base, const char *path,
             struct upt_error *reterr)
@@ -134,8 +149,11 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
     FILE *file = fopen(beside, "wb");
     bool good =
         file != NULL && fwrite(out.p, 1, out.len, file) == out.len && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    good = file != NULL && fclose(file) == 0 && good && rename(beside, path) == 0;
-    status = good ? UPT_OK : upt_fail(reterr, UPT_EIO, "%s: %s", path, strerror(errno));
+    good = file != NULL && fclose(file) == 0 && good;
+    status = good ? read_back(beside, reterr) : upt_fail(reterr, UPT_EIO, "%s: %s", path, strerror(errno));
+    if (status == UPT_OK && rename(beside, path) != 0) {
+        status = upt_fail(reterr, UPT_EIO, "%s: %s", path, strerror(errno));
+    }
     upt_buf_fini(&text);
     upt_buf_fini(&out);
     return status;

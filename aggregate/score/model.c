@@ -366,15 +366,14 @@ const char *const upt_risk_names[UPT_R_COUNT] = {
     "tenure_weeks", "active_2d",   "frequency_10d", "frequency_21d", "active_weeks", "active_days", "volume_2d",
     "volume_21d",   "day_volume",  "breadth",       "seat_use",      "segment"};
 
-int
-upt_model_sign(int feature)
+double
+upt_model_weight(int feature, double weight)
 {
-    for (size_t at = 0; at < ROWS_N; at++) {
-        if (rows[at].section == S_RISK && strcmp(rows[at].name, upt_risk_names[feature]) == 0) {
-            return rows[at].limit[0].least < 0 ? (rows[at].limit[0].most > 0 ? 0 : -1) : 1;
-        }
+    size_t at = 0;
+    while (rows[at].section != S_RISK || strcmp(rows[at].name, upt_risk_names[feature]) != 0) {
+        at++;
     }
-    return 0;
+    return fmax(rows[at].limit[0].least, fmin(rows[at].limit[0].most, weight));
 }
 
 static upt_status

@@ -144,6 +144,25 @@ class Files(unittest.TestCase):
                    "--output", str(self.path / "chance.model")).stdout
         self.assertLess(float(re.findall(r"account: .*?AUC ([\d.]+)", said)[0]), 0.48, said)
 
+    def test_a_weight_at_its_limit(self) -> None:
+        """By chance, and hardly held: of these accounts tenure would have a weight of 13."""
+        labels, model, chance = self.path / "limit.csv", self.path / "limit.model", random.Random(3)
+        labels.write_text("account,churned\n" + "".join(f"{name(n)},{chance.randrange(2)}\n" for n in list(self.lives)[:150]))
+        fit("--events", str(self.events), "--labels", str(labels), "--at", "70", "--ridge", "1", "--output", str(model), "--no-report")
+        self.assertIn("tenure_days   10.000000", "\n".join(risk_part(model)))
+
+    def test_what_uptake_refuses_is_not_written(self) -> None:
+        """Kept weights so large that the intercept would be beyond the file's limits: the old file stays."""
+        base, model, kept = self.path / "large.model", self.path / "kept.model", ["tenure_days", "tenure_weeks", "gap_mean", "gap_spread", "silence_x_gap"]
+        fit("--events", str(self.events), "--output", str(base), "--no-report")
+        base.write_text(re.sub(rf"(?m)^({'|'.join(kept)}) +\S+ (?=\S+ \S+ )", r"\1 10 ", base.read_text()))
+        model.write_text("the old one")
+        run = fit("--events", str(self.events), "--base", str(base), "--keep", ",".join(kept), "--output", str(model), "--no-report", good=False)
+        self.assertEqual((run.returncode, len(run.stderr.strip().splitlines())), (65, 1), run.stderr)
+        self.assertRegex(run.stderr, r"intercept_30d: -?\d.*; allowed: -50 to 50; a higher --ridge helps$")
+        self.assertEqual(model.read_text(), "the old one")
+        self.assertEqual(list(self.path.glob("kept.model.*")), [])
+
     def test_errors(self) -> None:
         bad = self.path / "bad.csv"
         out = str(self.path / "x.model")

@@ -118,6 +118,33 @@ signs_and_kept(void **state)
     free(v);
 }
 
+/* A feature of which little makes much: its weight stays at the largest that the file has, and the others are fitted
+ * beside that. */
+static void
+weight_at_its_limit(void **state)
+{
+    (void)state;
+    struct upt_fit_sample *v = simulate(N, 0);
+    struct upt_model *model = base();
+    struct upt_fit_options o = options();
+    struct upt_error err = {0};
+    for (size_t i = 0; i < N; i++) {
+        v[i].x[UPT_R_VOLUME] /= 20; /* a weight of -12 */
+    }
+    assert_int_equal(upt_fit(v, N, NULL, names, 4, &o, model, &err), UPT_OK);
+    assert_true(fabs(model->risk[UPT_R_VOLUME].weight + 10) <= 0);
+    assert_true(fabs(model->risk[UPT_R_SILENCE].weight - 0.8) < 0.06);
+    double predicted = 0;
+    double left = 0;
+    for (size_t i = 0; i < N; i++) {
+        predicted += 1 / (1 + exp(-upt_fit_logit(model, &v[i], 0, NULL)));
+        left += v[i].outcome[0] == UPT_LEFT ? 1 : 0;
+    }
+    assert_true(fabs(predicted - left) / N < 1e-3);
+    upt_model_destroy(&model);
+    free(v);
+}
+
 /* A segment of few accounts is drawn to 0, one below the least is not listed, samples of one account count as one. */
 static void
 shrinkage(void **state)
@@ -322,9 +349,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(found_again),    cmocka_unit_test(signs_and_kept),   cmocka_unit_test(shrinkage),
-        cmocka_unit_test(refused),        cmocka_unit_test(ridge_of_nothing), cmocka_unit_test(figures_by_hand),
-        cmocka_unit_test(names_as_words), cmocka_unit_test(written),
+        cmocka_unit_test(found_again),     cmocka_unit_test(signs_and_kept), cmocka_unit_test(weight_at_its_limit),
+        cmocka_unit_test(shrinkage),       cmocka_unit_test(refused),        cmocka_unit_test(ridge_of_nothing),
+        cmocka_unit_test(figures_by_hand), cmocka_unit_test(names_as_words), cmocka_unit_test(written),
     };
     return cmocka_run_group_tests_name("score_fit", tests, NULL, NULL);
 }
