@@ -76,8 +76,10 @@ take_options(struct upt_option *given, size_t n, struct upt_fitting *f, struct u
         good = false;
     }
     if (good && version != NULL &&
-        (version[0] == '\0' || strlen(version) > UPT_VERSION_MAX || strpbrk(version, " \t\r\n#") != NULL)) {
-        fprintf(stderr, "uptake fit: --version %s: one word of at most %d bytes is wanted\n", version, UPT_VERSION_MAX);
+        (version[0] == '\0' || strlen(version) > UPT_VERSION_MAX || strpbrk(version, " \t\r\n#") != NULL ||
+         !upt_utf8_valid(version, strlen(version)))) {
+        fprintf(stderr, "uptake fit: --version %s: one word of at most %d bytes of UTF-8 is wanted\n", version,
+                UPT_VERSION_MAX);
         good = false;
     }
     f->every = f->at_n > 0 ? 0 : (int)every;

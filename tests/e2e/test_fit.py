@@ -52,7 +52,7 @@ def date_of(day: int) -> str:
 
 
 def fit(*args: str, good: bool = True) -> subprocess.CompletedProcess:
-    run = subprocess.run([str(binary()), "fit", *args], capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run([str(binary()), "fit", *args], capture_output=True, text=True, errors="replace", timeout=120, check=False)
     if good and run.returncode != 0:
         raise AssertionError(f"exit {run.returncode}\n{run.stderr}")
     return run
@@ -177,14 +177,16 @@ class Files(unittest.TestCase):
             ("account,day\nA,2025-01-06\nB\0,2025-01-06\n", ":3: a NUL byte; allowed: text"),
             ("account,day\n" + "A" * 5000 + ",2025-01-06\n", ":2: too long a line; allowed: 4095 bytes"),
         ]
+        cases.append(("course,enrollment,day\nco\udcff,1,2025-01-06\n", "bytes of UTF-8"))
         for text, wanted in cases:
-            bad.write_text(text)
+            bad.write_text(text, errors="surrogateescape")
             run = fit("--events", str(bad), "--output", out, good=False)
             self.assertEqual(run.returncode, 65, text)
             self.assertIn(wanted, run.stderr)
             self.assertEqual(len(run.stderr.strip().splitlines()), 1, run.stderr)
             self.assertFalse(Path(out).exists())
-        for args, wanted in ((["--at", "0"], "--at 0"), (["--keep", "nothing"], "--keep nothing"), ([], "-c FILE")):
+        for args, wanted in ((["--at", "0"], "--at 0"), (["--keep", "nothing"], "--keep nothing"),
+                             (["--version", os.fsdecode(b"v\xff")], "of UTF-8 is wanted"), ([], "-c FILE")):
             run = fit("--output", out, *args, good=False)
             self.assertEqual(run.returncode, 64)
             self.assertIn(wanted, run.stderr)
