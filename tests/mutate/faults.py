@@ -809,6 +809,8 @@ PEOPLE = [
           "!upt_utf8_valid(version, strlen(version))", "!upt_utf8_valid(version, 0)", "e2e:test_fit.Files.test_errors", "test_errors"),
     Fault("course_no_utf8", "a course that cannot be a segment is told with its line", "ingest/fit_csv.c",
           "!upt_utf8_valid(name, strlen(name))", "!upt_utf8_valid(name, 0)", "e2e:test_fit.Files.test_errors", "test_errors"),
+    Fault("verify_last_config", "verify compares no scores of a log that was counted under two configurations", "ingest/verify_topics.c",
+          "part->other_config |= ", "part->other_config = ", "e2e:test_inspect.Changed.test_verify_after_a_change", "test_verify_after_a_change"),
     Fault("floor_above_band", "no score is withheld that has a band", SCORE + "model.c",
           "    if (model->confidence_floor > model->confidence_band) {", "    if (model->confidence_floor > 1) {",
           "unit:score/test_score_model", "refusals"),
