@@ -811,6 +811,8 @@ PEOPLE = [
           "!upt_utf8_valid(name, strlen(name))", "!upt_utf8_valid(name, 0)", "e2e:test_fit.Files.test_errors", "test_errors"),
     Fault("verify_last_config", "verify compares no scores of a log that was counted under two configurations", "ingest/verify_topics.c",
           "part->other_config |= ", "part->other_config = ", "e2e:test_inspect.Changed.test_verify_after_a_change", "test_verify_after_a_change"),
+    Fault("page_token_unsendable", "a token that no browser can send is told", "ingest/admin/page.html",
+          "  if (!/^[\\x20-\\x7e]+$/.test(given)) {", "  if (!/^.+$/.test(given)) {", "e2e:test_page.Page.test_token", "test_token"),
     Fault("floor_above_band", "no score is withheld that has a band", SCORE + "model.c",
           "    if (model->confidence_floor > model->confidence_band) {", "    if (model->confidence_floor > 1) {",
           "unit:score/test_score_model", "refusals"),

@@ -1,0 +1,55 @@
+"""The live page in a browser, before a port that answers what a process can hardly be made to."""
+
+from __future__ import annotations
+
+import json
+import unittest
+from pathlib import Path
+from typing import Any
+
+from support.browser import Browser
+from support.fakes import Registry
+
+PAGE = Path(__file__).resolve().parents[2] / "ingest/admin/page.html"
+STATUS = {"now": 0, "ready": True, "uptime_seconds": 1, "group": "g", "instance": "i", "version": "v", "partitions": [],
+          "redis": {"up": True, "missing": {}}, "at_risk": [{"account": "acme", "risk": 0.5}]}
+
+
+class Page(unittest.TestCase):
+    def setUp(self) -> None:
+        self.port = Registry()
+        self.addCleanup(self.port.close)
+        self.browser = Browser(1000, 800)
+        self.addCleanup(self.browser.close)
+        self.given: list[str] = []
+        self.port.answers["/"] = lambda handler: handler.reply(200, PAGE.read_bytes(), **{"Content-Type": "text/html"})
+
+    def open(self) -> None:
+        self.browser.open(self.port.url.replace("localhost", "127.0.0.1") + "/")
+
+    def guarded(self, handler: Any) -> None:
+        self.given.append(handler.headers.get("Authorization", ""))
+        good = self.given[-1] == "Bearer secret word"
+        handler.reply(200 if good else 401, json.dumps(STATUS if good else {"error": "a bearer token is needed"}).encode())
+
+    def give(self, token: str) -> None:
+        self.browser.wait_for("document.getElementById('token').open")
+        self.browser.js(f"(document.getElementById('token-value').value = {json.dumps(token)}, document.querySelector('#token button').click())")
+
+    def test_token(self) -> None:
+        """One that no browser can send is told, not tried."""
+        self.port.answers["/status.json"] = self.guarded
+        self.open()
+        self.give("gehei\u0142m")
+        self.assertIn("ASCII", self.browser.js("document.getElementById('token-error').textContent"))
+        self.assertTrue(self.browser.js("document.getElementById('token').open"))
+        self.assertEqual(self.given, [""])
+        self.give("wrong")
+        self.browser.wait_for("document.getElementById('token-error').textContent.includes('refused')", 10)
+        self.give("secret word")
+        self.browser.wait_for("document.getElementById('state').dataset.state === 'live'", 10)
+        self.assertEqual(self.given[:3], ["", "Bearer wrong", "Bearer secret word"])
+
+
+if __name__ == "__main__":
+    unittest.main()
