@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -37,18 +38,22 @@ class Page(unittest.TestCase):
         self.browser.js(f"(document.getElementById('token-value').value = {json.dumps(token)}, document.querySelector('#token button').click())")
 
     def test_token(self) -> None:
-        """One that no browser can send is told, not tried."""
+        """One that no browser can send is told; a dialog that was closed by Esc comes again."""
         self.port.answers["/status.json"] = self.guarded
         self.open()
         self.give("gehei\u0142m")
         self.assertIn("ASCII", self.browser.js("document.getElementById('token-error').textContent"))
         self.assertTrue(self.browser.js("document.getElementById('token').open"))
         self.assertEqual(self.given, [""])
+        time.sleep(1.5)  # nothing is asked while it is open
+        self.assertEqual(self.given, [""])
+        self.browser.js("document.getElementById('token').close()")
+        self.browser.wait_for("document.getElementById('token').open", 10)
         self.give("wrong")
         self.browser.wait_for("document.getElementById('token-error').textContent.includes('refused')", 10)
         self.give("secret word")
         self.browser.wait_for("document.getElementById('state').dataset.state === 'live'", 10)
-        self.assertEqual(self.given[:3], ["", "Bearer wrong", "Bearer secret word"])
+        self.assertEqual(self.given[:4], ["", "", "Bearer wrong", "Bearer secret word"])
 
 
 if __name__ == "__main__":
