@@ -14,6 +14,7 @@ from support.fakes import Registry
 PAGE = Path(__file__).resolve().parents[2] / "ingest/admin/page.html"
 STATUS = {"now": 0, "ready": True, "uptime_seconds": 1, "group": "g", "instance": "i", "version": "v", "partitions": [],
           "redis": {"up": True, "missing": {}}, "at_risk": [{"account": "acme", "risk": 0.5}]}
+ACCOUNT = {"account": "acme", "row": {"tier": "gold"}, "explained": None, "features": []}
 
 
 class Page(unittest.TestCase):
@@ -54,6 +55,25 @@ class Page(unittest.TestCase):
         self.give("secret word")
         self.browser.wait_for("document.getElementById('state').dataset.state === 'live'", 10)
         self.assertEqual(self.given[:4], ["", "", "Bearer wrong", "Bearer secret word"])
+
+    def test_account_that_is_gone(self) -> None:
+        """Facts of one that was forgotten go; those that cannot be asked for stay, and are said to be old."""
+        self.port.answers["/status.json"] = (200, json.dumps(STATUS).encode())
+        self.port.answers["/account.json"] = (200, json.dumps(ACCOUNT).encode())
+        said = "(document.getElementById('account-empty').hidden ? '' : document.getElementById('account-empty').textContent)"
+        self.open()
+        self.browser.wait_for("document.querySelector('#risk button') !== null")
+        self.browser.js("document.querySelector('#risk button').click()")
+        self.browser.wait_for("document.getElementById('account-body').innerText.includes('gold')")
+        self.assertEqual(self.browser.js(said), "")
+        self.port.answers["/account.json"] = (503, b'{"error": "Redis is away"}')
+        self.browser.wait_for(f"{said} === 'What follows is old: Redis is away'", 10)
+        self.assertIn("gold", self.browser.js("document.getElementById('account-body').innerText"))
+        self.port.answers["/account.json"] = (200, json.dumps(ACCOUNT).encode())
+        self.browser.wait_for(f"{said} === ''", 10)
+        self.port.answers["/account.json"] = (404, b'{"error": "no row for this account"}')
+        self.browser.wait_for(f"{said} === 'no row for this account'", 10)
+        self.assertEqual(self.browser.js("document.getElementById('account-body').childElementCount"), 0)
 
 
 if __name__ == "__main__":
