@@ -293,7 +293,7 @@ upt_fit_read_csv(struct upt_fitting *f, const char *path, struct upt_error *rete
     }
     if (status == UPT_OK) {
         replay(csv);
-        status = upt_fitting_end(f, reterr);
+        status = upt_fitting_end(f, true, reterr);
     }
     if (csv->file != NULL && csv->file != stdin) {
         (void)fclose(csv->file);
