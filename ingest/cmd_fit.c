@@ -4,6 +4,7 @@
  * [segments]; all else is taken over from the base as it is. Nothing is written but the file, and that only when the
  * fit is whole: beside it first, then renamed. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,8 +76,10 @@ take_options(struct upt_option *given, size_t n, struct upt_fitting *f, struct u
         good = false;
     }
     if (good && version != NULL &&
-        (version[0] == '\0' || strlen(version) > UPT_VERSION_MAX || strpbrk(version, " \t\r\n#") != NULL)) {
-        fprintf(stderr, "uptake fit: --version %s: one word of at most %d bytes is wanted\n", version, UPT_VERSION_MAX);
+        (version[0] == '\0' || strlen(version) > UPT_VERSION_MAX || strpbrk(version, " \t\r\n#") != NULL ||
+         !upt_utf8_valid(version, strlen(version)))) {
+        fprintf(stderr, "uptake fit: --version %s: one word of at most %d bytes of UTF-8 is wanted\n", version,
+                UPT_VERSION_MAX);
         good = false;
     }
     f->every = f->at_n > 0 ? 0 : (int)every;
@@ -93,6 +96,41 @@ static int
 by_name(const void *a, const void *b)
 {
     return strcmp(((const struct upt_segment_shift *)a)->name, ((const struct upt_segment_shift *)b)->name);
+}
+
+/* To the decimals that are written. */
+static bool
+is_the_fit(const struct upt_model *got, const struct upt_model *model)
+{
+    double most = 0;
+    for (int h = 0; h < 3; h++) {
+        most = fmax(most, fabs(got->intercept[h] - model->intercept[h]));
+    }
+    for (int i = 0; i < UPT_R_FITTED; i++) {
+        most = fmax(most, fabs(got->risk[i].weight - model->risk[i].weight));
+        most = fmax(most, fabs(got->risk[i].mean - model->risk[i].mean));
+    }
+    return most < 1e-6 && strcmp(got->version, model->version) == 0 && got->segments_n == model->segments_n;
+}
+
+/* What was fitted may be beyond the limits of the file, which are those of model.c: then the old file stays. */
+static upt_status
+read_back(const char *path, const struct upt_model *model, struct upt_error *reterr)
+{
+    struct upt_model *got = NULL;
+    struct upt_error err = {0};
+    upt_status status = upt_model_load(path, &got, &err);
+    if (status != UPT_OK) {
+        status =
+            upt_fail(reterr, UPT_EDATA, "no model that uptake would read: %.400s; a higher --ridge helps", err.msg);
+    } else if (!is_the_fit(got, model)) {
+        status = upt_fail(reterr, UPT_EDATA, "%.300s: does not hold what was fitted", path);
+    }
+    upt_model_destroy(&got);
+    if (status != UPT_OK) {
+        (void)unlink(path);
+    }
+    return status;
 }
 
 static upt_status
@@ -134,8 +172,11 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
     FILE *file = fopen(beside, "wb");
     bool good =
         file != NULL && fwrite(out.p, 1, out.len, file) == out.len && fflush(file) == 0 && fsync(fileno(file)) == 0;
-    good = file != NULL && fclose(file) == 0 && good && rename(beside, path) == 0;
-    status = good ? UPT_OK : upt_fail(reterr, UPT_EIO, "%s: %s", path, strerror(errno));
+    good = file != NULL && fclose(file) == 0 && good;
+    status = good ? read_back(beside, model, reterr) : upt_fail(reterr, UPT_EIO, "%s: %s", path, strerror(errno));
+    if (status == UPT_OK && rename(beside, path) != 0) {
+        status = upt_fail(reterr, UPT_EIO, "%s: %s", path, strerror(errno));
+    }
     upt_buf_fini(&text);
     upt_buf_fini(&out);
     return status;

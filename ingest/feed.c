@@ -174,7 +174,12 @@ upt_feed_flush(struct upt_feed *feed, struct upt_error *reterr)
         return status;
     }
     rd_kafka_resp_err_t err = rd_kafka_flush(feed->rk, 60000);
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR || feed->failed > 0) {
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return upt_fail(reterr, UPT_EUNAVAIL, "%d records were not delivered to %s yet, %llu never will: %s",
+                        rd_kafka_outq_len(feed->rk), feed->topic, (unsigned long long)feed->failed,
+                        rd_kafka_err2str(err));
+    }
+    if (feed->failed > 0) {
         return upt_fail(reterr, UPT_EUNAVAIL, "%llu records were not delivered to %s", (unsigned long long)feed->failed,
                         feed->topic);
     }

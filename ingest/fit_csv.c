@@ -129,9 +129,10 @@ course_of(struct csv *csv, const char *name, int32_t day, int32_t *ret)
             return UPT_OK;
         }
     }
-    if (csv->course_n == UPT_MODEL_SEGMENTS_MAX || strlen(name) > UPT_MODEL_NAME_MAX) {
-        return FAIL(csv, "%.60s: allowed: at most %d courses, names of at most %d bytes", name, UPT_MODEL_SEGMENTS_MAX,
-                    UPT_MODEL_NAME_MAX);
+    if (csv->course_n == UPT_MODEL_SEGMENTS_MAX || strlen(name) > UPT_MODEL_NAME_MAX ||
+        !upt_utf8_valid(name, strlen(name))) {
+        return FAIL(csv, "%.60s: allowed: at most %d courses, names of at most %d bytes of UTF-8", name,
+                    UPT_MODEL_SEGMENTS_MAX, UPT_MODEL_NAME_MAX);
     }
     memcpy(csv->course[csv->course_n].name, name, strlen(name) + 1);
     csv->course[csv->course_n].first = day;
@@ -292,7 +293,7 @@ upt_fit_read_csv(struct upt_fitting *f, const char *path, struct upt_error *rete
     }
     if (status == UPT_OK) {
         replay(csv);
-        status = upt_fitting_end(f, reterr);
+        status = upt_fitting_end(f, true, reterr);
     }
     if (csv->file != NULL && csv->file != stdin) {
         (void)fclose(csv->file);

@@ -118,8 +118,14 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
 {
     struct upt_fitting *f = ctx;
     int32_t day = (int32_t)upt_floor_div(at, UPT_DAY_MS);
+    if (f->first_day == UPT_FIT_NO_DAY || (f->looking && day < f->first_day)) {
+        f->first_day = day;
+    }
+    if (f->looking) {
+        f->looking = false;
+        return;
+    }
     struct upt_fit_account *a = account_of(f, acct, day);
-    f->first_day = f->first_day == UPT_FIT_NO_DAY ? day : f->first_day;
     if (ev->kind == UPT_KIND_USAGE || ev->kind == UPT_KIND_VALUE) {
         mark(a, day);
     } else if (ev->kind == UPT_KIND_CHURNED) {
@@ -192,10 +198,17 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     s->gone[1] = (float)eval.gone_odds[2];
 }
 
+static void
+fini(void *ctx, struct upt_state *st, void *ext)
+{
+    const struct upt_fitting *f = ctx;
+    upt_score_observer.fini(f->score, st, ext);
+}
+
 static struct upt_observer
 observer(void)
 {
-    return (struct upt_observer){.ext_size = own_place() + 8, .on_event = on_event, .on_daily = on_daily};
+    return (struct upt_observer){.ext_size = own_place() + 8, .on_event = on_event, .on_daily = on_daily, .fini = fini};
 }
 
 upt_status
@@ -254,12 +267,13 @@ upt_fitting_begin(struct upt_fitting *f, int32_t partition, struct upt_error *re
 }
 
 upt_status
-upt_fitting_end(struct upt_fitting *f, struct upt_error *reterr)
+upt_fitting_end(struct upt_fitting *f, bool whole, struct upt_error *reterr)
 {
     int64_t clock = upt_state_clock(f->st);
     if (clock != UPT_NO_CLOCK) {
         int32_t day = (int32_t)upt_floor_div(clock, UPT_DAY_MS);
-        f->last_day = day > f->last_day ? day : f->last_day;
+        int32_t complete = whole ? day : day - 1;
+        f->last_day = complete > f->last_day ? complete : f->last_day;
         upt_state_wall_tick(f->st, ((int64_t)day + 1) * UPT_DAY_MS + 59 * UPT_MINUTE_MS);
     }
     if (f->too_many) {

@@ -42,6 +42,7 @@ struct upt_fitting {
     int at[UPT_FIT_AT_MAX], at_n; /* days since the first of the log; a repeated one counts double */
     int32_t first_day;            /* of the log; UPT_FIT_NO_DAY: none yet */
     int32_t last_day;             /* the last complete one */
+    bool looking;                 /* for the first day alone, until an event is met */
     bool labelled;
     struct upt_fit_label *labels; /* by account */
     size_t labels_n, labels_met;  /* accounts that the events have, too */
@@ -58,8 +59,8 @@ struct upt_fitting {
 UPT_NODISCARD upt_status upt_fitting_open(struct upt_fitting *f, const char *base_path, struct upt_error *reterr);
 void upt_fitting_close(struct upt_fitting *f);
 UPT_NODISCARD upt_status upt_fitting_begin(struct upt_fitting *f, int32_t partition, struct upt_error *reterr);
-/* Runs the partition to the end of its last day, or of `day`, if that is later. */
-UPT_NODISCARD upt_status upt_fitting_end(struct upt_fitting *f, struct upt_error *reterr);
+/* Runs the partition to the end of its last day. whole: all of that day is there. */
+UPT_NODISCARD upt_status upt_fitting_end(struct upt_fitting *f, bool whole, struct upt_error *reterr);
 /* Outcomes of all samples, from labels or from what came after. */
 void upt_fitting_mature(struct upt_fitting *f);
 

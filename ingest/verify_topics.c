@@ -37,7 +37,7 @@ on_state(void *ctx, const rd_kafka_message_t *msg)
         part->places_known = part->has_progress ? part->places_known : progress.pos.tick == UPT_NO_CLOCK;
         part->has_progress = true;
         part->published = progress.pos;
-        part->other_config = strcmp(progress.config_hash, v->scoring->config_hash) != 0;
+        part->other_config |= strcmp(progress.config_hash, v->scoring->config_hash) != 0;
         upt_progress_fini(&progress);
     }
     return true;

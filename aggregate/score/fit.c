@@ -3,9 +3,10 @@
  *     minimise Σ w log loss + ½ · ridge · Σw · Σ (weight_i · sd_i)²       over intercept and weights
  *
  * Signs are those of the model file's limits: a model in which more use raises the risk is not believed by anyone, and
- * correlated features do get such weights. A weight that comes out with the wrong sign is fixed at 0, the worst first,
- * until none is left. A feature that does not vary, and one that is to be kept, has the weight of the base: it enters
- * as an offset. A value that is not known is the feature's mean, here as in the product.
+ * correlated features do get such weights. A weight that comes out with the wrong sign is fixed at 0, one beyond the
+ * largest that the file allows at that, the worst first, until none is left. A feature that does not vary, and one that
+ * is to be kept, has the weight of the base: it enters as an offset. A value that is not known is the feature's mean,
+ * here as in the product.
  *
  * Other horizons: the same weights, an own intercept, not below that of the shorter one.
  *
@@ -182,16 +183,19 @@ newton(const struct fit *fit, const double *offset, double *w)
     return false;
 }
 
-/* Sign that the file allows: the limits of the weight are in the table of model.c; −1, 1 or 0 = any. */
+/* The feature whose weight is farthest from what the file allows (model.c); −1: none. */
 static int
-wrong_column(const struct fit *fit, const double *w)
+wrong_column(const struct fit *fit, const double *w, double *ret_allowed)
 {
     int worst = -1;
     double by = 0;
     for (int c = 0; c < fit->columns_n; c++) {
-        int sign = upt_model_sign(fit->column[c]);
-        if (sign * w[1 + c] < by) {
-            by = sign * w[1 + c];
+        double sd = fit->sd[fit->column[c]];
+        double allowed = upt_model_weight(fit->column[c], w[1 + c] / sd);
+        double beyond = fabs(w[1 + c] / sd - allowed) * sd;
+        if (beyond > by) {
+            by = beyond;
+            *ret_allowed = allowed;
             worst = c;
         }
     }
@@ -216,7 +220,13 @@ fit_weights(struct fit *fit, const struct upt_fit_options *options, struct upt_e
         }
     }
     bool good = newton(fit, offset, w);
-    for (int c = good ? wrong_column(fit, w) : -1; c >= 0; c = good ? wrong_column(fit, w) : -1) {
+    double allowed = 0;
+    for (int c = good ? wrong_column(fit, w, &allowed) : -1; c >= 0; c = good ? wrong_column(fit, w, &allowed) : -1) {
+        int i = fit->column[c];
+        fit->model->risk[i].weight = allowed;
+        for (size_t k = 0; k < fit->n; k++) {
+            offset[k] += allowed * (value(fit->model, &fit->v[k], i) - fit->mean[i]);
+        }
         memmove(&fit->column[c], &fit->column[c + 1], (size_t)(fit->columns_n - c - 1) * sizeof(fit->column[0]));
         fit->columns_n--;
         good = newton(fit, offset, w);

@@ -234,8 +234,8 @@ parse_segment(struct loader *loader, char **word, size_t n)
         return FAIL(loader, "segments: more than %d", UPT_MODEL_SEGMENTS_MAX);
     }
     struct upt_segment_shift *segment = &model->segment[model->segments_n];
-    if (!upt_model_unescape(word[0], segment->name)) {
-        return FAIL(loader, "segments: %.80s: allowed: at most %d bytes, others than letters as %%XX", word[0],
+    if (!upt_model_unescape(word[0], segment->name) || !upt_utf8_valid(segment->name, strlen(segment->name))) {
+        return FAIL(loader, "segments: %.80s: allowed: at most %d bytes of UTF-8, others than letters as %%XX", word[0],
                     UPT_MODEL_NAME_MAX);
     }
     upt_status status = parse_number(loader, word[1], &segment->shift);
@@ -308,8 +308,9 @@ parse_line(struct loader *loader, char **word, size_t n)
             return UPT_OK;
         }
         if (strcmp(word[0], "version") == 0) {
-            if (n != 2 || strlen(word[1]) > UPT_VERSION_MAX || loader->has_version) {
-                return FAIL(loader, "version: allowed: one name of at most %d characters, once", UPT_VERSION_MAX);
+            if (n != 2 || strlen(word[1]) > UPT_VERSION_MAX || !upt_utf8_valid(word[1], strlen(word[1])) ||
+                loader->has_version) {
+                return FAIL(loader, "version: allowed: one name of at most %d bytes of UTF-8, once", UPT_VERSION_MAX);
             }
             memcpy(loader->model->version, word[1], strlen(word[1]) + 1);
             loader->has_version = true;
@@ -366,15 +367,14 @@ const char *const upt_risk_names[UPT_R_COUNT] = {
     "tenure_weeks", "active_2d",   "frequency_10d", "frequency_21d", "active_weeks", "active_days", "volume_2d",
     "volume_21d",   "day_volume",  "breadth",       "seat_use",      "segment"};
 
-int
-upt_model_sign(int feature)
+double
+upt_model_weight(int feature, double weight)
 {
-    for (size_t at = 0; at < ROWS_N; at++) {
-        if (rows[at].section == S_RISK && strcmp(rows[at].name, upt_risk_names[feature]) == 0) {
-            return rows[at].limit[0].least < 0 ? (rows[at].limit[0].most > 0 ? 0 : -1) : 1;
-        }
+    size_t at = 0;
+    while (rows[at].section != S_RISK || strcmp(rows[at].name, upt_risk_names[feature]) != 0) {
+        at++;
     }
-    return 0;
+    return fmax(rows[at].limit[0].least, fmin(rows[at].limit[0].most, weight));
 }
 
 static upt_status

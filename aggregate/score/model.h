@@ -104,8 +104,8 @@ struct upt_model {
     double half_2[257], half_10[257], half_21[257]; /* 2^(−age/2), 2^(−age/10), 2^(−age/21) */
 };
 
-/* Sign that the weight of a feature must have: −1, 1, or 0 for any. */
-int upt_model_sign(int feature);
+/* What the file allows as the weight of a feature, nearest to this. */
+double upt_model_weight(int feature, double weight);
 /* Names of segments as words of the file: what is no letter, digit, '-', '_' or '.' becomes %XX. out: 3 times the
  * length, and 1. False: not so, or too long. */
 void upt_model_escape(const char *name, char *out);

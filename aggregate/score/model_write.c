@@ -75,10 +75,27 @@ put_risk(const struct upt_model *model, const char *notes, struct upt_buf *out)
     }
 }
 
-static bool
-begins(const char *p, size_t len, const char *word)
+/* The first word of a line as the loader splits it, empty where there is but a comment. */
+static struct upt_str
+first_word(const char *p, uint32_t len)
 {
-    return len >= strlen(word) && memcmp(p, word, strlen(word)) == 0;
+    uint32_t at = 0;
+    while (at < len && strchr(" \t\r\n", p[at]) != NULL) {
+        at++;
+    }
+    uint32_t from = at;
+    while (at < len && strchr(" \t\r\n#", p[at]) == NULL) {
+        at++;
+    }
+    return (struct upt_str){p + from, at - from};
+}
+
+/* A name of a segment may begin with a bracket, too, but two numbers follow. */
+static bool
+is_section(struct upt_str word, const char *end)
+{
+    const char *after = word.p + word.len;
+    return word.len > 0 && word.p[0] == '[' && first_word(after, (uint32_t)(end - after)).len == 0;
 }
 
 /* Copies a block: the comments above a section, the section. The version line is made anew. */
@@ -88,7 +105,7 @@ put_block(struct upt_str block, const struct upt_model *model, struct upt_buf *o
     for (uint32_t at = 0; at < block.len;) {
         const char *end = memchr(block.p + at, '\n', block.len - at);
         uint32_t len = end == NULL ? block.len - at : (uint32_t)(end + 1 - (block.p + at));
-        if (begins(block.p + at, len, "version ")) {
+        if (upt_str_eq(first_word(block.p + at, len), UPT_STR("version"))) {
             upt_buf_printf(out, "version %s\n", model->version);
         } else {
             upt_buf_put(out, block.p + at, len);
@@ -109,7 +126,8 @@ upt_model_rewrite(struct upt_str base, const struct upt_model *model, const char
         const char *end = at == base.len ? NULL : memchr(p, '\n', base.len - at);
         uint32_t len = end == NULL ? base.len - at : (uint32_t)(end + 1 - p);
         bool last = at == base.len;
-        if (last || p[0] == '[') {
+        struct upt_str word = first_word(p, len);
+        if (last || is_section(word, p + len)) {
             uint32_t upto = last ? base.len : run;
             if (kind == OTHER) {
                 put_block((struct upt_str){base.p + from, upto - from}, model, out);
@@ -117,10 +135,12 @@ upt_model_rewrite(struct upt_str base, const struct upt_model *model, const char
                 put_risk(model, notes, out);
             }
             from = upto;
-            kind = begins(p, len, "[risk]") ? RISK : begins(p, len, "[segments]") ? SEGMENTS : OTHER;
+            kind = upt_str_eq(word, UPT_STR("[risk]"))       ? RISK
+                   : upt_str_eq(word, UPT_STR("[segments]")) ? SEGMENTS
+                                                             : OTHER;
         }
         at += last ? 1 : len;
-        run = last || p[0] == '#' || p[0] == '\n' ? run : at;
+        run = last || word.len == 0 ? run : at;
     }
 }
 

@@ -596,10 +596,11 @@ read_key(struct reader *reader, unsigned *seen)
         return read_condition(reader, 1);
     case 1:
         segment->play_len = is_scalar(reader) ? (uint32_t)reader->event.data.scalar.length : UINT32_MAX;
-        if (segment->play_len > UPT_PLAY_MAX || !upt_utf8_valid(scalar(reader), segment->play_len)) {
-            return FAIL(reader, ".play: allowed: UTF-8 text of at most %d bytes", UPT_PLAY_MAX);
+        if (segment->play_len > UPT_PLAY_MAX || memchr(scalar(reader), '\0', segment->play_len) != NULL ||
+            !upt_utf8_valid(scalar(reader), segment->play_len)) {
+            return FAIL(reader, ".play: allowed: UTF-8 text of at most %d bytes, none of them NUL", UPT_PLAY_MAX);
         }
-        segment->has_play = true;
+        segment->has_play = segment->play_len > 0; /* "" is none, as for rules */
         segment->play_at = keep_text(reader, scalar(reader), segment->play_len);
         return UPT_OK;
     default:

@@ -501,6 +501,26 @@ class Reload(unittest.TestCase):
         return said()[-1]
 
 
+class Changed(unittest.TestCase):
+    def test_verify_after_a_change(self) -> None:
+        """What was first counted without a segment cannot be compared with a replay that has it, whatever was decided last."""
+        with Services() as services, TemporaryDirectory() as folder:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            rules, now = Path(folder) / "rules.yaml", (int(time.time() * 1000) // DAY - 2) * DAY
+            traffic, over = Traffic(services.registry, start=now, seed=7), {"threads": 1, "rules_file": str(rules)}
+            for text in ("{}\n", "segments:\n  seen:\n    when: {field: events_24h, from: 1}\n"):
+                rules.write_text(text)
+                event = traffic.usage("acme", now, occurred_at=now, user_id="u", kind="USAGE", feature="api", quantity=1.0, event_id="")
+                produce(services.kafka.bootstrap, "usage-events", [traffic.message("acme", traffic.event.encode(event), now)])
+                until_end(services, "changed", **over)
+                now += DAY // 24
+            path = Path(folder) / "uptake.yaml"
+            path.write_text(to_yaml(config_for(services, {"clock": "log", **over})))
+            found = run("verify", "-c", str(path), timeout=120)
+            self.assertEqual(found.code, EX_OK, found.out + found.err)
+            self.assertIn("something was decided under another configuration", found.out + found.err)
+
+
 class Live(unittest.TestCase):
     def test_verify_beside_a_run(self) -> None:
         """By the wall, while records come and a process is killed: nothing is ever told that is not so."""

@@ -118,6 +118,33 @@ signs_and_kept(void **state)
     free(v);
 }
 
+/* A feature of which little makes much: its weight stays at the largest that the file has, and the others are fitted
+ * beside that. */
+static void
+weight_at_its_limit(void **state)
+{
+    (void)state;
+    struct upt_fit_sample *v = simulate(N, 0);
+    struct upt_model *model = base();
+    struct upt_fit_options o = options();
+    struct upt_error err = {0};
+    for (size_t i = 0; i < N; i++) {
+        v[i].x[UPT_R_VOLUME] /= 20; /* a weight of -12 */
+    }
+    assert_int_equal(upt_fit(v, N, NULL, names, 4, &o, model, &err), UPT_OK);
+    assert_true(fabs(model->risk[UPT_R_VOLUME].weight + 10) <= 0);
+    assert_true(fabs(model->risk[UPT_R_SILENCE].weight - 0.8) < 0.06);
+    double predicted = 0;
+    double left = 0;
+    for (size_t i = 0; i < N; i++) {
+        predicted += 1 / (1 + exp(-upt_fit_logit(model, &v[i], 0, NULL)));
+        left += v[i].outcome[0] == UPT_LEFT ? 1 : 0;
+    }
+    assert_true(fabs(predicted - left) / N < 1e-3);
+    upt_model_destroy(&model);
+    free(v);
+}
+
 /* A segment of few accounts is drawn to 0, one below the least is not listed, samples of one account count as one. */
 static void
 shrinkage(void **state)
@@ -318,13 +345,67 @@ written(void **state)
     free(v);
 }
 
+/* Text that is put in the place of some of the shipped file's. */
+static void
+put_in(struct upt_buf *text, const char *from, const char *to)
+{
+    struct upt_buf old = *text;
+    *text = (struct upt_buf){0};
+    upt_buf_put(&old, "", 1);
+    const char *at = strstr(old.p, from);
+    assert_non_null(at);
+    upt_buf_put(text, old.p, (size_t)(at - old.p));
+    upt_buf_puts(text, to);
+    upt_buf_puts(text, at + strlen(from));
+    upt_buf_fini(&old);
+}
+
+/* A base with other blanks than the shipped file has, which the loader takes: the fit is not lost in it. */
+static void
+base_with_other_blanks(void **state)
+{
+    (void)state;
+    struct upt_model *model = base();
+    struct upt_buf text = {0};
+    struct upt_buf out = {0};
+    upt_buf_put(&text, upt_model_shipped().p, upt_model_shipped().len);
+    put_in(&text, "\nversion courses-2\n", "\n\t version\tcourses-2 # as shipped\n");
+    put_in(&text, "\n[risk]\n", "\n\t # ours\n \t[risk] # fitted\n");
+    put_in(&text, "\n[silence]\n", "\n  [segments]\n[risk] 1 1\nold 1 1\n\t# of silence\n [silence]\n");
+    upt_model_destroy(&model);
+    model = reload(&text);
+    assert_int_equal(model->segments_n, 2);
+    memcpy(model->version, "anew", 5);
+    model->risk[UPT_R_SILENCE].weight = 1.25;
+    model->segments_n = 1;
+    upt_model_rewrite((struct upt_str){text.p, (uint32_t)text.len}, model, "# note\n", &out);
+    struct upt_model *back = reload(&out);
+    assert_string_equal(back->version, "anew");
+    assert_true(fabs(back->risk[UPT_R_SILENCE].weight - 1.25) <= 0);
+    assert_int_equal(back->segments_n, 1);
+    upt_buf_put(&out, "", 1);
+    assert_null(strstr(out.p, "# ours"));
+    assert_non_null(strstr(out.p, "\t# of silence\n [silence]\n"));
+    upt_buf_fini(&text);
+    upt_buf_fini(&out);
+    upt_model_destroy(&back);
+    upt_model_destroy(&model);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(found_again),    cmocka_unit_test(signs_and_kept),   cmocka_unit_test(shrinkage),
-        cmocka_unit_test(refused),        cmocka_unit_test(ridge_of_nothing), cmocka_unit_test(figures_by_hand),
-        cmocka_unit_test(names_as_words), cmocka_unit_test(written),
+        cmocka_unit_test(found_again),
+        cmocka_unit_test(signs_and_kept),
+        cmocka_unit_test(weight_at_its_limit),
+        cmocka_unit_test(shrinkage),
+        cmocka_unit_test(refused),
+        cmocka_unit_test(ridge_of_nothing),
+        cmocka_unit_test(figures_by_hand),
+        cmocka_unit_test(names_as_words),
+        cmocka_unit_test(written),
+        cmocka_unit_test(base_with_other_blanks),
     };
     return cmocka_run_group_tests_name("score_fit", tests, NULL, NULL);
 }

@@ -81,6 +81,7 @@ refusals(void **state)
     refused("uptake-model 1", "uptake-model 2", ":1: ", "allowed: uptake-model 1");
     refused("version courses-2\n", "\n", ": ", "version: missing");
     refused("version courses-2\n", "version courses-2\nversion b\n", ":3: ", "once");
+    refused("version courses-2\n", "version a\xc3\n", ":2: ", "bytes of UTF-8");
     refused("[bands]", "[bonds]", ": ", "[bonds]: unknown section; allowed: [bgbb]");
     refused("critical_below 30", "critical_belo 30", ": ",
             "critical_belo: unknown in [bands]; allowed: critical_below");
@@ -106,6 +107,7 @@ refusals(void **state)
     refused("[silence]", "[segments]\na 11 0.1\n[silence]", ": ", "a shift of -10 to 10");
     refused("[silence]", "[segments]\nb 1 0.1\na 1 0.1\n[silence]", ": ", "ascending order, each once");
     refused("[silence]", "[segments]\na%0 1 0.1\n[silence]", ": ", "others than letters as %XX");
+    refused("[silence]", "[segments]\na%C3 1 0.1\n[silence]", ": ", "bytes of UTF-8");
 }
 
 static void

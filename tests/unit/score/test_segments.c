@@ -46,6 +46,7 @@ refusals(void **state)
     refused("segments:\n  'a b': {}\n", ":2: ", "allowed: names of 1 to 64 letters, digits, _ - .");
     refused("segments:\n  s: {}\n", ":2: ", "segments.s.when: is missing");
     refused("segments:\n  s:\n    wen: 1\n", ":3: ", "segments.s.wen: unknown; allowed: when, play, enabled");
+    refused("segments:\n  s:\n    play: \"a\\0b\"\n", ":3: ", "none of them NUL");
     refused("segments:\n  s:\n    enabled: yes\n", ":3: ", "allowed: true, false");
     refused("segments:\n  s: {when: {course: a, done: true}}\n  s: {}\n", ":3: ", "segments.s: a second time");
     refused("segments: {}\nsegments: {}\n", ":2: ", "a second time");
@@ -553,6 +554,12 @@ by_the_rules(void **state)
     world_to(w, 4, 1, 0);
     assert_int_equal(w->alerts_n, 2);
     assert_string_equal(w->alert[0].rule, "SEGMENT_EXIT");
+    world_free(w);
+    w = world_only("SEGMENT_ENTER{play: ''};", "segments:\n  m: {play: \"\", when: {field: events_24h, from: 1}}\n");
+    world_use(w, "a", 1, "f", 1);
+    world_to(w, 1, 12, 5);
+    assert_int_equal(w->alerts_n, 2);
+    assert_null(w->alert[0].a.suggested_play.p); /* no text of no bytes */
     world_free(w);
 }
 

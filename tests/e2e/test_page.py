@@ -1,0 +1,80 @@
+"""The live page in a browser, before a port that answers what a process can hardly be made to."""
+
+from __future__ import annotations
+
+import json
+import time
+import unittest
+from pathlib import Path
+from typing import Any
+
+from support.browser import Browser
+from support.fakes import Registry
+
+PAGE = Path(__file__).resolve().parents[2] / "ingest/admin/page.html"
+STATUS = {"now": 0, "ready": True, "uptime_seconds": 1, "group": "g", "instance": "i", "version": "v", "partitions": [],
+          "redis": {"up": True, "missing": {}}, "at_risk": [{"account": "acme", "risk": 0.5}]}
+ACCOUNT = {"account": "acme", "row": {"tier": "gold"}, "explained": None, "features": []}
+
+
+class Page(unittest.TestCase):
+    def setUp(self) -> None:
+        self.port = Registry()
+        self.addCleanup(self.port.close)
+        self.browser = Browser(1000, 800)
+        self.addCleanup(self.browser.close)
+        self.given: list[str] = []
+        self.port.answers["/"] = lambda handler: handler.reply(200, PAGE.read_bytes(), **{"Content-Type": "text/html"})
+
+    def open(self) -> None:
+        self.browser.open(self.port.url.replace("localhost", "127.0.0.1") + "/")
+
+    def guarded(self, handler: Any) -> None:
+        self.given.append(handler.headers.get("Authorization", ""))
+        good = self.given[-1] == "Bearer secret word"
+        handler.reply(200 if good else 401, json.dumps(STATUS if good else {"error": "a bearer token is needed"}).encode())
+
+    def give(self, token: str) -> None:
+        self.browser.wait_for("document.getElementById('token').open")
+        self.browser.js(f"(document.getElementById('token-value').value = {json.dumps(token)}, document.querySelector('#token button').click())")
+
+    def test_token(self) -> None:
+        """One that no browser can send is told; a dialog that was closed by Esc comes again."""
+        self.port.answers["/status.json"] = self.guarded
+        self.open()
+        self.give("gehei\u0142m")
+        self.assertIn("ASCII", self.browser.js("document.getElementById('token-error').textContent"))
+        self.assertTrue(self.browser.js("document.getElementById('token').open"))
+        self.assertEqual(self.given, [""])
+        time.sleep(1.5)  # nothing is asked while it is open
+        self.assertEqual(self.given, [""])
+        self.browser.js("document.getElementById('token').close()")
+        self.browser.wait_for("document.getElementById('token').open", 10)
+        self.give("wrong")
+        self.browser.wait_for("document.getElementById('token-error').textContent.includes('refused')", 10)
+        self.give("secret word")
+        self.browser.wait_for("document.getElementById('state').dataset.state === 'live'", 10)
+        self.assertEqual(self.given[:4], ["", "", "Bearer wrong", "Bearer secret word"])
+
+    def test_account_that_is_gone(self) -> None:
+        """Facts of one that was forgotten go; those that cannot be asked for stay, and are said to be old."""
+        self.port.answers["/status.json"] = (200, json.dumps(STATUS).encode())
+        self.port.answers["/account.json"] = (200, json.dumps(ACCOUNT).encode())
+        said = "(document.getElementById('account-empty').hidden ? '' : document.getElementById('account-empty').textContent)"
+        self.open()
+        self.browser.wait_for("document.querySelector('#risk button') !== null")
+        self.browser.js("document.querySelector('#risk button').click()")
+        self.browser.wait_for("document.getElementById('account-body').innerText.includes('gold')")
+        self.assertEqual(self.browser.js(said), "")
+        self.port.answers["/account.json"] = (503, b'{"error": "Redis is away"}')
+        self.browser.wait_for(f"{said} === 'What follows is old: Redis is away'", 10)
+        self.assertIn("gold", self.browser.js("document.getElementById('account-body').innerText"))
+        self.port.answers["/account.json"] = (200, json.dumps(ACCOUNT).encode())
+        self.browser.wait_for(f"{said} === ''", 10)
+        self.port.answers["/account.json"] = (404, b'{"error": "no row for this account"}')
+        self.browser.wait_for(f"{said} === 'no row for this account'", 10)
+        self.assertEqual(self.browser.js("document.getElementById('account-body').childElementCount"), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
