@@ -127,7 +127,7 @@ upt_rule_contact(struct upt_decision *d)
     if (r != NULL && r->contact_day != UPT_NO_DAY) {
         double days = (double)(d->facts->today - r->contact_day);
         v.kind = limit > 0 && days > limit ? UPT_V_ON : UPT_V_OFF;
-        v.since_ms = (int64_t)((r->contact_day + limit) * (double)UPT_DAY_MS);
+        v.since_ms = (r->contact_day + (int64_t)floor(limit) + 1) * UPT_DAY_MS; /* the first day beyond it */
         v.finding.observed = days;
         v.finding.expected = upt_round6(limit);
         v.finding.unit = UPT_STR("days since the last contact");

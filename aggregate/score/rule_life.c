@@ -29,7 +29,7 @@ judge_late(struct upt_decision *d, int rule, bool done, const char *what)
         v.kind = days >= late ? UPT_V_ON : UPT_V_OFF;
     }
     v.severity = days >= upt_round6(p[UPT_P_VERY_LATE] * d->facts->patience) ? UPT_HIGH : UPT_WARNING;
-    v.since_ms = (d->facts->start + (int64_t)late) * UPT_DAY_MS;
+    v.since_ms = (d->facts->start + (int64_t)ceil(late)) * UPT_DAY_MS;
     v.quick = done;
     v.finding.observed = days;
     v.finding.expected = late;

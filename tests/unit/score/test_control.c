@@ -235,6 +235,8 @@ comes_back(void **state)
             world_use(w, "a", d, "f", 1);
             if (d == 35) {
                 assert_int_equal(world_count(w, "a", "CONTACT_GAP", UPT_OPEN), 1);
+                const struct kept_alert *open = world_alert(w, "a", "CONTACT_GAP", 0);
+                assert_int_equal(world_day(open->a.condition_since), 33); /* more than 30 days since day 2 */
                 say(w, "snooze", world_alert(w, "a", "CONTACT_GAP", 0)->id, "2025-04-01", NULL); /* day 90 */
             }
             if (d == 2 || d == 40 || (back == 0 && d == 65)) {

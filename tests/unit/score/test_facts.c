@@ -34,6 +34,7 @@ patience(void **state)
         world_profile(w, "a", 0, "ttv_class", classes[i]);
         world_to(w, 120, 0, 59);
         assert_int_equal(opened(w, "a", "TTV_LATE"), late[i]);
+        assert_int_equal(world_day(world_alert(w, "a", "TTV_LATE", 0)->a.condition_since), late[i]);
         world_free(w);
     }
 }
