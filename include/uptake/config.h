@@ -1,7 +1,7 @@
 /* The configuration: one table of keys drives parsing, checking, `check`'s printout and deploy/CONFIGURATION.md.
  *
  * YAML, nested or dotted keys alike ("redis: {url: …}" = "redis.url: …"). Unknown key: an error with its line.
- * ${NAME} takes an environment variable, ${file:PATH} the first line of a secret's file, $${ is a plain ${. Durations
+ * ${NAME} takes an environment variable, ${file:PATH} a secret's file, $${ is a plain ${. Durations
  * "500ms 1s 10m 2h 30d", sizes "512 64KiB 1MiB 4GiB". Secrets are masked wherever a configuration is printed. */
 #ifndef UPT_CONFIG_H
 #define UPT_CONFIG_H
@@ -93,7 +93,7 @@ struct upt_config {
     size_t kafka_n;
     char *path;           /* of the file, for messages; NULL: there is none */
     char *shared;         /* why no secret should stand in the file; NULL: one may */
-    char *warning;        /* one does: where, and what to do; NULL: none does */
+    char *warning;        /* others may use a secret: where, and what to do; NULL: they may not */
     int *lines;           /* of each key in the table's order; 0: the default, or set by upt_config_set */
     bool embedded_broker; /* demo: a broker without the Admin API; never from a file */
 };

@@ -351,15 +351,20 @@ tells(const char *name, const char *raw)
     return differ;
 }
 
-/* The first secret in a file that others may use. */
+/* The first secret that others may use: it stands in the file, or in one of its own (why, or ""). */
 static void
-warn_of(struct upt_config *config, const char *name, const char *raw, int line)
+warn_of(struct upt_config *config, const char *name, const char *raw, int line, const char *why)
 {
-    if (line > 0 && config->shared != NULL && config->warning == NULL && tells(name, raw)) {
-        struct upt_buf text = {0};
-        upt_buf_printf(&text, "%s:%d: %s: %s, or give it as ${file:PATH}", config->path, line, name, config->shared);
-        config->warning = text.p;
+    struct upt_buf text = {0};
+    if (line <= 0 || config->path == NULL || config->warning != NULL) {
+        return;
     }
+    if (why[0] != '\0') {
+        upt_buf_printf(&text, "%s:%d: %s: %s", config->path, line, name, why);
+    } else if (config->shared != NULL && tells(name, raw)) {
+        upt_buf_printf(&text, "%s:%d: %s: %s, or give it as ${file:PATH}", config->path, line, name, config->shared);
+    }
+    config->warning = text.p;
 }
 
 upt_status
@@ -386,7 +391,7 @@ upt_config_put(struct upt_config *config, const char *name, const char *raw, int
         }
     }
     if (status == UPT_OK && secret) {
-        warn_of(config, name, raw, line);
+        warn_of(config, name, raw, line, why);
     }
     upt_buf_fini(&value);
     return status;
