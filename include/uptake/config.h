@@ -71,7 +71,7 @@ struct upt_kv {
     C(STR, registry_token, "registry.token", "", 1, "Bearer token")                                                    \
     C(STR, registry_ca_file, "registry.ca_file", "", 0, "CA certificates (PEM) for https")                             \
     C(DURATION, registry_timeout_ms, "registry.timeout", "5s", 0, "For one request")                                   \
-    C(DURATION, registry_negative_ttl_ms, "registry.negative_ttl", "60s", 0,                                           \
+    C(DURATION, registry_negative_ttl_ms, "registry.negative_ttl", "1s", 0,                                            \
       "How long the answer that there is no such schema is believed")                                                  \
     C(STR, admin_listen, "admin.listen", "127.0.0.1:8088", 0, "Address of the admin port; port 0: any; off: none")     \
     C(STR, admin_token_file, "admin.token_file", "", 0,                                                                \

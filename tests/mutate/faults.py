@@ -600,6 +600,8 @@ CONFIG = [
     Fault("unknown_key", "an unknown key is an error with its line", "ingest/base/config.c",
           "        return unknown_key(config, name, line, reterr);", "        return line > 0 ? UPT_OK : unknown_key(config, name, line, reterr);",
           "unit:base/test_config_file", "faults_have_their_lines"),
+    Fault("unknown_for_a_minute", "a schema that is registered late is unknown for a second", "include/uptake/config.h",
+          "\"registry.negative_ttl\", \"1s\", 0,", "\"registry.negative_ttl\", \"60s\", 0,", "unit:base/test_config", "defaults_are_the_contract"),
     Fault("secret_shown", "secrets are masked where the configuration is shown", "ingest/base/config_print.c",
           "upt_kafka_secret(kv->name) && kv->value[0] != '\\0' ? masked : kv->value", "kv->value[0] == '\\0' ? masked : kv->value",
           "unit:base/test_config", "secrets_are_masked"),

@@ -100,6 +100,7 @@ defaults_are_the_contract(void **state)
     assert_string_equal(config->on_gap, "stop");
     assert_int_equal(config->threads, 0);
     assert_string_equal(config->redis_prefix, "uptake:");
+    assert_int_equal(config->registry_negative_ttl_ms, 1000);
     assert_string_equal(config->admin_listen, "127.0.0.1:8088");
     assert_int_equal(upt_config_validate(config, NULL), UPT_OK);
     upt_config_destroy(&config);
