@@ -198,6 +198,9 @@ keys_are_judged_together(void **state)
         {"redis.url", "redis://user:secretpw@:6379", "redis.url: is no address"},
         {"redis.url", "redis://a:0", "redis.url: is no address"},
         {"redis.url", "redis://a b", "redis.url: is no address"},
+        {"redis.url", "http://a:1", "redis.url: is no address"},
+        {"redis.url", "rediss://user:secretpw@a:1", "redis.url: rediss://: there is no TLS to Redis"},
+        {"redis.url", "redis://a:1,redis://:secretpw@a:1", "redis.url: names several nodes: there is no Redis Cluster"},
         {"redis.prefix", "", "redis.prefix: must be"},
         {"redis.prefix", "a{b", "redis.prefix: must be"},
         {"redis.prefix", "0123456789012345678901234567890123456789012345678901234567890123:", "redis.prefix: must be"},
@@ -237,8 +240,8 @@ good_values_pass(void **state)
         const char *key, *value;
     } cases[] = {
         {"redis.url", "redis://localhost"},
-        {"redis.url", "rediss://user:p:w@d@[::1]:6380/3"},
-        {"redis.url", "redis://a:1,redis://b:2,redis://c:3"},
+        {"redis.url", "redis://user:p:w@d@[::1]:6380/3"},
+        {"redis.url", "redis://user:p%2Cw@a:1"},
         {"registry.url", "https://a.example/path/to?x=y,http://b:8081"},
         {"admin.listen", "off"},
         {"admin.listen", "[::1]:0"},

@@ -153,6 +153,8 @@ faults_have_their_lines(void **state)
         {BASE "group: !!str a\n", 3, "group: a tag (!name) is not allowed"},
         {BASE "group: ! a\n", 3, "group: a tag (!name) is not allowed"},
         {BASE "redis: !!map {url: 'redis://a'}\n", 3, "redis: a tag (!name) is not allowed"},
+        {BASE "redis:\n  url: redis://a,redis://a\n", 4, "redis.url: names several nodes"},
+        {BASE "redis.url: rediss://a\n", 3, "redis.url: rediss://: there is no TLS"},
         {BASE "redis.url: [a, b]\n", 3, "redis.url: a list is not allowed"},
         {BASE "kafka.debug: [a]\n", 3, "kafka.debug: a list is not allowed"},
         {"- a\n", 1, "a list is not allowed"},
