@@ -52,7 +52,8 @@ struct upt_kv {
     C(ENUM, clock, "clock", "wall|log", 0, "wall: minutes also pass at the end of the log; log: only the log counts")  \
     C(DURATION, tick_grace_ms, "tick_grace", "5s", 0, "Wall time after a minute before it runs at the end of the log") \
     C(DURATION, max_future_ms, "max_future", "5m", 0, "An event further ahead of its record's timestamp is in_future") \
-    C(DURATION, dedup_window_ms, "dedup_window", "10m", 0, "How long an event_id is remembered")                       \
+    C(DURATION, dedup_window_ms, "dedup_window", "10m", 0,                                                             \
+      "How long an event_id is remembered, of an account the last 4,096")                                              \
     C(SIZE, memory_limit, "memory_limit", "4GiB", 0, "Fetching stops when the state needs more")                       \
     C(DURATION, repair_interval_ms, "repair_interval", "10m", 0, "Each row is asserted again in this time")            \
     C(DURATION, retention_ms, "retention", "400d", 0, "An account without accepted events is forgotten after this")    \

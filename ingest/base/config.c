@@ -40,10 +40,10 @@ static const struct range ranges[] = {
     {"checkpoint_interval", 100, MS_HOUR},
     {"tick_grace", 0, MS_HOUR},
     {"max_future", 0, 30 * MS_DAY},
-    {"dedup_window", 0, MS_DAY},
+    {"dedup_window", 0, 49 * MS_DAY}, /* ids have their times in 32 bits */
     {"memory_limit", INT64_C(16) << 20, INT64_C(1) << 46},
     {"repair_interval", MS_SECOND, MS_DAY},
-    {"retention", 31 * MS_DAY, 36500 * MS_DAY},
+    {"retention", MS_MINUTE, 36500 * MS_DAY},
     {"adopted.days", 1, 28},
     {"threads", 0, 64},
     {"redis.timeout", 10, 5 * MS_MINUTE},
