@@ -414,7 +414,10 @@ replay(struct letters *letters)
     if (letters->json) {
         printf("{\"found\":%lld,\"sent\":%llu,\"unusable\":%llu,\"other_topic\":%llu}\n", letters->seen,
                (unsigned long long)sent, letters->unusable, letters->other_topic);
-    } else if (!letters->counting) {
+    } else if (letters->counting) {
+        printf("%lld dead letters would be sent to %s again\n", letters->seen - (long long)letters->unusable,
+               letters->config->input_topic);
+    } else {
         printf("%llu dead letters sent to %s again\n", (unsigned long long)sent, letters->config->input_topic);
     }
     if (letters->other_topic > 0 && !letters->json) {
@@ -422,11 +425,6 @@ replay(struct letters *letters)
     }
     if (status != UPT_OK) {
         return upt_command_fail(&upt_cmd_dead_letters, &err);
-    }
-    if (letters->counting) {
-        fprintf(stderr, "uptake dead-letters: %lld would be sent to %s again; give --yes to do it\n", letters->seen,
-                letters->config->input_topic);
-        return EX_USAGE;
     }
     return letters->unusable > 0 ? EX_DATAERR : EX_OK;
 }
@@ -452,7 +450,8 @@ run(int argc, char **argv)
                                    {.name = "reason", .takes_value = true},
                                    {.name = "limit", .takes_value = true},
                                    {.name = "json"},
-                                   {.name = "yes"}};
+                                   {.name = "dry-run"},
+                                   {.name = "yes"}}; /* was needed once */
     const size_t n = sizeof(options) / sizeof(options[0]);
     const char *what = NULL;
     size_t args = 0;
@@ -468,7 +467,7 @@ run(int argc, char **argv)
     }
     letters.reason = upt_option(options, n, "reason");
     letters.json = upt_option(options, n, "json") != NULL;
-    letters.counting = upt_option(options, n, "yes") == NULL;
+    letters.counting = upt_option(options, n, "dry-run") != NULL;
     if (!known_reason(letters.reason) ||
         !upt_option_number(&upt_cmd_dead_letters, options, n, "limit", 1, INT64_MAX, &letters.limit)) {
         return EX_USAGE;
@@ -490,14 +489,14 @@ run(int argc, char **argv)
 
 const struct upt_command upt_cmd_dead_letters = {
     .name = "dead-letters",
-    .usage = "list|replay -c FILE [--reason R] [--limit N] [--json] [--yes]",
+    .usage = "list|replay -c FILE [--reason R] [--limit N] [--json] [--dry-run]",
     .summary = "Look at records that could not be counted, and send them again.",
     .help =
         "  -c FILE     configuration\n"
         "  --reason R  only letters of this reason, such as unknown_schema\n"
         "  --limit N   at most N letters\n"
         "  --json      list: an array; replay: the numbers\n"
-        "  --yes       replay: do it; without it, says how many there are and exits 64\n"
+        "  --dry-run   replay: says how many there are, and sends nothing\n"
         "\n"
         "A replay sends records into the input topic as they came; of a partly counted batch only the events left\n"
         "out. Letters stay in their topic: one that is sent twice is counted twice, unless its events have ids and\n"

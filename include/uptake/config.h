@@ -1,7 +1,7 @@
 /* The configuration: one table of keys drives parsing, checking, `check`'s printout and deploy/CONFIGURATION.md.
  *
  * YAML, nested or dotted keys alike ("redis: {url: …}" = "redis.url: …"). Unknown key: an error with its line.
- * ${NAME} takes an environment variable, ${file:PATH} the first line of a secret's file, $${ is a plain ${. Durations
+ * ${NAME} takes an environment variable, ${file:PATH} a secret's file, $${ is a plain ${. Durations
  * "500ms 1s 10m 2h 30d", sizes "512 64KiB 1MiB 4GiB". Secrets are masked wherever a configuration is printed. */
 #ifndef UPT_CONFIG_H
 #define UPT_CONFIG_H
@@ -52,7 +52,8 @@ struct upt_kv {
     C(ENUM, clock, "clock", "wall|log", 0, "wall: minutes also pass at the end of the log; log: only the log counts")  \
     C(DURATION, tick_grace_ms, "tick_grace", "5s", 0, "Wall time after a minute before it runs at the end of the log") \
     C(DURATION, max_future_ms, "max_future", "5m", 0, "An event further ahead of its record's timestamp is in_future") \
-    C(DURATION, dedup_window_ms, "dedup_window", "10m", 0, "How long an event_id is remembered")                       \
+    C(DURATION, dedup_window_ms, "dedup_window", "10m", 0,                                                             \
+      "How long an event_id is remembered, of an account the last 4,096")                                              \
     C(SIZE, memory_limit, "memory_limit", "4GiB", 0, "Fetching stops when the state needs more")                       \
     C(DURATION, repair_interval_ms, "repair_interval", "10m", 0, "Each row is asserted again in this time")            \
     C(DURATION, retention_ms, "retention", "400d", 0, "An account without accepted events is forgotten after this")    \
@@ -71,7 +72,7 @@ struct upt_kv {
     C(STR, registry_token, "registry.token", "", 1, "Bearer token")                                                    \
     C(STR, registry_ca_file, "registry.ca_file", "", 0, "CA certificates (PEM) for https")                             \
     C(DURATION, registry_timeout_ms, "registry.timeout", "5s", 0, "For one request")                                   \
-    C(DURATION, registry_negative_ttl_ms, "registry.negative_ttl", "60s", 0,                                           \
+    C(DURATION, registry_negative_ttl_ms, "registry.negative_ttl", "1s", 0,                                            \
       "How long the answer that there is no such schema is believed")                                                  \
     C(STR, admin_listen, "admin.listen", "127.0.0.1:8088", 0, "Address of the admin port; port 0: any; off: none")     \
     C(STR, admin_token_file, "admin.token_file", "", 0,                                                                \
@@ -93,7 +94,7 @@ struct upt_config {
     size_t kafka_n;
     char *path;           /* of the file, for messages; NULL: there is none */
     char *shared;         /* why no secret should stand in the file; NULL: one may */
-    char *warning;        /* one does: where, and what to do; NULL: none does */
+    char *warning;        /* others may use a secret: where, and what to do; NULL: they may not */
     int *lines;           /* of each key in the table's order; 0: the default, or set by upt_config_set */
     bool embedded_broker; /* demo: a broker without the Admin API; never from a file */
 };

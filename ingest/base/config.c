@@ -40,10 +40,10 @@ static const struct range ranges[] = {
     {"checkpoint_interval", 100, MS_HOUR},
     {"tick_grace", 0, MS_HOUR},
     {"max_future", 0, 30 * MS_DAY},
-    {"dedup_window", 0, MS_DAY},
+    {"dedup_window", 0, 49 * MS_DAY}, /* ids have their times in 32 bits */
     {"memory_limit", INT64_C(16) << 20, INT64_C(1) << 46},
     {"repair_interval", MS_SECOND, MS_DAY},
-    {"retention", 31 * MS_DAY, 36500 * MS_DAY},
+    {"retention", MS_MINUTE, 36500 * MS_DAY},
     {"adopted.days", 1, 28},
     {"threads", 0, 64},
     {"redis.timeout", 10, 5 * MS_MINUTE},
@@ -351,15 +351,20 @@ tells(const char *name, const char *raw)
     return differ;
 }
 
-/* The first secret in a file that others may use. */
+/* The first secret that others may use: it stands in the file, or in one of its own (why, or ""). */
 static void
-warn_of(struct upt_config *config, const char *name, const char *raw, int line)
+warn_of(struct upt_config *config, const char *name, const char *raw, int line, const char *why)
 {
-    if (line > 0 && config->shared != NULL && config->warning == NULL && tells(name, raw)) {
-        struct upt_buf text = {0};
-        upt_buf_printf(&text, "%s:%d: %s: %s, or give it as ${file:PATH}", config->path, line, name, config->shared);
-        config->warning = text.p;
+    struct upt_buf text = {0};
+    if (line <= 0 || config->path == NULL || config->warning != NULL) {
+        return;
     }
+    if (why[0] != '\0') {
+        upt_buf_printf(&text, "%s:%d: %s: %s", config->path, line, name, why);
+    } else if (config->shared != NULL && tells(name, raw)) {
+        upt_buf_printf(&text, "%s:%d: %s: %s, or give it as ${file:PATH}", config->path, line, name, config->shared);
+    }
+    config->warning = text.p;
 }
 
 upt_status
@@ -386,7 +391,7 @@ upt_config_put(struct upt_config *config, const char *name, const char *raw, int
         }
     }
     if (status == UPT_OK && secret) {
-        warn_of(config, name, raw, line);
+        warn_of(config, name, raw, line, why);
     }
     upt_buf_fini(&value);
     return status;

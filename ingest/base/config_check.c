@@ -164,9 +164,16 @@ urls_ok(const char *urls, const char *scheme, const char *scheme_tls)
 static upt_status
 check_addresses(const struct upt_config *config, struct upt_error *reterr)
 {
-    if (!urls_ok(config->redis_url, "redis://", "rediss://")) {
+    const char *redis = config->redis_url;
+    if (strncmp(redis, "rediss://", 9) == 0) {
+        return AT(config, "redis.url", reterr, "rediss://: there is no TLS to Redis in this version");
+    }
+    if (strchr(redis, ',') != NULL) {
         return AT(config, "redis.url", reterr,
-                  "is no address; expected redis://[user:password@]host:port[/db], several comma-separated");
+                  "names several nodes: there is no Redis Cluster in this version (a comma in a password is %%2C)");
+    }
+    if (!printable(redis) || !url_ok(redis, redis + strlen(redis), "redis://", "redis://")) {
+        return AT(config, "redis.url", reterr, "is no address; expected redis://[user:password@]host:port[/db]");
     }
     if (config->registry_url[0] != '\0' && !urls_ok(config->registry_url, "http://", "https://")) {
         return AT(config, "registry.url", reterr,

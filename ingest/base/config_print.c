@@ -203,9 +203,10 @@ upt_config_markdown(struct upt_buf *out)
         "# Configuration\n\nGenerated from the table in `include/uptake/config.h`; do not edit.\n\n"
         "A YAML file of keys and values, nested or dotted alike: `redis: {url: …}` is `redis.url: …`. An unknown or\n"
         "repeated key is an error with its line. `${NAME}` anywhere in a value takes an environment variable,\n"
-        "`${file:PATH}` the first line of a file; `$${` is a plain `${`. A file that holds a secret must not be\n"
-        "readable by others; where this one does and is, `uptake check` and `uptake run` warn. Durations are `500ms`,\n"
-        "`10s`, `5m`, `2h`, `30d`; sizes `512`, `64KiB`, `1MiB`, `4GiB`.\n\n"
+        "`${file:PATH}` a file, of at most 64 KiB, without the newline at its end; `$${` is a plain `${`. A file that\n"
+        "holds a secret should not be readable by others; where this one or such a file does and is, `uptake check`\n"
+        "and `uptake run` warn. Durations are `500ms`, `10s`, `5m`, `2h`, `30d`; sizes `512`, `64KiB`, `1MiB`, "
+        "`4GiB`.\n\n"
         "| key | type | default | what |\n|---|---|---|---|\n");
     for (size_t i = 0; i < upt_keys_n; i++) {
         const struct upt_key *key = &upt_keys[i];

@@ -52,7 +52,8 @@ UPT_NODISCARD upt_status upt_config_put(struct upt_config *config, const char *n
 upt_status upt_config_fail(const struct upt_config *config, int line, const char *key, struct upt_error *reterr,
                            const char *fmt, ...) UPT_PRINTF(5, 6);
 
-/* config_value.c: replaces ${NAME} and ${file:PATH}. *ret is owned by the caller. why: UPT_EINVAL's text. */
+/* config_value.c: replaces ${NAME} and ${file:PATH}. *ret is owned by the caller. why: UPT_EINVAL's text; of a value
+ * that is taken which secret's file others may use, or "". */
 UPT_NODISCARD bool upt_value_substitute(const char *raw, bool secret, struct upt_buf *ret, char *ret_why,
                                         size_t why_cap);
 

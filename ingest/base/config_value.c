@@ -1,8 +1,8 @@
 /* Values as text: durations, sizes, ${…}.
  *
  * Substitution happens in values only and once: what a variable holds is taken as it is, so a password with a "$" in it
- * cannot pull in another file. A secret's file that others may read is refused like ssh refuses a key; a file of root's
- * may be readable by its group, since that is how orchestrators hand secrets to a process without privileges.
+ * cannot pull in another file. A secret's file that others may read is told, not refused: orchestrators hand secrets
+ * over with mode 0644. A file of root's may be readable by its group without a word.
  * Any thread, given that nobody changes the environment. */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 #include "config_table.h"
 
-#define LINE_MAX_BYTES ((size_t)64 * 1024)
+#define TEXT_MAX ((size_t)64 * 1024)
 #define TOKEN_MAX ((size_t)4096) /* with room beside it in the admin port's 16 KiB of headers */
 
 struct unit {
@@ -136,7 +136,7 @@ read_first_line(int fd, const char *path, struct upt_buf *out, struct why why)
             newline = memchr(out->p + out->len, '\n', (size_t)n);
             out->len = newline != NULL ? (size_t)(newline - out->p) : out->len + (size_t)n;
         }
-        if (out->len - begin > LINE_MAX_BYTES) {
+        if (out->len - begin > TEXT_MAX) {
             return refuse(why, "the first line of %.120s is longer than 64 KiB", path);
         }
     }
@@ -149,6 +149,31 @@ read_first_line(int fd, const char *path, struct upt_buf *out, struct why why)
     return true;
 }
 
+/* All of it but one newline at its end, which editors put there: the lines of a PEM are all wanted. */
+static bool
+read_text(int fd, const char *path, struct upt_buf *out, struct why why)
+{
+    size_t begin = out->len;
+    for (;;) {
+        ssize_t n = read(fd, upt_buf_reserve(out, 4096), 4096);
+        if (n == 0) {
+            break;
+        }
+        if (n < 0 && errno != EINTR) {
+            return refuse(why, "%.120s cannot be read: %s", path, strerror(errno));
+        }
+        out->len += n > 0 ? (size_t)n : 0;
+        if (out->len - begin > TEXT_MAX) {
+            return refuse(why, "%.120s is longer than 64 KiB", path);
+        }
+    }
+    bool line = out->len > begin && out->p[out->len - 1] == '\n';
+    out->len -= line ? 1 : 0;
+    out->len -= line && out->len > begin && out->p[out->len - 1] == '\r' ? 1 : 0;
+    return out->len > begin || refuse(why, "%.120s is empty", path);
+}
+
+/* why without the file being refused: others may use the secret in it; of several the first is told. */
 static bool
 put_file(const char *path, bool secret, struct upt_buf *out, struct why why)
 {
@@ -164,7 +189,10 @@ put_file(const char *path, bool secret, struct upt_buf *out, struct why why)
     } else if (!S_ISREG(st.st_mode)) {
         ok = refuse(why, "%.120s is not a plain file", path);
     } else {
-        ok = (!secret || upt_secret_rights_ok(&st, path, why.text, why.cap)) && read_first_line(fd, path, out, why);
+        ok = read_text(fd, path, out, why);
+        if (ok && secret && why.text[0] == '\0') {
+            (void)upt_secret_rights_ok(&st, path, why.text, why.cap);
+        }
     }
     close(fd);
     return ok;
@@ -202,6 +230,7 @@ upt_value_substitute(const char *raw, bool secret, struct upt_buf *ret, char *re
 {
     struct why why = {.text = ret_why, .cap = why_cap};
     const char *at = raw;
+    ret_why[0] = '\0';
     for (const char *dollar = strchr(at, '$'); dollar != NULL; dollar = strchr(dollar, '$')) {
         if (strncmp(dollar, "$${", 3) == 0) {
             upt_buf_put(ret, at, (size_t)(dollar - at));

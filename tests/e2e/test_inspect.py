@@ -199,9 +199,10 @@ class Inspect(unittest.TestCase):
         parts = [m for m in letters if m.header("uptake.events") is not None]
         self.assertTrue(parts and len(parts) < len(letters))
         only = ("dead-letters", "replay", "--reason", "bad_feature")
-        self.assertIn(f"{len(letters)} would be sent", self.uptake(*only, code=EX_USAGE).err)
+        would = self.uptake(*only, "--dry-run")
+        self.assertEqual((would.out, would.err), (f"{len(letters)} dead letters would be sent to usage-events again\n", ""))
         self.assertEqual(len(self.topic("usage-events")), len(before))
-        got = json.loads(self.uptake(*only, "--yes", "--json").out)
+        got = json.loads(self.uptake(*only, "--json").out)
         self.assertEqual((got["found"], got["sent"], got["unusable"]), (len(letters), len(letters), 0))
         fresh = [m for m in self.topic("usage-events") if (m.partition, m.offset) not in places]
         self.assertEqual(self.shape(fresh), self.shape(self.left_out(letters, places)))

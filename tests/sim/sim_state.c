@@ -44,6 +44,7 @@ struct op {
 
 static struct op ops[OPS_MAX];
 static int ops_n;
+static int64_t retention_ms, dedup_window_ms; /* of the seed; of every second the usual ones */
 
 /* ---- making a log ---- */
 
@@ -150,6 +151,10 @@ make_step(void)
 static void
 make_log(uint64_t seed)
 {
+    static const int64_t retentions[] = {UPT_MINUTE_MS, UPT_HOUR_MS, UPT_DAY_MS};
+    static const int64_t windows[] = {0, 7 * UPT_DAY_MS, 49 * UPT_DAY_MS};
+    retention_ms = seed % 6 < 3 ? retentions[seed % 6] : 60 * UPT_DAY_MS;
+    dedup_window_ms = seed / 6 % 6 < 3 ? windows[seed / 6 % 6] : 10 * UPT_MINUTE_MS;
     rng = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
     int64_t ts = INT64_C(1767225600000) + (int64_t)rnd(86400) * 1000, offset = rnd(5);
     ops_n = 5 + (int)rnd(OPS_MAX - 5);
@@ -183,8 +188,8 @@ static struct upt_state *
 new_state(void)
 {
     const struct upt_state_config config = {.max_future_ms = 5 * UPT_MINUTE_MS,
-                                            .dedup_window_ms = 10 * UPT_MINUTE_MS,
-                                            .retention_ms = 60 * UPT_DAY_MS,
+                                            .dedup_window_ms = dedup_window_ms,
+                                            .retention_ms = retention_ms,
                                             .adopted_days = 3,
                                             .metrics = &metrics};
     struct upt_state *st = NULL;
@@ -338,7 +343,8 @@ print_event(const struct op *op, int i)
 static void
 print_request(void)
 {
-    printf("{\"config\": {\"retention\": %" PRId64 "}, \"ops\": [", (int64_t)60 * UPT_DAY_MS);
+    printf("{\"config\": {\"retention\": %" PRId64 ", \"dedup_window\": %" PRId64 "}, \"ops\": [", retention_ms,
+           dedup_window_ms);
     for (int i = 0; i < ops_n; i++) {
         const struct op *op = &ops[i];
         printf("%s", i > 0 ? ", " : "");

@@ -100,6 +100,7 @@ defaults_are_the_contract(void **state)
     assert_string_equal(config->on_gap, "stop");
     assert_int_equal(config->threads, 0);
     assert_string_equal(config->redis_prefix, "uptake:");
+    assert_int_equal(config->registry_negative_ttl_ms, 1000);
     assert_string_equal(config->admin_listen, "127.0.0.1:8088");
     assert_int_equal(upt_config_validate(config, NULL), UPT_OK);
     upt_config_destroy(&config);
@@ -115,8 +116,8 @@ values_are_judged(void **state)
     } cases[] = {
         {"flush_interval", "5ms", "flush_interval: 5ms is out of range; allowed are 10ms to 1h"},
         {"flush_interval", "1", "flush_interval: \"1\" is not a duration, such as"},
-        {"dedup_window", "2d", "allowed are 0ms to 1d"},
-        {"retention", "30d", "allowed are 31d to 36500d"},
+        {"dedup_window", "50d", "allowed are 0ms to 49d"},
+        {"retention", "59s", "allowed are 1m to 36500d"},
         {"threads", "65", "allowed are 0 to 64"},
         {"threads", "-1", "allowed are 0 to 64"},
         {"threads", "two", "\"two\" is not a whole number"},
@@ -197,6 +198,9 @@ keys_are_judged_together(void **state)
         {"redis.url", "redis://user:secretpw@:6379", "redis.url: is no address"},
         {"redis.url", "redis://a:0", "redis.url: is no address"},
         {"redis.url", "redis://a b", "redis.url: is no address"},
+        {"redis.url", "http://a:1", "redis.url: is no address"},
+        {"redis.url", "rediss://user:secretpw@a:1", "redis.url: rediss://: there is no TLS to Redis"},
+        {"redis.url", "redis://a:1,redis://:secretpw@a:1", "redis.url: names several nodes: there is no Redis Cluster"},
         {"redis.prefix", "", "redis.prefix: must be"},
         {"redis.prefix", "a{b", "redis.prefix: must be"},
         {"redis.prefix", "0123456789012345678901234567890123456789012345678901234567890123:", "redis.prefix: must be"},
@@ -236,8 +240,8 @@ good_values_pass(void **state)
         const char *key, *value;
     } cases[] = {
         {"redis.url", "redis://localhost"},
-        {"redis.url", "rediss://user:p:w@d@[::1]:6380/3"},
-        {"redis.url", "redis://a:1,redis://b:2,redis://c:3"},
+        {"redis.url", "redis://user:p:w@d@[::1]:6380/3"},
+        {"redis.url", "redis://user:p%2Cw@a:1"},
         {"registry.url", "https://a.example/path/to?x=y,http://b:8081"},
         {"admin.listen", "off"},
         {"admin.listen", "[::1]:0"},
@@ -246,7 +250,8 @@ good_values_pass(void **state)
         {"start", "2026-01-31T00:00:00Z"},
         {"start", "2026-01-31"},
         {"publish_from", "2026-01-31T00:00:00.500Z"},
-        {"dedup_window", "1d"},
+        {"dedup_window", "49d"},
+        {"retention", "1m"},
         {"tick_grace", "0s"},
         {"topics.replication_factor", "-1"},
         {"kafka.session.timeout.ms", "6000"},

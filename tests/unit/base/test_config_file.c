@@ -153,6 +153,8 @@ faults_have_their_lines(void **state)
         {BASE "group: !!str a\n", 3, "group: a tag (!name) is not allowed"},
         {BASE "group: ! a\n", 3, "group: a tag (!name) is not allowed"},
         {BASE "redis: !!map {url: 'redis://a'}\n", 3, "redis: a tag (!name) is not allowed"},
+        {BASE "redis:\n  url: redis://a,redis://a\n", 4, "redis.url: names several nodes"},
+        {BASE "redis.url: rediss://a\n", 3, "redis.url: rediss://: there is no TLS"},
         {BASE "redis.url: [a, b]\n", 3, "redis.url: a list is not allowed"},
         {BASE "kafka.debug: [a]\n", 3, "kafka.debug: a list is not allowed"},
         {"- a\n", 1, "a list is not allowed"},
@@ -278,39 +280,23 @@ static void
 secret_files(void **state)
 {
     (void)state;
-    write_file(secret_path, "s3cret$x\r\nsecond line\n", 22, 0600);
-    struct upt_config *config = load(text_with("redis.password"));
-    assert_string_equal(config->redis_password, "s3cret$x");
-    upt_config_destroy(&config);
-
-    write_file(secret_path, "no newline", 10, 0400);
-    config = load(text_with("kafka.sasl.password"));
-    assert_string_equal(config->kafka[1].value, "no newline");
-    upt_config_destroy(&config);
-
-    static const mode_t open_modes[] = {0640, 0604, 0660, 0606, 0601, 0610};
-    for (size_t i = 0; i < sizeof(open_modes) / sizeof(open_modes[0]); i++) {
-        static const char *const keys[] = {"redis.password", "redis.url", "kafka.sasl.password", "registry.token"};
-        write_file(secret_path, "s3cret\n", 7, open_modes[i]);
-        char part[128];
-        snprintf(part, sizeof(part), "run: chmod 600 %s", secret_path);
-        const char *text = text_with(keys[i % 4]);
-        refused(text, strlen(text), 3, part);
+    static const char *const texts[][2] = {{"s3cret$x\r\n", "s3cret$x"},
+                                           {"no newline", "no newline"},
+                                           {"-----BEGIN\nMII\n-----END\n\n", "-----BEGIN\nMII\n-----END\n"}};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        write_file(secret_path, texts[i][0], strlen(texts[i][0]), 0400);
+        struct upt_config *config = load(text_with("kafka.ssl.key.pem"));
+        assert_string_equal(config->kafka[1].value, texts[i][1]);
+        assert_null(config->warning);
+        upt_config_destroy(&config);
     }
-    write_file(secret_path, "plain\n", 6, 0644);
-    config = load(text_with("group")); /* no secret, so anybody may read it */
-    assert_string_equal(config->group, "plain");
-    upt_config_destroy(&config);
-
     static const struct {
         const char *bytes;
         size_t len;
         const char *part;
-    } bad[] = {{"", 0, "is empty"},
-               {"\nx", 2, "is empty"},
-               {"\r\n", 2, "is empty"},
-               {"a\0b\n", 4, "is not text"},
-               {"\xff\n", 2, "is not text"}};
+    } bad[] = {{"", 0, "is empty"},          {"\n", 1, "is empty"},
+               {"\r\n", 2, "is empty"},      {"two\nlines", 9, "one line of text is allowed"},
+               {"a\0b\n", 4, "is not text"}, {"\xff\n", 2, "is not text"}};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         write_file(secret_path, bad[i].bytes, bad[i].len, 0600);
         const char *text = text_with("redis.password");
@@ -324,6 +310,34 @@ secret_files(void **state)
     const char *text = text_with("redis.password");
     refused(text, strlen(text), 3, "is longer than 64 KiB");
     upt_buf_fini(&long_line);
+}
+
+/* Is taken, and told once, with the place and the way out of it. */
+static void
+secret_files_of_others(void **state)
+{
+    (void)state;
+    static const mode_t open_modes[] = {0644, 0640, 0604, 0660, 0606, 0601, 0610};
+    for (size_t i = 0; i < sizeof(open_modes) / sizeof(open_modes[0]); i++) {
+        static const char *const keys[] = {"redis.password", "registry.token", "kafka.sasl.password"};
+        char want[400], text[800];
+        write_file(secret_path, "s3cret\n", 7, open_modes[i]);
+        snprintf(text, sizeof(text), "%sredis.url: redis://u:${file:%s}@h:1\n", text_with(keys[i % 3]), secret_path);
+        struct upt_config *config = load(text);
+        const char *values[] = {config->redis_password, config->registry_token,
+                                config->kafka[config->kafka_n - 1].value};
+        assert_string_equal(values[i % 3], "s3cret");
+        snprintf(want, sizeof(want),
+                 "%s:3: %s: %s holds a secret, and group or others may use it (mode %03o); run: chmod 600 %s", path,
+                 keys[i % 3], secret_path, (unsigned)open_modes[i], secret_path);
+        assert_string_equal(config->warning, want);
+        upt_config_destroy(&config);
+    }
+    write_file(secret_path, "plain\n", 6, 0644);
+    struct upt_config *config = load(text_with("group")); /* no secret, so anybody may read it */
+    assert_string_equal(config->group, "plain");
+    assert_null(config->warning);
+    upt_config_destroy(&config);
 }
 
 /* The admin port's token, as `run`, `check` and `show` all read it. */
@@ -410,23 +424,23 @@ secrets_in_a_shared_file(void **state)
     }
 }
 
-/* Sets a secret from the file as a process without privileges, in a child. */
+/* Takes a secret from the file as a process without privileges, in a child: whether nothing is told of it. */
 static bool
-allowed_for_nobody(void)
+untold_for_nobody(void)
 {
     (void)fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         struct upt_config *config = NULL;
-        char value[96];
-        snprintf(value, sizeof(value), "${file:%s}", secret_path);
-        bool ok = setegid(65534) == 0 && seteuid(65534) == 0 && upt_config_default(&config, NULL) == UPT_OK &&
-                  upt_config_set(config, "redis.password", value, NULL) == UPT_OK;
+        bool ok = setegid(65534) == 0 && seteuid(65534) == 0 && upt_config_load(path, &config, NULL) == UPT_OK &&
+                  strcmp(config->redis_password, "s3cret") == 0;
+        bool told = ok && config->warning != NULL;
         upt_config_destroy(&config);
-        _exit(ok ? 0 : 1);
+        _exit(!ok ? 2 : told ? 1 : 0);
     }
     int status = 0;
-    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    assert_true(pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 0;
 }
 
 static void
@@ -436,14 +450,16 @@ roots_files_may_be_shared_with_a_group(void **state)
     if (geteuid() != 0) {
         skip(); /* only root can make such a file */
     }
+    const char *text = text_with("redis.password");
+    write_file(path, text, strlen(text), 0644);
     write_file(secret_path, "s3cret\n", 7, 0440);
     assert_int_equal(chown(secret_path, 0, 65534), 0);
     assert_int_equal(chmod(dir, 0711), 0);
-    assert_true(allowed_for_nobody());
+    assert_true(untold_for_nobody());
     assert_int_equal(chmod(secret_path, 0444), 0);
-    assert_false(allowed_for_nobody());
+    assert_false(untold_for_nobody());
     assert_int_equal(chmod(secret_path, 0460), 0);
-    assert_false(allowed_for_nobody());
+    assert_false(untold_for_nobody());
     assert_int_equal(unlink(secret_path), 0);
 }
 
@@ -501,6 +517,7 @@ main(void)
         cmocka_unit_test(size_is_bounded),
         cmocka_unit_test(variables),
         cmocka_unit_test(secret_files),
+        cmocka_unit_test(secret_files_of_others),
         cmocka_unit_test(token_files),
         cmocka_unit_test(secrets_in_a_shared_file),
         cmocka_unit_test(roots_files_may_be_shared_with_a_group),
