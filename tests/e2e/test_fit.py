@@ -253,7 +253,8 @@ class Log(unittest.TestCase):
             text = (ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text()
             services.kafka.create_topic("late", 2, TOPIC)
             codec = Codec(text, services.registry.register("late-value", text))
-            made = [replace(m, partition=1 - int(m.key.decode().rpartition("-")[2]) % 2) for m in self.messages(lives, codec, [])]
+            trained = [(n, days[0][0], "TRAINING") for n, days in lives.items()]  # which is kept beside the account: freed with it
+            made = [replace(m, partition=1 - int(m.key.decode().rpartition("-")[2]) % 2) for m in self.messages(lives, codec, trained)]
             produce(services.kafka.bootstrap, "late", made, linger_ms=50)
             config, model = Path(folder) / "late.yaml", Path(folder) / "late.model"
             config.write_text(to_yaml(config_for(services, {"input": {"topic": "late"}})))
