@@ -50,10 +50,19 @@ static int64_t retention_ms, dedup_window_ms; /* of the seed; of every second th
 
 static const char *const users[] = {"u1", "u2", "u3", "u4", "", "ü5"};
 static const char *const features[] = {"search", "export", "api", "_hidden", "", "reports"};
-static const char *const traits[][2] = {
-    {"segment", "smb"},       {"segment", "ent"}, {"tier", "1"},     {"tier", ""},
-    {"seats", "25"},          {"seats", "12.5"},  {"seats", "many"}, {"renewal_date", "2026-05-01"},
-    {"renewal_date", "soon"}, {"seats", "0"},     {"plan", "pro"},   {"renewal_date", ""}, {"seats", ""}};
+static const char *const traits[][2] = {{"segment", "smb"},
+                                        {"segment", "ent"},
+                                        {"tier", "1"},
+                                        {"tier", ""},
+                                        {"seats", "25"},
+                                        {"seats", "12.5"},
+                                        {"seats", "many"},
+                                        {"renewal_date", "2026-05-01"},
+                                        {"renewal_date", "soon"},
+                                        {"seats", "0"},
+                                        {"plan", "pro"},
+                                        {"renewal_date", ""},
+                                        {"seats", ""}};
 
 static struct upt_str
 str(const char *text)
