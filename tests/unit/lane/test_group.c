@@ -234,10 +234,7 @@ assigned_to_nobody(void **state)
     rd_kafka_topic_partition_list_destroy(list);
     assert_null(lane->assignment);
     assert_null(lane->parts[0]);
-    lane->session_ms = 1;
-    upt_sleep_ms(10);
-    upt_lane_check_publishers(lane);
-    assert_false(lane->failed);
+    assert_false(lane->lost); /* or it would join anew before the others have */
     close_lane(lane);
     free_scoring(&scoring);
 }
