@@ -392,10 +392,7 @@ class Faults(unittest.TestCase):
             traffic = self.fill(services, 29, 400)
             until_end(services, "before", timeout=60)
             redis = services.redis.client()
-            pipe = redis.pipeline(transaction=False)
-            for n in range(60000):
-                pipe.set(f"another's:{n}", "")
-            pipe.execute()
+            redis.eval("for i = 1, 1000000 do redis.call('SET', 'of another:' .. i, '') end", 0)
             redis.hset("uptake:account:{forgotten}", mapping={"partition": 0, "offset": 1})
             redis.sadd("uptake:segment:{undeclared}", "forgotten")
             self.more(services, traffic, 400)
