@@ -120,7 +120,7 @@ capped_releases(void **state)
         struct world *w = world_only("SUPPORT_PAIN RELEASE_UNUSED{days: 1};", "notify: {most: 2, within: 30d}");
         int most = 0;
         for (int d = 0; d < 150; d++) {
-            char name[8];
+            char name[16];
             world_use(w, "a", d, "f", 1);
             for (int i = 0; d == 20 && i < 8; i++) {
                 world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d));
@@ -142,7 +142,7 @@ capped_releases(void **state)
     /* Pushed out while it was about to open: at once. */
     struct world *w = world_only("SUPPORT_PAIN RELEASE_UNUSED{days: 1};", "notify: {most: 2, within: 30d}");
     for (int d = 0; d < 28; d++) {
-        char name[8];
+        char name[16];
         world_use(w, "a", d, "f", 1);
         for (int i = 0; d == 20 && i < 8; i++) {
             world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d));
