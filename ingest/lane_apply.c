@@ -15,13 +15,13 @@
 #include "uptake/log.h"
 #include "uptake/time.h"
 
-#define DEAD_HEADERS 9
+#define DEAD_HEADERS 8
 #define DEAD_DETAIL 1
 #define TOLD_AGAIN_MS (30 * UPT_SECOND_MS)
 
 static const char *const dead_header_names[DEAD_HEADERS] = {"uptake.reason",    "uptake.detail", "uptake.topic",
                                                             "uptake.partition", "uptake.offset", "uptake.timestamp",
-                                                            "uptake.schema_id", "uptake.events", "uptake.value_bytes"};
+                                                            "uptake.schema_id", "uptake.events"};
 
 bool
 upt_part_replayed(const struct upt_part *part)
@@ -172,7 +172,7 @@ upt_lane_init_sink(struct upt_lane *lane)
 static bool
 is_dead_header(struct upt_str name)
 {
-    for (size_t i = 0; i < DEAD_HEADERS - 1; i++) { /* the last is for letters without their originals */
+    for (size_t i = 0; i < DEAD_HEADERS; i++) {
         if (upt_str_eq(name, upt_str_of(dead_header_names[i]))) {
             return true;
         }
@@ -234,7 +234,7 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
         original = NULL;
     }
     size_t originals = original != NULL ? rd_kafka_header_cnt(original) : 0;
-    struct upt_header *headers = calloc(originals + DEAD_HEADERS, sizeof(*headers));
+    struct upt_header *headers = calloc(originals + DEAD_HEADERS + 1, sizeof(*headers)); /* one if shortened */
     upt_assert(headers != NULL);
     size_t n = original_headers(original, headers);
     struct upt_header *own = headers + n;
@@ -251,8 +251,7 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
                                                  upt_str_of(numbers[2]),
                                                  decoded != NULL && decoded->has_schema_id ? upt_str_of(numbers[3])
                                                                                            : UPT_STR_NULL,
-                                                 events,
-                                                 UPT_STR_NULL};
+                                                 events};
     for (size_t i = 0; i < DEAD_HEADERS; i++) {
         if (values[i].p != NULL) {
             headers[n++] = (struct upt_header){.name = upt_str_of(dead_header_names[i]), .value = values[i]};

@@ -77,7 +77,7 @@ struct upt_view {
     size_t strays_n;
     struct upt_buf segments; /* names declared, commas between them */
     bool segments_changed;
-    bool walking; /* the walk over keys after a marker was taken is not over */
+    bool walking; /* the walk over keys after a marker was taken is not over; written by the view's thread */
 
     /* @locality view thread */
     redisContext *redis;
@@ -172,7 +172,6 @@ void upt_view_walk(struct upt_view *view);
  * of deleted sets that it lost no marker tells, so these are looked for again. */
 void upt_view_walk_anew(struct upt_view *view);
 bool upt_view_walk_step(struct upt_view *view); /* some keys; false: the connection is gone */
-bool upt_scan_step(struct upt_view *view);
 /* Names of the next keys of a family ("account:"), each behind its length. *cursor: 0 at the beginning and at the end.
  * False: the connection is gone. */
 bool upt_scan_names(struct upt_view *view, const char *family, unsigned long long *cursor, struct upt_buf *names);

@@ -161,22 +161,8 @@ upt_view_walk_anew(struct upt_view *view)
     view->sets_wanted = true;
 }
 
-bool
-upt_view_walk_step(struct upt_view *view)
-{
-    if (!upt_scan_step(view) || !upt_segments_step(view)) {
-        return false;
-    }
-    if (view->scan_cursor == 0 && !view->scan_wanted && !view->sets_under_way && !view->sets_wanted) {
-        pthread_mutex_lock(&view->lock);
-        view->walking = false;
-        pthread_mutex_unlock(&view->lock);
-    }
-    return true;
-}
-
-bool
-upt_scan_step(struct upt_view *view)
+static bool
+scan_step(struct upt_view *view)
 {
     pthread_mutex_lock(&view->lock);
     bool room = view->strays_n + 1000 < UPT_STRAYS_MAX;
@@ -195,4 +181,18 @@ upt_scan_step(struct upt_view *view)
         view->scan_wanted = true;
     }
     return ok;
+}
+
+bool
+upt_view_walk_step(struct upt_view *view)
+{
+    if (!scan_step(view) || !upt_segments_step(view)) {
+        return false;
+    }
+    if (view->walking && view->scan_cursor == 0 && !view->scan_wanted && !view->sets_under_way && !view->sets_wanted) {
+        pthread_mutex_lock(&view->lock);
+        view->walking = false;
+        pthread_mutex_unlock(&view->lock);
+    }
+    return true;
 }

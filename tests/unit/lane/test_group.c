@@ -134,20 +134,29 @@ restored_by_old_rules(void **state)
     free_scoring(&new);
 }
 
+/* A lane with its thread. */
+static struct upt_lane *
+start_lane(struct upt_scoring *scoring)
+{
+    struct upt_lane *lane = NULL;
+    struct upt_error err;
+    load_scoring("rules: {}\n", "hash", scoring);
+    atomic_store(&shared.scoring, scoring);
+    if (upt_lane_start(&shared, 0, &lane, &err) != UPT_OK) {
+        fail_msg("%s", err.msg);
+    }
+    return lane;
+}
+
 /* The consumer is fenced, and there is nothing left to join the group with. */
 static void
 fenced_and_no_way_back(void **state)
 {
     (void)state;
     struct upt_scoring scoring = {0};
-    struct upt_lane *lane = NULL;
     struct upt_error err;
-    load_scoring("rules: {}\n", "hash", &scoring);
-    atomic_store(&shared.scoring, &scoring);
     fakes.fatal = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (upt_lane_start(&shared, 0, &lane, &err) != UPT_OK) {
-        fail_msg("%s", err.msg);
-    }
+    struct upt_lane *lane = start_lane(&scoring);
     fakes.no_restorer = true;
     fakes.fatal = RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
     for (int i = 0; i < 10000 && !upt_lane_ended(lane, &err); i++) {
@@ -167,15 +176,10 @@ refused_for_long(void **state)
 {
     (void)state;
     struct upt_scoring scoring = {0};
-    struct upt_lane *lane = NULL;
     struct upt_error err;
-    load_scoring("rules: {}\n", "hash", &scoring);
-    atomic_store(&shared.scoring, &scoring);
     fakes.failure = UPT_FAILURE_LOST;
     atomic_store(&fakes.joins, 0);
-    if (upt_lane_start(&shared, 0, &lane, &err) != UPT_OK) {
-        fail_msg("%s", err.msg);
-    }
+    struct upt_lane *lane = start_lane(&scoring);
     for (int i = 0; i < 10000 && atomic_load(&fakes.joins) < 2 && !upt_lane_ended(lane, &err); i++) {
         upt_sleep_ms(1);
     }
