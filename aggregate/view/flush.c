@@ -191,7 +191,6 @@ publish_part(struct upt_view *view, const struct upt_view_part *mine)
         part->refused = mine->refused;
         part->floor_known = mine->floor_known;
         part->floor = mine->floor;
-        part->published = upt_pos_cmp(mine->published, part->published) > 0 ? mine->published : part->published;
         part->stored = mine->stored > part->stored ? mine->stored : part->stored;
     }
     pthread_mutex_unlock(&view->lock);
@@ -209,7 +208,6 @@ mark_lost(struct upt_view *view)
         if (part->owned && !part->refused) {
             part->take = part->repair = true;
             part->floor_known = false;
-            part->published = UPT_POS_NONE;
             part->stored = 0;
             part->round++;
             upt_metric_add(view->config.metrics, UPT_M_REDIS_REPAIRS, 1);
@@ -719,7 +717,6 @@ note_flushes(struct upt_view *view, struct upt_view_part *part)
         if (frame->type == UPT_FRAME_FLUSH && is_current(part, frame)) {
             struct upt_view_flush flush;
             memcpy(&flush, frame + 1, sizeof(flush));
-            part->published = frame->pos;
             part->stored = flush.number;
         }
     }

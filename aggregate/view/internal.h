@@ -40,7 +40,7 @@ struct upt_view_part {
     uint64_t gen;
     uint64_t round, lane_round; /* losses found; those of them that the lane knows of */
     int64_t epoch;
-    struct upt_pos floor, published;
+    struct upt_pos floor;
     uint64_t stored; /* number of the last flush in Redis */
     /* @locality view thread */
     char marker[UPT_MARKER_MAX];  /* as written last; "": not taken */

@@ -53,7 +53,7 @@ upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
     part->owned = part->take = true;
     part->refused = part->floor_known = part->repair = false;
     part->lane_round = part->round;
-    part->published = part->floor = UPT_POS_NONE;
+    part->floor = UPT_POS_NONE;
     part->stored = 0;
     pthread_mutex_unlock(&view->lock);
     ring_doorbell(view);
@@ -103,16 +103,6 @@ upt_view_floor(struct upt_view *view, int32_t partition, struct upt_pos *ret)
     }
     pthread_mutex_unlock(&view->lock);
     return known;
-}
-
-struct upt_pos
-upt_view_published(struct upt_view *view, int32_t partition)
-{
-    pthread_mutex_lock(&view->lock);
-    const struct upt_view_part *part = upt_view_find(view, partition);
-    struct upt_pos pos = part != NULL && part->owned ? part->published : UPT_POS_NONE;
-    pthread_mutex_unlock(&view->lock);
-    return pos;
 }
 
 uint64_t

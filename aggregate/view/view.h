@@ -34,7 +34,7 @@ struct upt_view_config {
 
 UPT_NODISCARD upt_status upt_view_create(const struct upt_view_config *config, struct upt_view **ret,
                                          struct upt_error *reterr);
-/* Ends the thread. Rows still in the ring are dropped; wait for upt_view_published first. */
+/* Ends the thread. Rows still in the ring are dropped; wait for upt_view_stored first. */
 void upt_view_destroy(struct upt_view **view_p);
 
 /* ---- lane side: all calls from the lane's thread; those that push return false when the ring is full ---- */
@@ -69,9 +69,7 @@ struct upt_view_flush {
 /* Ends a flush of the partition and writes its entry of uptake:partitions. Cheap when nothing else was pushed. */
 bool upt_view_push_flush(struct upt_view *view, const struct upt_view_flush *flush);
 
-/* The position of the last flush that is in Redis; UPT_POS_NONE: none yet under this epoch. */
-struct upt_pos upt_view_published(struct upt_view *view, int32_t partition);
-/* The number of that flush; 0: none, or Redis lost it. */
+/* The number of the last flush that is in Redis; 0: none yet under this epoch, or Redis lost it. */
 uint64_t upt_view_stored(struct upt_view *view, int32_t partition);
 /* True once for each time that Redis was found to have lost writes: mark everything dirty and push it. */
 bool upt_view_take_repair(struct upt_view *view, int32_t partition);

@@ -49,6 +49,7 @@ struct bench {
     unsigned accounts;
     struct upt_buf bytes;
     struct made *log;
+    uint64_t flushes;
     struct upt_event *events;
     struct upt_metrics metrics, view_metrics, registry_metrics;
     struct upt_state *st;
@@ -283,10 +284,13 @@ rows(struct bench *b)
     if (upt_state_dirty_totals(b->st, &totals)) {
         push(upt_view_push_totals(b->view, &totals));
     }
-    const struct upt_view_flush end = {
-        .pos = upt_state_pos(b->st), .as_of = upt_state_clock(b->st), .end_offset = -1, .wall_ms = upt_wall_ms()};
+    const struct upt_view_flush end = {.pos = upt_state_pos(b->st),
+                                       .as_of = upt_state_clock(b->st),
+                                       .end_offset = -1,
+                                       .wall_ms = upt_wall_ms(),
+                                       .number = ++b->flushes};
     push(upt_view_push_flush(b->view, &end));
-    while (upt_pos_cmp(upt_view_published(b->view, 0), end.pos) < 0) {
+    while (upt_view_stored(b->view, 0) < b->flushes) {
         upt_sleep_ms(1);
     }
 }

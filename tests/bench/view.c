@@ -37,6 +37,7 @@ struct bench {
     struct upt_view *view;
     struct upt_state *st;
     int64_t offset;
+    uint64_t flushes;
 };
 
 static struct upt_metrics metrics, view_metrics;
@@ -105,9 +106,9 @@ apply(struct bench *bench, unsigned account)
 }
 
 static void
-wait_published(struct bench *bench, struct upt_pos pos)
+wait_stored(struct bench *bench)
 {
-    while (upt_pos_cmp(upt_view_published(bench->view, 0), pos) < 0) {
+    while (upt_view_stored(bench->view, 0) < bench->flushes) {
         upt_sleep_ms(1);
     }
 }
@@ -133,9 +134,10 @@ flush(struct bench *bench, struct cost *cost)
         cost->rows++;
     }
     cost->lane += cpu_ns(CLOCK_THREAD_CPUTIME_ID) - began;
-    const struct upt_view_flush end = {.pos = upt_state_pos(bench->st), .as_of = START, .end_offset = -1};
+    const struct upt_view_flush end = {
+        .pos = upt_state_pos(bench->st), .as_of = START, .end_offset = -1, .number = ++bench->flushes};
     upt_assert(upt_view_push_flush(bench->view, &end));
-    wait_published(bench, end.pos);
+    wait_stored(bench);
     double mine = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - began;
     cost->view += cpu_ns(CLOCK_PROCESS_CPUTIME_ID) - all - mine;
     cost->redis += redis_ns(bench) - redis;

@@ -115,7 +115,8 @@ rig_flush(struct rig_view *rig, int32_t partition, int64_t offset)
                                          .pos = rig_pos(offset),
                                          .as_of = 1700000000000,
                                          .end_offset = offset + 1,
-                                         .wall_ms = 99};
+                                         .wall_ms = 99,
+                                         .number = (uint64_t)offset + 1}; /* in the tests by its position */
     assert_true(upt_view_push_flush(rig->view, &flush));
 }
 
@@ -123,7 +124,7 @@ static bool
 is_published(void *ctx)
 {
     const struct floor_wait *wait = ctx;
-    return upt_pos_cmp(upt_view_published(wait->rig->view, wait->partition), wait->floor) >= 0;
+    return upt_view_stored(wait->rig->view, wait->partition) >= (uint64_t)wait->floor.offset + 1;
 }
 
 bool
