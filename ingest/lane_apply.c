@@ -336,7 +336,7 @@ upt_part_look_ahead(struct upt_part *part, const struct upt_input *rec, struct u
     struct upt_error err;
     ret->ready = key_is_good(rec->key) && rec->value.p != NULL &&
                  upt_decoder_decode(part->lane->decoder, rec->key, rec->value, &decoded, &err) == UPT_OK &&
-                 decoded.reason == UPT_REASON_NONE && !decoded.batch;
+                 decoded.reason == UPT_REASON_NONE && !decoded.batch && !decoded.copied;
     if (ret->ready) {
         ret->event = decoded.events[0];
         ret->has_schema_id = decoded.has_schema_id;

@@ -22,7 +22,7 @@ struct upt_input {
     struct upt_str key, value; /* borrow msg; null: null */
 };
 
-/* What decoding ahead gave: of a record with one event. */
+/* What decoding ahead gave: of a record with one event, nothing of which is in the decoder's own memory. */
 struct upt_ahead {
     bool ready, has_schema_id;
     int32_t schema_id;

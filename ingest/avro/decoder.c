@@ -191,6 +191,7 @@ check_accounts(const struct upt_run *run, struct upt_str key, struct upt_decoded
     }
     ret->events = run->events;
     ret->events_n = run->events_n;
+    ret->copied = run->plan->copies;
     return UPT_OK;
 }
 
@@ -263,6 +264,7 @@ upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str v
     ret->schema_id = 0;
     ret->events = NULL;
     ret->events_n = 0;
+    ret->copied = false;
     ret->detail[0] = '\0';
     if (value.len > (uint64_t)dec->max_record_bytes) {
         return refuse(ret, UPT_REASON_TOO_LARGE, "%" PRIu32 " bytes are more than max_record_bytes", value.len);

@@ -76,6 +76,22 @@ class Exact(unittest.TestCase):
             self.assertEqual(services.redis.client().hlen("uptake:account:{wide}:features"), 9000)
             verify(services)
 
+    def test_properties_written_anew(self) -> None:
+        """Records are decoded 32 ahead; those of the writer's map of nullable strings lie in memory of the decoder."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            traffic = Traffic(services.registry)
+            records = [
+                traffic.message(account, traffic.nullable.encode(
+                    traffic.usage(account, traffic.start, kind="PROFILE", properties={"tier": account, "x": "x" * n})),
+                    traffic.start)
+                for n, account in ((n, f"acct-{n}") for n in range(200))
+            ]
+            produce(services.kafka.bootstrap, "usage-events", records)
+            until_end(services, "anew", timeout=60)
+            self.assertEqual(services.redis.client().hget("uptake:account:{acct-100}", "tier"), "acct-100")
+            verify(services)
+
 
 if __name__ == "__main__":
     unittest.main()

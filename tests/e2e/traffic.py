@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 from collections import Counter
@@ -54,6 +55,9 @@ class Traffic:
         self.event = Codec(event, self.registry.register("usage-events-value", event))
         self.batch = Codec(batch, self.registry.register("usage-batch-value", batch))
         self.evolved = Codec(EVOLVED_SCHEMA, self.registry.register("evolved-value", EVOLVED_SCHEMA))
+        nullable = json.loads(event)
+        next(f for f in nullable["fields"] if f["name"] == "properties")["type"] = {"type": "map", "values": ["null", "string"]}
+        self.nullable = Codec(nullable, self.registry.register("nullable-value", nullable))
         self.other = Codec(OTHER_SCHEMA, self.registry.register("other-value", OTHER_SCHEMA))
         self.random = random.Random(self.seed)
         self.recent: list[tuple[str, dict]] = []
@@ -148,7 +152,10 @@ class Traffic:
             "segment": rnd.choice(["smb", "enterprise", ""]), "tier": rnd.choice(["1", "2"]), "plan": "pro",
             "seats": rnd.choice(["10", "many", "2.5"]), "renewal_date": rnd.choice(["2026-06-30", "soon"]),
         }
-        return self.framed(account, now, kind="PROFILE", feature=None, properties=properties)
+        if rnd.random() < 0.5:
+            return self.framed(account, now, kind="PROFILE", feature=None, properties=properties)
+        event = self.usage(account, now, kind="PROFILE", feature=None, properties={**properties, "segment": account})
+        return self.message(account, self.nullable.encode(event), now)
 
     def make_removed(self, account: str, now: int) -> Message:
         return self.framed(account, now, kind="USER_REMOVED")
