@@ -196,6 +196,15 @@ flush(struct upt_part *part)
     return true;
 }
 
+/* A flush frame again, also if nothing has moved, and that is the one to wait for. */
+static void
+expect_flush(struct upt_part *part)
+{
+    part->flushed = UPT_POS_NONE;
+    part->flushed_next = -1; /* an empty partition's position is NONE */
+    part->watched = 0;
+}
+
 static void
 answer_view(struct upt_part *part)
 {
@@ -203,7 +212,7 @@ answer_view(struct upt_part *part)
     size_t rows = 0;
     if (upt_view_take_repair(lane->view, part->id)) {
         upt_state_mark_all_dirty(part->st);
-        part->flushed = UPT_POS_NONE; /* a flush frame again, also if nothing has moved */
+        expect_flush(part);
     }
     /* The slow sweep: every row is asserted again within repair_interval. */
     rows = upt_state_accounts_n(part->st) * (size_t)lane->config->flush_interval_ms /
@@ -221,8 +230,7 @@ answer_view(struct upt_part *part)
     while (!part->forgotten_set && upt_view_take_stray(lane->view, part->id, &lane->key)) {
         if (upt_state_find(part->st, str_of(&lane->key)) == NULL) {
             push_one_forgotten(part, str_of(&lane->key));
-            part->flushed = UPT_POS_NONE; /* a flush frame behind it, and that is the one to wait for */
-            part->watched = 0;
+            expect_flush(part);
         }
     }
 }
@@ -328,6 +336,11 @@ upt_part_rows(struct upt_part *part, int64_t now_ms)
     }
     if (part->flushing && flush(part)) {
         part->flushing = false;
+    }
+    if (part->is_shown && upt_view_stored(lane->view, part->id) == 0) { /* Redis has lost it; the group is told, too */
+        part->is_shown = false;
+        part->published_next = 0;
+        part->commit_wanted = true;
     }
     if (part->flush_open && flush_stored(part)) {
         part->flush_open = false;

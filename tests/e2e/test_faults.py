@@ -16,14 +16,15 @@ import unittest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions
 
-from support.kafka_util import Message, consumer, produce, producer, read_topic
+from support import fakes
+from support.kafka_util import Codec, Message, consumer, produce, producer, read_topic
 from support.endtxn_proxy import TcpProxy
 from support.process import free_port, wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
 
 from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
-from e2e.traffic import Traffic
+from e2e.traffic import SCHEMAS, Traffic
 from e2e.watch import Watch
 
 FAULTS = int(os.environ.get("FAULTS", "4"))  # of Redis
@@ -34,6 +35,7 @@ BROKER_FREEZES = int(os.environ.get("BROKER_FREEZES", "1"))
 FREEZE = float(os.environ.get("FREEZE", "8"))  # seconds
 EVENTS = int(os.environ.get("FAULT_EVENTS", "20000"))
 BACKLOG = int(os.environ.get("BACKLOG", "150000"))
+LOST_ROWS = 2500
 CONFIG = {"clock": "log", "checkpoint_interval": "3s", "threads": 1, "flush_interval": "500ms"}
 
 
@@ -385,6 +387,40 @@ class Faults(unittest.TestCase):
                 services.redis.client().flushall()
                 until_end(services, f"after-{number}", timeout=60)
                 self.assertEqual(dump(services.redis), want)
+
+    def test_loss_before_the_end(self) -> None:
+        """What one partition had in Redis is lost while another is not at its end yet: it is there again before the exit."""
+        text = (SCHEMAS / "uptake.v1.UsageEvent.avsc").read_text()
+        first, second = Codec(text, 1), Codec(text, 2)
+
+        def event(codec: Codec, account: str, partition: int) -> Message:
+            value = {"event_id": "", "occurred_at": 1_767_225_600_000, "account_id": account, "user_id": "u", "kind": "USAGE",
+                     "feature": "api", "quantity": 1.0, "duration_ms": None, "properties": {}}
+            return Message(account.encode(), codec.encode(value), timestamp=value["occurred_at"], partition=partition)
+
+        with Services() as services, TcpProxy().start(services.redis.port) as far:
+            registry = fakes.Registry()
+            registry.schema(1, json.loads(text))
+            known = threading.Event()
+            registry.answers["/schemas/ids/2"] = lambda handler: known.wait(100) and handler.reply(*registry.schema(3, json.loads(text)))
+            services.kafka.create_topic("usage-events", 2, INPUT)
+            many = [event(first, f"a{n}", 1) for n in range(LOST_ROWS)]
+            produce(services.kafka.bootstrap, "usage-events", [*many, event(first, "b", 0), event(second, "b", 0)])
+            redis = services.redis.client()
+            config = config_for(services, {**CONFIG, "threads": 2, "registry": {"url": registry.url, "timeout": "100s"},
+                                           "redis": {"url": f"redis://127.0.0.1:{far.port}", "timeout": "60s"}})
+            with Uptake(config, args=["--until-end"]) as uptake:
+                wait_until("rows", lambda: redis.hget("uptake:totals", "accounts_total") == str(LOST_ROWS + 1), 60)
+                time.sleep(2)
+                far.throttle(200_000)
+                redis.flushall()
+                wait_until("the loss", lambda: "lost writes of partition 1" in uptake.tail(50), 60)
+                known.set()
+                self.assertEqual(uptake.wait(100), 0, uptake.tail(30))
+                self.assertEqual(uptake.wait(120), 0, uptake.tail(30))
+            registry.close()
+            rows = sum(1 for _ in redis.scan_iter("uptake:account:{a*}", count=5000))
+            self.assertEqual((rows, redis.hlen("uptake:partitions")), (LOST_ROWS, 2))
 
     def test_end_waits_for_strays(self) -> None:
         """An older Redis has the row of a forgotten account among many keys; a short run does not leave it behind."""

@@ -54,6 +54,7 @@ class TcpProxy:
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._delay = 0.0
+        self._rate = 0  # bytes a second; 0: as they come
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._thread: threading.Thread | None = None
@@ -103,9 +104,13 @@ class TcpProxy:
         """Delivers everything that much later, in either direction."""
         self._delay = seconds
 
+    def throttle(self, rate: int) -> None:
+        """Delivers so many bytes a second of requests, on each connection."""
+        self._rate = rate
+
     def heal(self) -> None:
-        """Ends cut, black hole and delay."""
-        self._delay = 0.0
+        """Ends cut, black hole, delay and throttle."""
+        self._delay, self._rate = 0.0, 0
         self._loop.call_soon_threadsafe(self._gate.set)
         self._run(self._listen())
 
@@ -179,6 +184,8 @@ class TcpProxy:
                 await self._gate.wait()
                 if not unit:
                     break
+                if self._rate > 0 and read == self._read_request:
+                    await asyncio.sleep(len(unit) / self._rate)
                 sink.write(unit)
                 await sink.drain()
             sink.close()
