@@ -17,11 +17,10 @@ cache=${UPTAKE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/uptake}
 . "$support/versions.env"
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config librdkafka-dev
-    libavro-dev libhiredis-dev libcmocka-dev libjansson-dev
-    libcurl4-openssl-dev libyaml-dev libxxhash-dev libmicrohttpd-dev
-    redis-server)
+    libhiredis-dev libjansson-dev libcurl4-openssl-dev
+    libyaml-dev libxxhash-dev libmicrohttpd-dev redis-server)
 check_packages=(clang clang-format clang-tidy llvm valgrind)
-test_packages=(maven python3-venv chromium chromium-driver fonts-dejavu-core)
+test_packages=(libcmocka-dev libavro-dev maven python3-venv chromium chromium-driver fonts-dejavu-core)
 
 say() { echo "install.sh: $*" >&2; }
 
