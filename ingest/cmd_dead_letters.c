@@ -31,7 +31,7 @@ struct letters {
     long long limit, seen;
     bool json;
     /* replay */
-    bool counting; /* without --yes: only says what it would do */
+    bool counting; /* --dry-run: only says what it would do */
     struct upt_topic_writer *writer;
     struct upt_input input;
     struct upt_decoder *decoder, *checker;

@@ -112,7 +112,7 @@ void upt_config_destroy(struct upt_config **config_p);
 
 /* The effective configuration as YAML, secrets as "***". */
 void upt_config_print(const struct upt_config *config, struct upt_buf *out);
-/* 64-bit hash, as 16 hex digits, of what decisions depend on (limits, windows, clock, topic names; not addresses). */
+/* 64-bit hash, as 16 hex digits, of what decides an output: framing, limits, windows, clock; no names or addresses. */
 void upt_config_hash(const struct upt_config *config, char ret_hex[17]);
 /* The names of what goes into the hash and differs, with commas between them; nothing if the hashes are the same. */
 void upt_config_differences(const struct upt_config *a, const struct upt_config *b, struct upt_buf *out);

@@ -1,8 +1,7 @@
 /* One line per event to standard error: text on a terminal, JSON otherwise (or as configured).
  *
  * Any thread. A line is formatted into a local buffer and written with one write(2). upt_log_limited drops repeats of
- * the same site within a second and says how many when the next one passes. Values of secrets must never be passed:
- * configuration values that are secrets have their own type and cannot be printed. */
+ * the same site within a second and says how many when the next one passes. Values of secrets must never be passed. */
 #ifndef UPT_LOG_H
 #define UPT_LOG_H
 

@@ -17,15 +17,15 @@
 
 typedef enum upt_status {
     UPT_OK = 0,
-    UPT_EINVAL,    /* bad argument, configuration or usage: EX_USAGE, EX_CONFIG */
+    UPT_EINVAL,    /* bad argument or configuration: EX_CONFIG */
     UPT_ENOMEM,    /* out of memory: EX_OSERR */
     UPT_EIO,       /* an operating-system call failed: EX_IOERR */
-    UPT_EAGAIN,    /* not now: full, empty, would block */
+    UPT_EAGAIN,    /* not now (full, empty, would block): EX_TEMPFAIL */
     UPT_EDATA,     /* bytes that do not mean what they should: EX_DATAERR */
-    UPT_ENOTFOUND, /* the other side says that there is none */
+    UPT_ENOTFOUND, /* the other side says that there is none: EX_UNAVAILABLE */
     UPT_EAUTH,     /* credentials refused: EX_NOPERM */
-    UPT_EUNAVAIL,  /* the other side is away or timed out: EX_UNAVAILABLE, EX_TEMPFAIL */
-    UPT_EFENCED,   /* another process owns this now */
+    UPT_EUNAVAIL,  /* the other side is away or timed out: EX_UNAVAILABLE */
+    UPT_EFENCED,   /* another process owns this now: EX_UNAVAILABLE */
 } upt_status;
 
 struct upt_error {
