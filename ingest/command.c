@@ -133,7 +133,7 @@ upt_command_config(const struct upt_option *options, size_t n, bool required, st
     status = path != NULL ? upt_config_load(path, ret, &err) : upt_config_default(ret, &err);
     if (status != UPT_OK) {
         fprintf(stderr, "uptake: %s\n", err.msg);
-        return status == UPT_EINVAL ? EX_CONFIG : upt_exit_code(status);
+        return upt_exit_code(status);
     }
     upt_log_set_level(upt_log_level_of((*ret)->log_level));
     upt_log_set_json(strcmp((*ret)->log_format, "json") == 0 ? 1 : strcmp((*ret)->log_format, "text") == 0 ? 0 : -1);
@@ -144,5 +144,5 @@ int
 upt_command_fail(const struct upt_command *command, const struct upt_error *err)
 {
     fprintf(stderr, "uptake %s: %s\n", command->name, err->msg);
-    return err->code == UPT_EINVAL ? EX_CONFIG : upt_exit_code(err->code);
+    return upt_exit_code(err->code);
 }

@@ -99,8 +99,8 @@ upt_lane_drop_parts(struct upt_lane *lane)
         if (lane->parts[p] == NULL) {
             continue;
         }
-        while (lane->parts[p]->viewed && !upt_view_disown(lane->view, p)) {
-            upt_sleep_ms(1);
+        if (lane->parts[p]->viewed) {
+            upt_view_disown(lane->view, p);
         }
         upt_board_drop_partition(lane->shared->board, p);
         upt_part_destroy(&lane->parts[p]);

@@ -41,7 +41,8 @@ may_push(struct upt_part *part)
         return false;
     }
     if (!part->viewed) {
-        part->viewed = upt_view_own(lane->view, part->id, part->progress.epoch);
+        upt_view_own(lane->view, part->id, part->progress.epoch);
+        part->viewed = true;
         return false;
     }
     struct upt_pos floor;

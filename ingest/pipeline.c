@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -438,7 +437,7 @@ deadline_main(void *arg)
 static void
 destroy_lanes(struct pipeline *pipe, upt_status status)
 {
-    struct deadline deadline = {.code = status == UPT_EINVAL ? EX_CONFIG : upt_exit_code(status)};
+    struct deadline deadline = {.code = upt_exit_code(status)};
     pthread_condattr_t monotonic;
     pthread_t thread;
     pthread_mutex_init(&deadline.lock, NULL);

@@ -31,7 +31,7 @@ ring_doorbell(struct upt_view *view)
     (void)!write(view->doorbell, &one, sizeof(one));
 }
 
-bool
+void
 upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
 {
     pthread_mutex_lock(&view->lock);
@@ -57,7 +57,6 @@ upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch)
     part->stored = 0;
     pthread_mutex_unlock(&view->lock);
     ring_doorbell(view);
-    return true;
 }
 
 void
@@ -71,7 +70,7 @@ upt_view_segments(struct upt_view *view, struct upt_str names)
     ring_doorbell(view);
 }
 
-bool
+void
 upt_view_disown(struct upt_view *view, int32_t partition)
 {
     pthread_mutex_lock(&view->lock);
@@ -89,7 +88,6 @@ upt_view_disown(struct upt_view *view, int32_t partition)
         }
     }
     pthread_mutex_unlock(&view->lock);
-    return true;
 }
 
 bool

@@ -43,9 +43,9 @@ void upt_view_destroy(struct upt_view **view_p);
  * for each of these whether the account is in it. To be called before the first row. */
 void upt_view_segments(struct upt_view *view, struct upt_str names);
 /* This lane now owns the partition, as epoch. The view takes the marker and learns the floor. */
-bool upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch);
+void upt_view_own(struct upt_view *view, int32_t partition, int64_t epoch);
 /* It does not any more: queued rows of it are dropped, none is written after the view has seen this. */
-bool upt_view_disown(struct upt_view *view, int32_t partition);
+void upt_view_disown(struct upt_view *view, int32_t partition);
 /* True once the marker is taken: *ret is the highest position that any row of this partition in Redis may carry.
  * Rows below it must not be pushed. False: not known yet (Redis away). */
 bool upt_view_floor(struct upt_view *view, int32_t partition, struct upt_pos *ret);

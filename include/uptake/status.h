@@ -5,8 +5,6 @@
 #ifndef UPT_STATUS_H
 #define UPT_STATUS_H
 
-#include <stdbool.h>
-
 #if defined(__GNUC__)
 #define UPT_NODISCARD __attribute__((warn_unused_result))
 #define UPT_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
@@ -30,8 +28,6 @@ typedef enum upt_status {
 
 struct upt_error {
     upt_status code;
-    bool retriable;
-    bool fatal;
     char msg[512];
 };
 

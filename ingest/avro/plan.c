@@ -33,7 +33,7 @@ struct list {
 struct compiler {
     const struct upt_avro_schema *schema;
     struct upt_plan *plan;
-    uint32_t ops_cap, kinds_cap;
+    uint32_t ops_cap;
     struct list *lists; /* by node: of records that are passed over; first NOT_YET: none */
     uint32_t *queue;    /* records whose lists are wanted, and how many of them are compiled */
     uint32_t queue_n, queue_done;

@@ -53,7 +53,7 @@ upt_fail(struct upt_error *err, upt_status code, const char *fmt, ...)
     if (err == NULL) {
         return code;
     }
-    struct upt_error made = {.code = code, .retriable = code == UPT_EAGAIN || code == UPT_EUNAVAIL};
+    struct upt_error made = {.code = code};
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(made.msg, sizeof(made.msg), fmt, args);

@@ -246,7 +246,8 @@ open_view(struct bench *b)
                                            .repair_interval_ms = 600000,
                                            .metrics = &b->view_metrics};
     struct upt_pos floor;
-    upt_assert(upt_view_create(&config, &b->view, NULL) == UPT_OK && upt_view_own(b->view, 0, 1));
+    upt_assert(upt_view_create(&config, &b->view, NULL) == UPT_OK);
+    upt_view_own(b->view, 0, 1);
     while (!upt_view_floor(b->view, 0, &floor)) {
         upt_sleep_ms(1);
     }

@@ -239,7 +239,8 @@ main(int argc, char **argv)
                                          .metrics = &view_metrics};
     struct upt_pos floor;
     upt_assert(upt_state_create(&config, &bench.st, NULL) == UPT_OK);
-    upt_assert(upt_view_create(&view, &bench.view, NULL) == UPT_OK && upt_view_own(bench.view, 0, 1));
+    upt_assert(upt_view_create(&view, &bench.view, NULL) == UPT_OK);
+    upt_view_own(bench.view, 0, 1);
     while (!upt_view_floor(bench.view, 0, &floor)) {
         upt_sleep_ms(1);
     }

@@ -207,10 +207,8 @@ errors_wrap_themselves(void **state)
     (void)state;
     struct upt_error err;
     assert_int_equal(upt_fail(&err, UPT_EUNAVAIL, "no answer"), UPT_EUNAVAIL);
-    assert_true(err.retriable);
     assert_int_equal(upt_fail(&err, UPT_EINVAL, "redis: %s", err.msg), UPT_EINVAL);
     assert_string_equal(err.msg, "redis: no answer");
-    assert_false(err.retriable);
     assert_int_equal(upt_fail(NULL, UPT_EIO, "%d", 1), UPT_EIO);
 }
 
