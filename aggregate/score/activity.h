@@ -42,12 +42,9 @@ int64_t upt_silence_minutes(const struct upt_model *model, const struct upt_acti
 /* The account's own 99th percentile of gaps, days. */
 double upt_gap_p99(const struct upt_activity *act);
 
-/* BG/BB: log-odds that the account is gone for good by m more periods, within ±20; and P(no active period in the next
- * m). */
-double upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m);
-/* The same for several numbers of periods, ascending, in one pass. */
-void upt_bgbb_gone_odds_of(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n,
-                           double *ret);
+/* BG/BB: log-odds that the account is gone for good by m more periods, within ±20, for n such numbers, ascending; and
+ * P(no active period in the next m). */
+void upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n, double *ret);
 double upt_bgbb_none(const struct upt_bgbb *par, const struct upt_activity *act, int m);
 /* Days as own periods, to the nearest, at least 1. */
 int upt_periods(int cadence, int days);

@@ -54,7 +54,7 @@ silent_periods(const struct upt_activity *act)
 }
 
 void
-upt_bgbb_gone_odds_of(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n, double *ret)
+upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, const int *m, int n, double *ret)
 {
     int silent = silent_periods(act);
     struct sums now = sums_upto(par, act, (struct sums){.f = 0, .r = 1, .s = 1}, 0, silent);
@@ -73,14 +73,6 @@ upt_bgbb_gone_odds_of(const struct upt_bgbb *par, const struct upt_activity *act
         }
         ret[i] = upt_round6(fmax(-ODDS_MAX, fmin(ODDS_MAX, odds)));
     }
-}
-
-double
-upt_bgbb_gone_odds(const struct upt_bgbb *par, const struct upt_activity *act, int m)
-{
-    double odds = 0;
-    upt_bgbb_gone_odds_of(par, act, &m, 1, &odds);
-    return odds;
 }
 
 double

@@ -178,30 +178,6 @@ upt_counted(int factor, double v)
     }
 }
 
-double
-upt_uncounted(int factor, double counted)
-{
-    switch (factor) {
-    case UPT_R_GONE_ODDS:
-        return log(counted / (100 - counted));
-    case UPT_R_SILENCE:
-    case UPT_R_VOLUME_2D:
-    case UPT_R_VOLUME:
-    case UPT_R_DAY_VOLUME:
-        return log1p(counted);
-    case UPT_R_ACTIVE_2D:
-    case UPT_R_FREQUENCY:
-    case UPT_R_FREQUENCY_21D:
-        return log(0.1 + counted);
-    case UPT_R_ACTIVE_DAYS:
-        return log(counted);
-    case UPT_R_SEAT_USE:
-        return counted / 100;
-    default:
-        return counted;
-    }
-}
-
 void
 upt_counterfactual_say(const struct upt_model *model, const struct upt_eval *eval, int horizon, double threshold,
                        int factor, double to, char *buf, size_t cap)

@@ -14,8 +14,7 @@ int upt_counterfactual(const struct upt_model *model, const struct upt_eval *eva
 /* The sentence that says so, true of the numbers as they are shown: the risk there is at most the threshold. */
 void upt_counterfactual_say(const struct upt_model *model, const struct upt_eval *eval, int horizon, double threshold,
                             int factor, double to, char *buf, size_t cap);
-/* The value of a factor as one counts it (days, uses, percent), and back. */
+/* The value of a factor as one counts it (days, uses, percent); grows with the value. */
 double upt_counted(int factor, double v);
-double upt_uncounted(int factor, double counted);
 
 #endif

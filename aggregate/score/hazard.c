@@ -154,7 +154,7 @@ upt_hazard(const struct upt_model *model, struct upt_state *st, struct upt_accou
     for (int h = 0; h < UPT_HORIZONS; h++) {
         m[h] = upt_periods(act->cadence, upt_horizon_days[h]);
     }
-    upt_bgbb_gone_odds_of(&model->bgbb[act->cadence], act, m, UPT_HORIZONS, odds);
+    upt_bgbb_gone_odds(&model->bgbb[act->cadence], act, m, UPT_HORIZONS, odds);
     upt_hazard_values(model, st, acct, eval, x);
     x[UPT_R_GONE_ODDS] = odds[0];
     x[UPT_R_SEGMENT] = segment == NULL ? 0 : segment->shift;

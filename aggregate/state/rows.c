@@ -350,13 +350,6 @@ upt_state_mark_all_dirty(struct upt_state *st)
 }
 
 size_t
-upt_state_dirty_count(const struct upt_state *st)
-{
-    return (size_t)st->dirty_accounts.live + st->dirty_features.live +
-           ((st->totals.item.flags & UPT_ITEM_DIRTY) != 0 ? 1 : 0);
-}
-
-size_t
 upt_state_dirty_accounts(const struct upt_state *st)
 {
     return st->dirty_accounts.live;

@@ -191,8 +191,7 @@ void upt_state_totals_row(const struct upt_state *st, struct upt_totals_row *ret
 void upt_state_mark_all_dirty(struct upt_state *st);
 void upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct);
 void upt_state_mark_totals_dirty(struct upt_state *st);
-size_t upt_state_dirty_count(const struct upt_state *st);
-/* Of those, accounts: upt_state_next_dirty gives them in the order in which they changed. */
+/* How many accounts are: upt_state_next_dirty gives them in the order in which they changed. */
 size_t upt_state_dirty_accounts(const struct upt_state *st);
 
 /* ---- checkpoint: a consistent snapshot at one position, taken in steps while the state goes on ---- */

@@ -132,9 +132,3 @@ upt_plan_cache_put(struct upt_plan_cache *cache, int32_t id, struct upt_plan_ent
     cache->bytes += bytes;
     return &cache->slots[i].entry;
 }
-
-size_t
-upt_plan_cache_size(const struct upt_plan_cache *cache)
-{
-    return cache->n;
-}

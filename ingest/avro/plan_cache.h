@@ -24,6 +24,5 @@ void upt_plan_cache_destroy(struct upt_plan_cache **cache_p);
 const struct upt_plan_entry *upt_plan_cache_get(const struct upt_plan_cache *cache, int32_t id);
 /* Takes the entry's plan and why; id must not be there yet. */
 const struct upt_plan_entry *upt_plan_cache_put(struct upt_plan_cache *cache, int32_t id, struct upt_plan_entry entry);
-size_t upt_plan_cache_size(const struct upt_plan_cache *cache);
 
 #endif

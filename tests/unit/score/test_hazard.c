@@ -31,9 +31,10 @@ features_by_hand(void **state)
         volume[0] += uses[i] * exp2(-(6 - days[i]) / 2.0);
         volume[1] += uses[i] * exp2(-(6 - days[i]) / 21.0);
     }
-    double m = eval.act.gap_mean;
+    double m = eval.act.gap_mean, gone_odds;
+    upt_bgbb_gone_odds(&w->model->bgbb[UPT_DAILY], &eval.act, &(int){30}, 1, &gone_odds);
     const double want[UPT_R_FITTED] = {
-        [UPT_R_GONE_ODDS] = upt_bgbb_gone_odds(&w->model->bgbb[UPT_DAILY], &eval.act, 30),
+        [UPT_R_GONE_ODDS] = gone_odds,
         [UPT_R_SILENCE] = log1p(2),
         [UPT_R_OWN_SILENCE] = upt_own_silence(&eval.act, 2),
         [UPT_R_SILENCE_X_GAP] = log1p(2) * m,

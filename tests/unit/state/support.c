@@ -134,6 +134,16 @@ totals(struct fixture *fx)
 }
 
 void
+assert_clean(struct fixture *fx)
+{
+    struct upt_feature_row feature;
+    struct upt_totals_row sums;
+    assert_int_equal(upt_state_dirty_accounts(fx->st), 0);
+    assert_false(upt_state_next_dirty_feature(fx->st, &feature));
+    assert_false(upt_state_dirty_totals(fx->st, &sums));
+}
+
+void
 drain(struct fixture *fx)
 {
     struct upt_account *acct;
@@ -147,7 +157,7 @@ drain(struct fixture *fx)
     while (upt_state_next_dirty_feature(fx->st, &feature)) {
     }
     (void)upt_state_dirty_totals(fx->st, &sums);
-    assert_int_equal(upt_state_dirty_count(fx->st), 0);
+    assert_clean(fx);
 }
 
 /* ---- topic ---- */
