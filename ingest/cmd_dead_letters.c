@@ -13,17 +13,13 @@
 
 #include "ingest/avro/encoder.h"
 #include "ingest/command.h"
+#include "ingest/dead_letter.h"
 #include "ingest/input.h"
 #include "ingest/kafka/client.h"
 #include "ingest/topic_read.h"
 
 #define QUERY_MS 15000
 #define NO_ID INT32_MIN
-
-enum { H_REASON, H_DETAIL, H_TOPIC, H_PARTITION, H_OFFSET, H_TIMESTAMP, H_SCHEMA_ID, H_EVENTS, H_VALUE_BYTES, H_N };
-static const char *const header_names[H_N] = {"uptake.reason",    "uptake.detail", "uptake.topic",
-                                              "uptake.partition", "uptake.offset", "uptake.timestamp",
-                                              "uptake.schema_id", "uptake.events", "uptake.value_bytes"};
 
 struct letters {
     const struct upt_config *config;
@@ -46,7 +42,7 @@ static struct upt_str
 header(const rd_kafka_message_t *msg, int which)
 {
     struct upt_str text = UPT_STR_NULL;
-    (void)upt_topic_header(msg, header_names[which], &text);
+    (void)upt_topic_header(msg, upt_dead_headers[which], &text);
     return text;
 }
 
@@ -69,7 +65,7 @@ header_number(const rd_kafka_message_t *msg, int which, long long *ret)
 static bool
 wanted(const struct letters *letters, const rd_kafka_message_t *msg)
 {
-    return letters->reason == NULL || upt_str_eq(header(msg, H_REASON), upt_str_of(letters->reason));
+    return letters->reason == NULL || upt_str_eq(header(msg, UPT_DEAD_REASON), upt_str_of(letters->reason));
 }
 
 /* ---- list ---- */
@@ -103,15 +99,15 @@ print_letter_json(const struct letters *letters, const rd_kafka_message_t *msg)
     struct upt_buf out = {0};
     upt_buf_printf(&out, "%s{\"partition\":%d,\"offset\":%lld", letters->seen > 1 ? ",\n" : "", (int)msg->partition,
                    (long long)msg->offset);
-    print_text_json(&out, "reason", header(msg, H_REASON));
-    print_text_json(&out, "detail", header(msg, H_DETAIL));
+    print_text_json(&out, "reason", header(msg, UPT_DEAD_REASON));
+    print_text_json(&out, "detail", header(msg, UPT_DEAD_DETAIL));
     print_text_json(&out, "key", upt_topic_key(msg));
-    print_text_json(&out, "input_topic", header(msg, H_TOPIC));
-    print_number_json(&out, "input_partition", msg, H_PARTITION);
-    print_number_json(&out, "input_offset", msg, H_OFFSET);
-    print_number_json(&out, "input_timestamp", msg, H_TIMESTAMP);
-    print_number_json(&out, "schema_id", msg, H_SCHEMA_ID);
-    print_text_json(&out, "events", header(msg, H_EVENTS));
+    print_text_json(&out, "input_topic", header(msg, UPT_DEAD_TOPIC));
+    print_number_json(&out, "input_partition", msg, UPT_DEAD_PARTITION);
+    print_number_json(&out, "input_offset", msg, UPT_DEAD_OFFSET);
+    print_number_json(&out, "input_timestamp", msg, UPT_DEAD_TIMESTAMP);
+    print_number_json(&out, "schema_id", msg, UPT_DEAD_SCHEMA_ID);
+    print_text_json(&out, "events", header(msg, UPT_DEAD_EVENTS));
     upt_buf_printf(&out, ",\"bytes\":%zu}", msg->payload != NULL ? msg->len : 0);
     fwrite(out.p, 1, out.len, stdout);
     upt_buf_fini(&out);
@@ -129,10 +125,10 @@ print_column(struct upt_str text, int width)
 static void
 print_letter(const rd_kafka_message_t *msg)
 {
-    struct upt_str detail = header(msg, H_DETAIL);
-    struct upt_str events = header(msg, H_EVENTS);
+    struct upt_str detail = header(msg, UPT_DEAD_DETAIL);
+    struct upt_str events = header(msg, UPT_DEAD_EVENTS);
     printf("%9d %10lld  ", (int)msg->partition, (long long)msg->offset);
-    print_column(header(msg, H_REASON), 14);
+    print_column(header(msg, UPT_DEAD_REASON), 14);
     print_column(upt_topic_key(msg), 24);
     upt_print_text(stdout, detail.p, detail.len);
     if (events.p != NULL) {
@@ -297,8 +293,8 @@ original_headers(const rd_kafka_message_t *msg)
         return NULL;
     }
     headers = rd_kafka_headers_copy(headers);
-    for (int i = 0; i < H_VALUE_BYTES; i++) {
-        (void)rd_kafka_header_remove(headers, header_names[i]);
+    for (int i = 0; i < UPT_DEAD_OWN; i++) {
+        (void)rd_kafka_header_remove(headers, upt_dead_headers[i]);
     }
     return headers;
 }
@@ -307,11 +303,11 @@ static void
 send_letter(struct letters *letters, const rd_kafka_message_t *msg, struct upt_str value)
 {
     long long partition = -1, timestamp = 0;
-    if (!header_number(msg, H_PARTITION, &partition) || partition < 0 || partition >= letters->partitions) {
+    if (!header_number(msg, UPT_DEAD_PARTITION, &partition) || partition < 0 || partition >= letters->partitions) {
         partition = -1;
     }
-    if (upt_str_eq(header(msg, H_REASON), upt_str_of(upt_reason_names[UPT_REASON_IN_FUTURE])) ||
-        !header_number(msg, H_TIMESTAMP, &timestamp)) {
+    if (upt_str_eq(header(msg, UPT_DEAD_REASON), upt_str_of(upt_reason_names[UPT_REASON_IN_FUTURE])) ||
+        !header_number(msg, UPT_DEAD_TIMESTAMP, &timestamp)) {
         timestamp = 0;
     }
     const struct upt_topic_record record = {.topic = letters->config->input_topic,
@@ -332,17 +328,17 @@ on_replay(void *ctx, const rd_kafka_message_t *msg)
 {
     struct letters *letters = ctx;
     struct upt_str value = upt_topic_value(msg);
-    struct upt_str indexes = header(msg, H_EVENTS);
+    struct upt_str indexes = header(msg, UPT_DEAD_EVENTS);
     const char *why = NULL;
     if (!wanted(letters, msg)) {
         return true;
     }
-    if (!upt_str_eq(header(msg, H_TOPIC), upt_str_of(letters->config->input_topic))) {
+    if (!upt_str_eq(header(msg, UPT_DEAD_TOPIC), upt_str_of(letters->config->input_topic))) {
         letters->other_topic++;
         return true;
     }
     letters->seen++;
-    if (msg->payload == NULL && header(msg, H_VALUE_BYTES).p != NULL) {
+    if (msg->payload == NULL && header(msg, UPT_DEAD_VALUE_BYTES).p != NULL) {
         why = "it came without its value, which was too large: the input has it";
     } else if (!letters->counting && indexes.p != NULL) {
         letters->status = left_out(letters, msg, indexes, &why);

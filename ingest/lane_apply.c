@@ -9,19 +9,14 @@
 #include <string.h>
 
 #include "ingest/avro/encoder.h"
+#include "ingest/dead_letter.h"
 #include "ingest/lane_internal.h"
 #include "uptake/assert.h"
 #include "uptake/crash.h"
 #include "uptake/log.h"
 #include "uptake/time.h"
 
-#define DEAD_HEADERS 8
-#define DEAD_DETAIL 1
 #define TOLD_AGAIN_MS (30 * UPT_SECOND_MS)
-
-static const char *const dead_header_names[DEAD_HEADERS] = {"uptake.reason",    "uptake.detail", "uptake.topic",
-                                                            "uptake.partition", "uptake.offset", "uptake.timestamp",
-                                                            "uptake.schema_id", "uptake.events"};
 
 bool
 upt_part_replayed(const struct upt_part *part)
@@ -113,12 +108,6 @@ post_alert(struct upt_lane *lane, const struct upt_alert *alert)
     upt_board_alert(lane->shared->board, (struct upt_str){.p = out->p, .len = (uint32_t)out->len});
 }
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 static void
 on_alert(void *ctx, const struct upt_alert *alert)
 {
@@ -130,8 +119,9 @@ on_alert(void *ctx, const struct upt_alert *alert)
     upt_metric_add(lane->metrics, UPT_M_ALERTS, 1);
     upt_buf_clear(&lane->value);
     upt_encode_alert(&lane->value, lane->shared->alert_schema_id, alert, upt_wall_ms());
-    push(part, &(struct upt_record){
-                   .topic = UPT_TOPIC_ALERTS, .partition = -1, .key = alert->account, .value = str_of(&lane->value)});
+    push(part,
+         &(struct upt_record){
+             .topic = UPT_TOPIC_ALERTS, .partition = -1, .key = alert->account, .value = upt_buf_str(&lane->value)});
     post_alert(lane, alert);
 }
 
@@ -146,8 +136,9 @@ on_health(void *ctx, const struct upt_health *health)
     upt_metric_add(lane->metrics, UPT_M_HEALTH, 1);
     upt_buf_clear(&lane->value);
     upt_encode_health(&lane->value, lane->shared->health_schema_id, health);
-    push(part, &(struct upt_record){
-                   .topic = UPT_TOPIC_HEALTH, .partition = -1, .key = health->account, .value = str_of(&lane->value)});
+    push(part,
+         &(struct upt_record){
+             .topic = UPT_TOPIC_HEALTH, .partition = -1, .key = health->account, .value = upt_buf_str(&lane->value)});
 }
 
 static void
@@ -172,8 +163,8 @@ upt_lane_init_sink(struct upt_lane *lane)
 static bool
 is_dead_header(struct upt_str name)
 {
-    for (size_t i = 0; i < DEAD_HEADERS; i++) {
-        if (upt_str_eq(name, upt_str_of(dead_header_names[i]))) {
+    for (size_t i = 0; i < UPT_DEAD_OWN; i++) {
+        if (upt_str_eq(name, upt_str_of(upt_dead_headers[i]))) {
             return true;
         }
     }
@@ -201,19 +192,19 @@ original_headers(rd_kafka_headers_t *headers, struct upt_header *ret)
 static void
 shorten(struct upt_part *part, const struct upt_input *rec, struct upt_record *letter, struct upt_header *own)
 {
-    static const char name[] = "uptake.value_bytes";
     struct upt_lane *lane = part->lane;
     struct upt_buf *detail = &lane->value, *bytes = &lane->scratch;
     upt_buf_clear(detail);
     upt_buf_clear(bytes);
     upt_buf_printf(detail, "left out, too large for a dead letter: see %s [%d] offset %lld; ",
                    lane->config->input_topic, part->id, (long long)rec->offset);
-    upt_buf_put(detail, own[DEAD_DETAIL].value.p, own[DEAD_DETAIL].value.len);
+    upt_buf_put(detail, own[UPT_DEAD_DETAIL].value.p, own[UPT_DEAD_DETAIL].value.len);
     upt_buf_put_u64(bytes, rec->value.len);
-    own[DEAD_DETAIL].value = str_of(detail);
+    own[UPT_DEAD_DETAIL].value = upt_buf_str(detail);
     letter->headers_n -= (size_t)(own - letter->headers);
     letter->headers = own;
-    own[letter->headers_n++] = (struct upt_header){.name = upt_str_of(name), .value = str_of(bytes)};
+    own[letter->headers_n++] =
+        (struct upt_header){.name = upt_str_of(upt_dead_headers[UPT_DEAD_VALUE_BYTES]), .value = upt_buf_str(bytes)};
     letter->key = rec->key.len <= UPT_KEY_MAX ? rec->key : UPT_STR_NULL;
     letter->value = UPT_STR_NULL;
     upt_log(UPT_LOG_WARNING, "lane", "%s [%d] offset %lld is too large for a dead letter: it goes without its %u bytes",
@@ -234,7 +225,7 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
         original = NULL;
     }
     size_t originals = original != NULL ? rd_kafka_header_cnt(original) : 0;
-    struct upt_header *headers = calloc(originals + DEAD_HEADERS + 1, sizeof(*headers)); /* one if shortened */
+    struct upt_header *headers = calloc(originals + UPT_DEAD_OWN + 1, sizeof(*headers)); /* one if shortened */
     upt_assert(headers != NULL);
     size_t n = original_headers(original, headers);
     struct upt_header *own = headers + n;
@@ -243,7 +234,7 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
     snprintf(numbers[1], sizeof(numbers[1]), "%lld", (long long)rec->offset);
     snprintf(numbers[2], sizeof(numbers[2]), "%lld", (long long)rec->ts);
     snprintf(numbers[3], sizeof(numbers[3]), "%u", decoded != NULL ? (uint32_t)decoded->schema_id : 0);
-    const struct upt_str values[DEAD_HEADERS] = {upt_str_of(upt_reason_names[reason]),
+    const struct upt_str values[UPT_DEAD_OWN] = {upt_str_of(upt_reason_names[reason]),
                                                  upt_str_of(detail),
                                                  upt_str_of(lane->config->input_topic),
                                                  upt_str_of(numbers[0]),
@@ -252,9 +243,9 @@ dead_letter(struct upt_part *part, const struct upt_input *rec, upt_reason reaso
                                                  decoded != NULL && decoded->has_schema_id ? upt_str_of(numbers[3])
                                                                                            : UPT_STR_NULL,
                                                  events};
-    for (size_t i = 0; i < DEAD_HEADERS; i++) {
+    for (size_t i = 0; i < UPT_DEAD_OWN; i++) {
         if (values[i].p != NULL) {
-            headers[n++] = (struct upt_header){.name = upt_str_of(dead_header_names[i]), .value = values[i]};
+            headers[n++] = (struct upt_header){.name = upt_str_of(upt_dead_headers[i]), .value = values[i]};
         }
     }
     struct upt_record letter = {.topic = UPT_TOPIC_DEAD,
@@ -319,7 +310,7 @@ count_events(struct upt_part *part, const struct upt_input *rec, const struct up
         upt_buf_put_u64(&lane->key, i);
     }
     if (first != UPT_REASON_NONE) {
-        dead_letter(part, rec, first, detail, decoded, decoded->batch ? str_of(&lane->key) : UPT_STR_NULL);
+        dead_letter(part, rec, first, detail, decoded, decoded->batch ? upt_buf_str(&lane->key) : UPT_STR_NULL);
     }
 }
 

@@ -18,12 +18,6 @@
 #define SNAPSHOT_STEP_US 2000           /* of each turn of the loop */
 #define SNAPSHOT_ROOM ((size_t)2 << 20) /* more than the largest record of the state */
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 /* max(C, position): during a replay nothing below C is claimed. */
 static struct upt_pos
 progress_pos(const struct upt_part *part)
@@ -56,7 +50,7 @@ upt_part_commit(struct upt_part *part, bool released)
                                 .next_offset = part->progress.next_offset,
                                 .metadata = metadata,
                                 .key = UPT_STR("c"),
-                                .value = str_of(&lane->value)};
+                                .value = upt_buf_str(&lane->value)};
     while (!upt_publisher_commit(lane->outputs, lane->seq, &commit)) {
         if (upt_publisher_failure(lane->outputs) != UPT_FAILURE_NONE) {
             lane->discarding = true;
@@ -230,7 +224,7 @@ seal(struct upt_part *part)
                                 .next_offset = part->snapshot_next,
                                 .metadata = "uptake",
                                 .key = UPT_STR("r"),
-                                .value = str_of(&lane->value)};
+                                .value = upt_buf_str(&lane->value)};
     return upt_publisher_commit(lane->checkpoints, lane->checkpoint_seq, &commit);
 }
 
@@ -251,8 +245,8 @@ snapshot_step(struct upt_part *part)
         if (upt_state_snapshot_next(part->st, &lane->key, &lane->value)) {
             struct upt_record record = {.topic = UPT_TOPIC_STATE,
                                         .partition = part->id,
-                                        .key = str_of(&lane->key),
-                                        .value = lane->value.len > 0 ? str_of(&lane->value) : UPT_STR_NULL};
+                                        .key = upt_buf_str(&lane->key),
+                                        .value = lane->value.len > 0 ? upt_buf_str(&lane->value) : UPT_STR_NULL};
             bool pushed = upt_publisher_push(lane->checkpoints, lane->checkpoint_seq, &record);
             upt_assert(pushed || upt_publisher_failure(lane->checkpoints) != UPT_FAILURE_NONE);
         } else {

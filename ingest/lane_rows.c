@@ -13,12 +13,6 @@
 
 #define FEATURES_A_FRAME 4096 /* up to 128 bytes each: half a MiB */
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 /* A floor beyond an end that was asked for after it was read: Redis has rows of another log of this name, which was
  * deleted. No row of this one can go back to them. */
 static bool
@@ -72,7 +66,7 @@ push_forgotten(struct upt_part *part)
 {
     struct upt_str account;
     if (part->forgotten_set) {
-        push_one_forgotten(part, str_of(&part->forgotten));
+        push_one_forgotten(part, upt_buf_str(&part->forgotten));
     }
     while (!part->forgotten_set && upt_state_next_forgotten(part->st, &account)) {
         push_one_forgotten(part, account);
@@ -229,8 +223,8 @@ answer_view(struct upt_part *part)
         upt_metric_add(lane->metrics, UPT_M_REDIS_SWEPT, 1);
     }
     while (!part->forgotten_set && upt_view_take_stray(lane->view, part->id, &lane->key)) {
-        if (upt_state_find(part->st, str_of(&lane->key)) == NULL) {
-            push_one_forgotten(part, str_of(&lane->key));
+        if (upt_state_find(part->st, upt_buf_str(&lane->key)) == NULL) {
+            push_one_forgotten(part, upt_buf_str(&lane->key));
             expect_flush(part);
         }
     }

@@ -125,12 +125,6 @@ read_entries(struct upt_asked *asked)
     return UPT_OK;
 }
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 /* ---- rows ---- */
 
 static void
@@ -227,14 +221,14 @@ static upt_status
 on_accounts(struct upt_asked *asked)
 {
     for (size_t i = 0; i < asked->names_n; i++) {
-        ask_row(asked, str_of(&asked->names[i]));
+        ask_row(asked, upt_buf_str(&asked->names[i]));
     }
     for (size_t i = 0; i < asked->names_n; i++) {
         redisReply *group = upt_answer_group(asked, ROW_REPLIES + upt_rules_segments_n(rules_of(asked)));
         if (group == NULL) {
             return asked->reterr->code;
         }
-        keep_row(asked->v, str_of(&asked->names[i]), group);
+        keep_row(asked->v, upt_buf_str(&asked->names[i]), group);
         freeReplyObject(group);
     }
     upt_verify_progress(asked->v, "Redis: %zu rows", asked->v->rows_n);
@@ -325,7 +319,7 @@ on_feature_hashes(struct upt_asked *asked)
 {
     upt_status status = UPT_OK;
     for (size_t i = 0; i < asked->names_n && status == UPT_OK; i++) {
-        status = check_stray(asked, str_of(&asked->names[i]), NULL);
+        status = check_stray(asked, upt_buf_str(&asked->names[i]), NULL);
     }
     return status;
 }
@@ -451,7 +445,7 @@ on_features(struct upt_asked *asked)
 {
     upt_status status = UPT_OK;
     for (size_t i = 0; i < asked->names_n && status == UPT_OK; i++) {
-        status = read_sum(asked, str_of(&asked->names[i]));
+        status = read_sum(asked, upt_buf_str(&asked->names[i]));
     }
     return status;
 }
@@ -505,7 +499,7 @@ check_entry(struct upt_asked *asked, const struct upt_verify_part *part)
     plain_key(asked, &key, "partitions");
     upt_buf_put_i64(&field, part->id);
     while (status == UPT_OK && !there) {
-        (void)upt_ask(asked, "HEXISTS", &key, str_of(&field));
+        (void)upt_ask(asked, "HEXISTS", &key, upt_buf_str(&field));
         redisReply *reply = upt_answer(asked, REDIS_REPLY_INTEGER);
         status = reply != NULL ? UPT_OK : asked->reterr->code;
         there = reply != NULL && reply->integer != 0;
@@ -539,8 +533,8 @@ upt_verify_missing(struct upt_verify *v, struct upt_verify_part *part, struct up
     for (size_t i = 0; i < part->missing_n; i++) {
         struct upt_buf *account = &part->missing[i];
         struct upt_buf key = {0};
-        if (status == UPT_OK && upt_state_find(st, str_of(account)) != NULL) {
-            upt_view_key(&key, v->config->redis_prefix, "account:", str_of(account), "");
+        if (status == UPT_OK && upt_state_find(st, upt_buf_str(account)) != NULL) {
+            upt_view_key(&key, v->config->redis_prefix, "account:", upt_buf_str(account), "");
             (void)upt_ask(&asked, "EXISTS", &key, UPT_STR_NULL);
             redisReply *reply = upt_answer(&asked, REDIS_REPLY_INTEGER);
             status = reply != NULL ? UPT_OK : reterr->code;

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "ingest/avro/encoder.h"
+#include "ingest/dead_letter.h"
 #include "ingest/verify.h"
 
 /* ---- the state topic, first reading ---- */
@@ -156,9 +157,9 @@ on_letter(void *ctx, const rd_kafka_message_t *msg)
     struct upt_verify *v = ctx;
     struct upt_str topic = UPT_STR_NULL, reason = UPT_STR_NULL, events = UPT_STR_NULL;
     int64_t partition = -1, offset = -1;
-    (void)upt_topic_header(msg, "uptake.topic", &topic);
-    (void)upt_topic_header(msg, "uptake.reason", &reason);
-    (void)upt_topic_header(msg, "uptake.events", &events);
+    (void)upt_topic_header(msg, upt_dead_headers[UPT_DEAD_TOPIC], &topic);
+    (void)upt_topic_header(msg, upt_dead_headers[UPT_DEAD_REASON], &reason);
+    (void)upt_topic_header(msg, upt_dead_headers[UPT_DEAD_EVENTS], &events);
     if (topic.p != NULL && !upt_str_eq(topic, upt_str_of(v->config->input_topic))) {
         return true; /* several inputs may share the topic */
     }

@@ -504,19 +504,13 @@ sum_keys(struct upt_view *view, const char *sha, const char *public_family, cons
     upt_cmd_buf(view, &view->key);
 }
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 /* Where the name is, or the free slot where it would be. */
 static uint32_t *
 feature_slot(const struct upt_view *view, struct upt_str name)
 {
     for (uint64_t h = upt_hash(name.p, name.len);; h++) {
         uint32_t *slot = &view->feature_slots[h & (view->feature_slots_n - 1)];
-        if (*slot == 0 || upt_str_eq(str_of(&view->features[*slot - 1]), name)) {
+        if (*slot == 0 || upt_str_eq(upt_buf_str(&view->features[*slot - 1]), name)) {
             return slot;
         }
     }
@@ -533,7 +527,7 @@ grow_features(struct upt_view *view)
     upt_assert(grown != NULL && view->feature_slots != NULL);
     view->features = grown;
     for (size_t i = 0; i < view->features_n; i++) {
-        *feature_slot(view, str_of(&view->features[i])) = (uint32_t)i + 1;
+        *feature_slot(view, upt_buf_str(&view->features[i])) = (uint32_t)i + 1;
     }
 }
 
@@ -801,7 +795,7 @@ format_share(struct upt_view *view, const struct upt_buf *feature, const char *n
     upt_cmd_text(view, "EVALSHA");
     upt_cmd_text(view, view->share_sha);
     upt_cmd_text(view, "1");
-    upt_key(view, "feature:", str_of(feature), "");
+    upt_key(view, "feature:", upt_buf_str(feature), "");
     upt_cmd_buf(view, &view->key);
     for (int k = 0; k < 3; k++) {
         upt_cmd_text(view, totals[k]);

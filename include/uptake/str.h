@@ -42,6 +42,12 @@ upt_buf_clear(struct upt_buf *buf)
 {
     buf->len = 0;
 }
+/* What is in it, until it changes; null if nothing ever was. */
+static inline struct upt_str
+upt_buf_str(const struct upt_buf *buf)
+{
+    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
+}
 char *upt_buf_grow(struct upt_buf *buf, size_t more); /* the general case of upt_buf_reserve */
 /* Room for more bytes at p + len; does not change len. */
 static inline char *

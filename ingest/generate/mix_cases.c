@@ -38,12 +38,6 @@ static const struct upt_str odd_names[] = {TEXT("{braced}"),
                                            TEXT("totals")};
 #define ODD_NAMES (sizeof(odd_names) / sizeof(odd_names[0]))
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 static void
 put_draft(struct upt_mix *mix)
 {
@@ -85,7 +79,7 @@ make_key(struct upt_mix *mix, upt_mix_case what, struct upt_mix_record *ret)
         upt_buf_clear(&mix->key);
         upt_buf_puts(&mix->key, NAME_OF_256 "b");
         upt_assert(mix->key.len == UPT_KEY_MAX + 1);
-        ret->key = str_of(&mix->key);
+        ret->key = upt_buf_str(&mix->key);
         break;
     default:
         /* A lone continuation byte, a surrogate, an overlong slash, past the last code point. */
@@ -93,7 +87,7 @@ make_key(struct upt_mix *mix, upt_mix_case what, struct upt_mix_record *ret)
                                       UPT_STR("\xf4\x90\x80\x80")}[upt_mix_below(mix, 4)];
         break;
     }
-    ret->value = str_of(&mix->value);
+    ret->value = upt_buf_str(&mix->value);
     return true;
 }
 
@@ -396,7 +390,7 @@ upt_mix_make(struct upt_mix *mix, upt_mix_case what, struct upt_mix_record *ret)
     ret->events = 1;
     upt_buf_clear(&mix->key);
     upt_buf_put(&mix->key, mix->draft.event.account_id.p, mix->draft.event.account_id.len);
-    ret->key = str_of(&mix->key);
+    ret->key = upt_buf_str(&mix->key);
     if (what >= UPT_MIX_KEY_NULL && what <= UPT_MIX_KEY_NULL_TWICE) {
         return make_key(mix, what, ret);
     }

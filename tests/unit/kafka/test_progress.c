@@ -15,12 +15,6 @@
 static const struct upt_place places[] = {
     {.offset = -1, .tick = -60000}, {.offset = 5, .tick = 60000}, {.offset = 9, .tick = 180000}};
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 static void
 encode(struct upt_buf *out)
 {
@@ -43,7 +37,7 @@ progress_round_trip(void **state)
     struct upt_progress got;
     struct upt_error err;
     encode(&buf);
-    assert_int_equal(upt_progress_decode(str_of(&buf), &got, &err), UPT_OK);
+    assert_int_equal(upt_progress_decode(upt_buf_str(&buf), &got, &err), UPT_OK);
     assert_true(got.epoch == INT64_MAX && got.pos.offset == 9 && got.pos.tick == 180000 && got.next_offset == 12);
     assert_true(got.released);
     assert_int_equal(strlen(got.writer), sizeof(got.writer) - 1);
@@ -66,10 +60,10 @@ checkpoint_round_trip(void **state)
     struct upt_error err;
     const struct upt_checkpoint put = {.pos = UPT_POS_NONE, .clock = UPT_NO_CLOCK};
     upt_checkpoint_encode(&put, &buf);
-    assert_int_equal(upt_checkpoint_decode(str_of(&buf), &got, &err), UPT_OK);
+    assert_int_equal(upt_checkpoint_decode(upt_buf_str(&buf), &got, &err), UPT_OK);
     assert_true(upt_pos_cmp(got.pos, put.pos) == 0 && got.clock == put.clock);
     struct upt_progress progress;
-    assert_int_equal(upt_progress_decode(str_of(&buf), &progress, &err), UPT_EDATA); /* it is none, and says so */
+    assert_int_equal(upt_progress_decode(upt_buf_str(&buf), &progress, &err), UPT_EDATA); /* it is none, and says so */
     upt_buf_fini(&buf);
 }
 
@@ -84,7 +78,7 @@ damage_is_found(void **state)
     encode(&buf);
     for (size_t bit = 0; bit < buf.len * 8; bit++) {
         buf.p[bit / 8] = (char)(buf.p[bit / 8] ^ 1 << bit % 8);
-        assert_int_equal(upt_progress_decode(str_of(&buf), &got, &err), UPT_EDATA);
+        assert_int_equal(upt_progress_decode(upt_buf_str(&buf), &got, &err), UPT_EDATA);
         buf.p[bit / 8] = (char)(buf.p[bit / 8] ^ 1 << bit % 8);
     }
     for (uint32_t len = 0; len < buf.len; len++) {
@@ -105,7 +99,7 @@ newer_formats_are_refused(void **state)
     buf.p[0]++;
     buf.len -= 4;
     upt_buf_put_le32(&buf, (uint32_t)upt_hash(buf.p, buf.len));
-    assert_int_equal(upt_progress_decode(str_of(&buf), &got, &err), UPT_EDATA);
+    assert_int_equal(upt_progress_decode(upt_buf_str(&buf), &got, &err), UPT_EDATA);
     assert_non_null(strstr(err.msg, "format 2"));
     upt_buf_fini(&buf);
 }

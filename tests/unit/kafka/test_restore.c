@@ -131,12 +131,6 @@ upt_publisher_fence(const struct upt_config *config, const char *id, int timeout
 #define WITH_CHECKPOINT 2
 #define NEXT_OFFSET 40
 
-static struct upt_str
-str_of(const struct upt_buf *buf)
-{
-    return (struct upt_str){.p = buf->p, .len = (uint32_t)buf->len};
-}
-
 /* Another reading: 30 accounts, and what of the private records is there. */
 static void
 add_reading(unsigned with)
@@ -154,14 +148,14 @@ add_reading(unsigned with)
     if ((with & WITH_CHECKPOINT) != 0) {
         const struct upt_checkpoint checkpoint = {.pos = upt_state_pos(fx.st), .clock = upt_state_clock(fx.st)};
         upt_checkpoint_encode(&checkpoint, &value);
-        topic_put(topic, UPT_STR("r"), str_of(&value));
+        topic_put(topic, UPT_STR("r"), upt_buf_str(&value));
     }
     if ((with & WITH_PROGRESS) != 0) {
         const struct upt_progress progress = {
             .epoch = 3, .pos = upt_state_pos(fx.st), .next_offset = NEXT_OFFSET, .released = true};
         upt_buf_clear(&value);
         upt_progress_encode(&progress, &value);
-        topic_put(topic, UPT_STR("c"), str_of(&value));
+        topic_put(topic, UPT_STR("c"), upt_buf_str(&value));
     }
     upt_buf_fini(&value);
     fixture_fini(&fx);
