@@ -28,6 +28,7 @@ from cost import ROOT, TOPIC  # noqa: E402
 from support.kafka_util import Codec, Decoder, Message, consumer, produce, producer  # noqa: E402
 from support.services import Services  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
+from support.worker import Worker  # noqa: E402
 
 from confluent_kafka import TopicPartition  # noqa: E402
 
@@ -58,11 +59,11 @@ def history(codec: Codec, now: int) -> list[Message]:
     return [Message(account.encode(), codec.encode(event(account, at)), timestamp=at) for at, account in made]
 
 
-class Rows(threading.Thread):
+class Rows(Worker):
     """When the row of a probe that was sent moves."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self.redis = services.redis.client()
         self.waiting: dict[str, tuple[float, str]] = {}
         self.took: list[float] = []
@@ -74,8 +75,8 @@ class Rows(threading.Thread):
             pipeline.hget(f"uptake:account:{{{name}}}", "last_seen")
         return pipeline.execute()
 
-    def run(self) -> None:
-        while True:
+    def work(self) -> None:
+        while not self.stop.is_set():
             with self.lock:
                 names = list(self.waiting)
             values, now = self.seen(names) if names else [], time.time()
@@ -88,11 +89,11 @@ class Rows(threading.Thread):
             time.sleep(0.004)
 
 
-class Alerts(threading.Thread):
+class Alerts(Worker):
     """SILENCE opened and closed."""
 
     def __init__(self, services: Services) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self.client = consumer(services.kafka.bootstrap, fetch_wait_max_ms=5)
         topic = self.client.list_topics("churn-alerts", timeout=10).topics["churn-alerts"]
         self.client.assign([TopicPartition("churn-alerts", p, 0) for p in topic.partitions])
@@ -101,8 +102,8 @@ class Alerts(threading.Thread):
         self.sent: dict[str, float] = {}
         self.took: list[float] = []
 
-    def run(self) -> None:
-        while True:
+    def work(self) -> None:
+        while not self.stop.is_set():
             message = self.client.poll(0.2)
             if message is None or message.error():
                 continue
@@ -162,8 +163,13 @@ def main() -> None:
             client.produce("usage-events", codec.encode(event(name, at)), name.encode(), timestamp=at)
             client.poll(0)
         client.flush(10)
-        print(f"load: {json.loads(load.communicate()[0])['events']} events; lag at its end {uptake.metric('uptake_lag_records'):.0f} records")
+        said = load.communicate()[0]
+        if load.returncode != 0:
+            raise SystemExit(f"the load failed: exit {load.returncode}")
+        print(f"load: {json.loads(said)['events']} events; lag at its end {uptake.metric('uptake_lag_records'):.0f} records")
         time.sleep(5)
+        rows.finish()
+        alerts.finish()
         quantiles("row", rows.took, len(rows.waiting))
         quantiles("alert", alerts.took, len(alerts.sent))
         uptake.close()

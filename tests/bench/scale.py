@@ -182,7 +182,8 @@ def measure_point(services: Services, schema_id: int, rate: int, accounts: int) 
     time.sleep(SECONDS)
     after = now()
     lag = uptake.metric("uptake_lag_records")
-    pace.wait()
+    if pace.wait() != 0:
+        raise SystemExit(f"the load failed: exit {pace.returncode}")
     uptake.close()
     each = {key: (after[key] - before[key]) / (after["at"] - before["at"]) for key in before}
     print(f"{rate} events/s, {accounts} accounts: {each['events']:.0f} events/s, lag {lag:.0f}", file=sys.stderr, flush=True)

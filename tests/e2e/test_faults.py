@@ -9,9 +9,9 @@ import json
 import os
 import random
 import re
-import threading
 import time
 import unittest
+from unittest import mock
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import NewPartitions
@@ -22,6 +22,7 @@ from support.endtxn_proxy import TcpProxy
 from support.process import free_port, wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
+from support.worker import Worker
 
 from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
 from e2e.traffic import SCHEMAS, Traffic
@@ -69,6 +70,24 @@ def wait_same(redis: Redis, want: dict, limit: float) -> float:
 
 def rejoined(uptake: Uptake) -> int:
     return sum("joining the group again" in line for line in uptake.logs())
+
+
+class Watching(unittest.TestCase):
+    """A watch that ended or was blind says nothing of the rows."""
+
+    def test_ended_early(self) -> None:
+        services = mock.MagicMock()
+        services.redis.client().scan_iter.side_effect = ConnectionError("gone")
+        watch = Watch(services)
+        watch.start()
+        with self.assertRaisesRegex(ConnectionError, "gone"):
+            watch.finish()
+
+    def test_too_few_looks(self) -> None:
+        watch = Watch(mock.MagicMock())
+        watch.start()
+        with self.assertRaisesRegex(AssertionError, "looks"):
+            watch.finish()
 
 
 class Faults(unittest.TestCase):
@@ -152,11 +171,7 @@ class Faults(unittest.TestCase):
                         self.settle(services.redis)
                         watch.start()
                     uptake.kill9()
-            watch.stop.set()
-            watch.join()
-            print(f"\nreplays: rows looked at {watch.looks} times, {len(watch.back)} went back")
-            self.assertGreater(watch.looks, 100)
-            self.assertEqual(watch.back, [])
+            watch.finish()
 
     def test_rows_ahead_of_progress_stay(self) -> None:
         """kill -9 in the middle of a backlog without outputs: rows in Redis are further than what is published."""
@@ -191,10 +206,7 @@ class Faults(unittest.TestCase):
                     break
             self.assertEqual(killed, 2, "always killed too late to tell")
             until_end(services, "ahead-end", **{**CONFIG, "flush_interval": "10ms"})
-            watch.stop.set()
-            watch.join()
-            print(f"\nbacklog: rows looked at {watch.looks} times, {len(watch.back)} went back")
-            self.assertEqual(watch.back, [])
+            watch.finish()
 
     def test_zombies(self) -> None:
         with Services() as services:
@@ -352,17 +364,16 @@ class Faults(unittest.TestCase):
             event = {"event_id": "", "occurred_at": traffic.start, "user_id": "u", "kind": "USAGE", "feature": "busy",
                      "quantity": 1.0, "duration_ms": None, "properties": {}}
             busy = [(f"busy-{n}", traffic.event.encode({**event, "account_id": f"busy-{n}"})) for n in range(40)]
-            over = threading.Event()
 
             def feed() -> None:
                 client = producer(services.kafka.bootstrap)
-                while not over.wait(0.005):
+                while not feeder.stop.wait(0.005):
                     for account, value in busy:
                         client.produce("usage-events", value, account, timestamp=traffic.start)
                     client.poll(0)
                 client.flush(30)
 
-            feeder = threading.Thread(target=feed)
+            feeder = Worker(feed)
             feeder.start()
             try:
                 with TcpProxy().start(services.redis.port) as far:
@@ -374,8 +385,7 @@ class Faults(unittest.TestCase):
                         until_end(services, "beside-another", timeout=40, **slow)
                         self.assertEqual(other.terminate(60).code, 0)
             finally:
-                over.set()
-                feeder.join()
+                feeder.finish()
 
     def test_end_after_a_loss(self) -> None:
         """That an earlier run got to the end says nothing of what Redis has now."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import random
-import threading
 import time
 import unittest
 from collections import Counter
 
-from support.kafka_util import Decoder, produce, read_topic
+from support.kafka_util import Decoder, end_offsets, produce, read_topic
 from support.services import Services
 from support.uptake_proc import Uptake, config_for
+from support.worker import Worker
 
 from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
 from e2e.traffic import Traffic
@@ -58,7 +58,7 @@ def outputs(services: Services, health: str, alerts: str) -> Counter:
 
 
 class Storm(unittest.TestCase):
-    def feed(self, services: Services, traffic: Traffic, seconds: float) -> threading.Thread:
+    def feed(self, services: Services, traffic: Traffic, seconds: float) -> Worker:
         """Produces all of the traffic, spread over about so many seconds."""
         def work() -> None:
             messages = list(traffic.make(EVENTS))
@@ -67,9 +67,9 @@ class Storm(unittest.TestCase):
                 produce(services.kafka.bootstrap, "usage-events", messages[at : at + step], message_max_bytes=3_000_000)
                 time.sleep(seconds / 50)
 
-        thread = threading.Thread(target=work)
-        thread.start()
-        return thread
+        worker = Worker(work)
+        worker.start()
+        return worker
 
     def test_kills(self) -> None:
         rnd = random.Random(SEED)
@@ -118,13 +118,10 @@ class Storm(unittest.TestCase):
             for process in processes:
                 process.kill9()
                 process.close()
-            feeder.join()
+            feeder.finish(KILLS * 15)
+            self.assertEqual(sum(end_offsets(services.kafka.bootstrap, "usage-events").values()), EVENTS)
             seconds = until_end(services, "storm-end", **with_rules)
-            watch.stop.set()
-            watch.join()
-            print(f"\nrows looked at {watch.looks} times, {len(watch.back)} went back")
-            self.assertGreater(watch.looks, 100)
-            self.assertEqual(watch.back, [])
+            watch.finish()
             print(f"\n{kills} kills: {dict(hit)}; end reached in {seconds:.1f} s; {verify(services)}")
             self.assertGreaterEqual(kills, KILLS)
             if KILLS >= 3 * len(POINTS):

@@ -7,13 +7,14 @@ admin pages and SIGHUP, a Redis that loses everything, a Redis that is away, SIG
 from __future__ import annotations
 
 import os
-import threading
 import time
 import unittest
+from http.client import HTTPException
 
 from support.kafka_util import produce
 from support.services import Services
 from support.uptake_proc import Uptake, config_for
+from support.worker import Worker
 
 from e2e.test_exact import INPUT, PARTITIONS, until_end, verify
 from e2e.traffic import Traffic
@@ -23,22 +24,21 @@ CONFIG = {"clock": "log", "checkpoint_interval": "1s", "threads": 3, "flush_inte
 PAGES = ("/", "/metrics", "/healthz", "/readyz", "/status.json")
 
 
-class Browser(threading.Thread):
+class Browser(Worker):
     """Asks for the admin pages in turn and re-reads the rules now and then."""
 
     def __init__(self, uptake: Uptake) -> None:
         super().__init__()
         self.uptake = uptake
-        self.stop = threading.Event()
         self.answers = 0
 
-    def run(self) -> None:
+    def work(self) -> None:
         while not self.stop.wait(0.05):
             for page in PAGES:
                 try:
                     self.uptake.get(page, timeout=10)
                     self.answers += 1
-                except OSError:  # it is ending
+                except (OSError, HTTPException):  # it is ending
                     pass
             if self.answers % 50 == 0 and self.uptake.running:
                 self.uptake.hangup()
@@ -48,7 +48,6 @@ class Threads(unittest.TestCase):
     def browse(self, uptake: Uptake) -> Browser:
         browser = Browser(uptake)
         browser.start()
-        self.addCleanup(browser.join)
         self.addCleanup(browser.stop.set)
         return browser
 
@@ -68,7 +67,7 @@ class Threads(unittest.TestCase):
                 time.sleep(1.5)
                 more()
                 self.assertEqual(uptake.terminate(60).code, 0, uptake.tail(60))  # amid records, rows and pages
-                browser.stop.set()
+                browser.finish()
             with Uptake(config, name="second") as uptake:  # restores
                 browser = self.browse(uptake)
                 more()
@@ -80,7 +79,7 @@ class Threads(unittest.TestCase):
                 services.redis.start()
                 time.sleep(1)
                 self.assertEqual(uptake.terminate(60).code, 0, uptake.tail(60))
-                browser.stop.set()
+                browser.finish()
                 self.assertGreater(browser.answers, 20)
             until_end(services, "threads-end", **{k: v for k, v in CONFIG.items() if k != "clock"})
             print("\nthreads:", verify(services).splitlines()[-1])

@@ -124,8 +124,12 @@ class Wall(unittest.TestCase):
                 until = time.monotonic() + 12
                 while uptake.running and time.monotonic() < until:
                     time.sleep(0.05)
-                kills["random" if uptake.running else point] += 1
-                uptake.kill9()
+                if uptake.running:
+                    kills["random"] += 1
+                    uptake.kill9()
+                else:
+                    self.assertIn(f"crash point {point}", uptake.tail(3), f"ended by itself:\n{uptake.tail(30)}")
+                    kills[point] += 1
                 uptake.close()
             with Uptake(config("storm"), name="storm-end"), Uptake(config("calm"), name="calm"):
                 wait_until("both at the wall's minute", lambda: min(clock("storm"), clock("calm")) > now, 150)
