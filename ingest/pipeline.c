@@ -23,7 +23,6 @@
 #include "uptake/thread.h"
 #include "uptake/time.h"
 
-#define LANES_MAX 64
 #define IDLE_MS 100
 #define COVER_INTERVAL_MS 5000
 #define END_PATIENCE_MS 10000
@@ -36,7 +35,7 @@ struct pipeline {
     struct upt_instance instance;
     struct upt_admin *admin;
     struct upt_buf schema, token;
-    struct upt_lane *lanes[LANES_MAX];
+    struct upt_lane *lanes[UPT_LANES_MAX];
     int lanes_n;
     bool covered; /* each partition was seen to be some member's */
     int64_t cover_due_ms;
@@ -294,7 +293,7 @@ start_lanes(struct pipeline *pipe, struct upt_error *reterr)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int n = pipe->config->threads > 0 ? (int)pipe->config->threads : (int)(cores > 0 ? cores : 1);
     n = n > pipe->shared.partitions ? pipe->shared.partitions : n;
-    n = n > LANES_MAX ? LANES_MAX : n < 1 ? 1 : n;
+    n = n > UPT_LANES_MAX ? UPT_LANES_MAX : n < 1 ? 1 : n;
     pipe->shared.lanes = n;
     for (; pipe->lanes_n < n; pipe->lanes_n++) {
         upt_status status = upt_lane_start(&pipe->shared, pipe->lanes_n, &pipe->lanes[pipe->lanes_n], reterr);

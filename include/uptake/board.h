@@ -11,6 +11,8 @@
 #include "uptake/str.h"
 
 #define UPT_BOARD_ALERTS 50
+#define UPT_LANES_MAX 64
+#define UPT_BOARD_SETS (1 + 5 * UPT_LANES_MAX) /* of metrics: the registry's, and five of each lane */
 
 typedef enum upt_part_phase {
     UPT_PART_RESTORING,
@@ -42,7 +44,8 @@ struct upt_board *upt_board_create(void);
 void upt_board_destroy(struct upt_board **board_p);
 
 /* Lanes. */
-struct upt_metrics *upt_board_metrics(struct upt_board *board); /* a new set, owned by the board */
+struct upt_metrics *
+upt_board_metrics(struct upt_board *board); /* a new set, owned by the board; at most UPT_BOARD_SETS */
 struct upt_outcomes *upt_board_outcomes(struct upt_board *board);
 void upt_board_set_model(struct upt_board *board, const struct upt_board_model *model);
 struct upt_board_model upt_board_get_model(struct upt_board *board);

@@ -18,7 +18,6 @@
 #include "uptake/outcomes.h"
 #include "uptake/time.h"
 
-#define SETS_MAX 256
 #define PARTITIONS_MAX 4096
 #define RATE_AGE_MS 10000
 
@@ -229,8 +228,8 @@ model_json(struct upt_board *board)
 void
 upt_admin_status_build(struct upt_admin *admin, struct upt_buf *out)
 {
-    struct upt_metrics *sets[SETS_MAX];
-    size_t n = upt_board_sets(admin->board, sets, SETS_MAX);
+    struct upt_metrics *sets[UPT_BOARD_SETS];
+    size_t n = upt_board_sets(admin->board, sets, UPT_BOARD_SETS);
     int64_t now_ms = upt_wall_ms();
     json_t *status = json_object();
     set(status, "version", json_string(admin->version));
@@ -311,8 +310,8 @@ process_metrics(struct upt_admin *admin, struct upt_buf *out)
 void
 upt_admin_metrics_build(struct upt_admin *admin, struct upt_buf *out)
 {
-    struct upt_metrics *sets[SETS_MAX];
-    size_t n = upt_board_sets(admin->board, sets, SETS_MAX);
+    struct upt_metrics *sets[UPT_BOARD_SETS];
+    size_t n = upt_board_sets(admin->board, sets, UPT_BOARD_SETS);
     upt_metrics_prometheus(sets, n, out);
     upt_outcomes_prometheus(upt_board_outcomes(admin->board), out);
     process_metrics(admin, out);

@@ -24,7 +24,7 @@ struct lane {
 
 struct upt_board {
     pthread_mutex_t mutex; /* @locks all below */
-    struct upt_metrics **sets;
+    struct upt_metrics *sets[UPT_BOARD_SETS];
     size_t sets_n;
     struct upt_outcomes *outcomes; /* has its own locks */
     struct upt_board_model model;
@@ -90,7 +90,6 @@ upt_board_destroy(struct upt_board **board_p)
     upt_outcomes_destroy(&board->outcomes);
     upt_buf_fini(&board->asked);
     upt_buf_fini(&board->answer);
-    free(board->sets);
     free(board->parts);
     free(board->lanes);
     (void)pthread_mutex_destroy(&board->mutex);
@@ -110,7 +109,7 @@ upt_board_metrics(struct upt_board *board)
     }
     set->outcomes = board->outcomes;
     lock(board);
-    board->sets = grow(board->sets, board->sets_n + 1, sizeof(struct upt_metrics *));
+    upt_assert(board->sets_n < UPT_BOARD_SETS);
     board->sets[board->sets_n++] = set;
     unlock(board);
     return set;

@@ -386,6 +386,9 @@ LANES = [
     Fault("letters_as_they_are", "a dead letter that came compressed can go as it came", "ingest/kafka/publisher.c",
           "        if (pub->config.outputs == NULL) {\n            upt_producer_compress", "        if (pub->config.outputs != NULL) {\n            upt_producer_compress",
           "e2e:test_bad_input.Peers.test_large_letters", "test_large_letters"),
+    Fault("metrics_of_all_lanes", "/metrics and /status.json count every lane, also with 64 of them", "ingest/admin/status.c",
+          "    size_t n = upt_board_sets(admin->board, sets, UPT_BOARD_SETS);\n    upt_metrics_prometheus(", "    size_t n = upt_board_sets(admin->board, sets, 256);\n    upt_metrics_prometheus(",
+          "unit:admin/test_admin", "metrics_of_every_lane"),
     Fault("purged_counted", "what an abort purged does not spoil the next transaction", "ingest/kafka/publisher.c",
           "    atomic_store(&pub->producer.deliveries_failed, 0);\n", "", "unit:kafka/test_publisher", "abort_leaves_nothing_behind"),
 ]

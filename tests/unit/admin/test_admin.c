@@ -329,6 +329,22 @@ parsed(const struct answer *answer)
     return json;
 }
 
+/* 64 lanes have five sets each; the fixture's is the registry's. */
+static void
+metrics_of_every_lane(void **state)
+{
+    struct fixture *fx = *state;
+    start(fx, NULL);
+    for (int n = 0; n < 64 * 5; n++) {
+        upt_metric_add(upt_board_metrics(fx->board), UPT_M_EVENTS, 1);
+    }
+    assert_non_null(strstr(get(fx, "/metrics", "")->body, "\nuptake_events_total 320\n"));
+    json_t *status = parsed(get(fx, "/status.json", ""));
+    json_t *metrics = json_object_get(status, "metrics");
+    assert_int_equal(json_integer_value(json_object_get(metrics, "uptake_events_total")), 320);
+    json_decref(status);
+}
+
 static void
 post(struct fixture *fx)
 {
@@ -612,6 +628,7 @@ main(void)
         CASE(two_requests_on_one_connection),
         CASE(the_page_carries_its_own_policy),
         CASE(metrics_have_the_names_of_the_table),
+        CASE(metrics_of_every_lane),
         CASE(status_tells_of_the_model),
         CASE(status_with_redis),
         CASE(many_features),
