@@ -75,8 +75,8 @@ post_partition(struct upt_lane *lane, struct upt_part *part, double seconds, int
     upt_board_set_partition(lane->shared->board, &post);
 }
 
-static void
-post_board(struct upt_lane *lane, int64_t now_ms)
+void
+upt_lane_post(struct upt_lane *lane, int64_t now_ms)
 {
     int64_t lag = 0, lag_ms = 0, unpublished = 0, checkpoint_age = 0;
     uint64_t accounts = 0, bytes = 0, assigned = 0, blocked = 0, restoring = 0;
@@ -95,7 +95,7 @@ post_board(struct upt_lane *lane, int64_t now_ms)
         blocked += part->intake->held ? 1 : 0;
         accounts += upt_state_accounts_n(part->st);
         bytes += upt_state_bytes(part->st);
-        int64_t age = upt_wall_ms() - part->stored_wall_ms;
+        int64_t age = upt_part_unstored(part, now_ms);
         checkpoint_age = age > checkpoint_age ? age : checkpoint_age;
         part->clean_ms = upt_part_flushed(part) || part->clean_ms == 0 ? now_ms : part->clean_ms;
         unpublished = now_ms - part->clean_ms > unpublished ? now_ms - part->clean_ms : unpublished;
@@ -104,6 +104,7 @@ post_board(struct upt_lane *lane, int64_t now_ms)
     upt_metric_set(lane->metrics, UPT_M_STATE_BYTES, bytes);
     upt_metric_set(lane->metrics, UPT_M_ASSIGNED, assigned);
     upt_metric_set(lane->metrics, UPT_M_PAUSED, blocked);
+    upt_metric_set(lane->metrics, UPT_M_RESTORING, restoring);
     upt_metric_set(lane->metrics, UPT_M_LAG, (uint64_t)lag);
     upt_metric_set(lane->metrics, UPT_M_LAG_SECONDS, (uint64_t)lag_ms);
     upt_metric_set(lane->metrics, UPT_M_UNPUBLISHED_AGE, (uint64_t)unpublished);
@@ -315,7 +316,7 @@ run(struct upt_lane *lane)
         answer_board(lane);
         int64_t now = upt_mono_ms();
         if (now - lane->board_ms >= BOARD_INTERVAL_MS) {
-            post_board(lane, now);
+            upt_lane_post(lane, now);
         }
         if (!busy) {
             wait_for_work(lane);

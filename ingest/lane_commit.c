@@ -192,6 +192,7 @@ begin_checkpoint(struct upt_part *part)
     upt_state_snapshot_begin(part->st, false);
     part->snapshot = (struct upt_checkpoint){.pos = upt_state_pos(part->st), .clock = upt_state_clock(part->st)};
     part->snapshot_next = part->next_offset;
+    part->snapshot_began_ms = upt_mono_ms();
     part->snapshot_on = true;
     part->snapshot_sealed = false;
     upt_part_commit(part, false); /* C passes R first */
@@ -276,6 +277,23 @@ prune_places(struct upt_part *part)
     progress->places_n = kept;
 }
 
+/* Beyond R. */
+static bool
+moved(const struct upt_part *part)
+{
+    return part->start_open || upt_pos_cmp(upt_state_pos(part->st), part->stored.pos) > 0 ||
+           part->next_offset > part->stored_next;
+}
+
+int64_t
+upt_part_unstored(struct upt_part *part, int64_t now_ms)
+{
+    if (!moved(part) && upt_part_replayed(part)) {
+        part->unstored_ms = now_ms;
+    }
+    return now_ms - part->unstored_ms;
+}
+
 void
 upt_part_checkpoint(struct upt_part *part, int64_t now_ms)
 {
@@ -298,17 +316,16 @@ upt_part_checkpoint(struct upt_part *part, int64_t now_ms)
             part->stored_next = part->snapshot_next;
             part->start_open = false;
             part->stored_wall_ms = upt_wall_ms();
+            part->unstored_ms = part->snapshot_began_ms;
             part->checkpoint_due_ms = now_ms + lane->config->checkpoint_interval_ms;
             prune_places(part);
             part->commit_wanted = true; /* the offset's metadata says how far checkpoints are */
         }
         return;
     }
-    bool moved = part->start_open || upt_pos_cmp(upt_state_pos(part->st), part->stored.pos) > 0 ||
-                 part->next_offset > part->stored_next;
     bool ended = lane->shared->until_end && part->next_offset >= upt_ends_first(lane->shared->ends, part->id) &&
                  part->stored_next < upt_ends_first(lane->shared->ends, part->id);
-    if (part->claimed && lane->snapshotting == NULL && moved && upt_part_replayed(part) &&
+    if (part->claimed && lane->snapshotting == NULL && moved(part) && upt_part_replayed(part) &&
         (now_ms >= part->checkpoint_due_ms || ended)) {
         begin_checkpoint(part);
     }

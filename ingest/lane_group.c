@@ -425,7 +425,9 @@ adopt(struct upt_part *part, struct upt_restored *got)
     part->place_i = 0;
     part->stored = got->checkpoint;
     part->stored_next = got->has_checkpoint ? got->checkpoint.pos.offset + 1 : 0;
-    part->stored_wall_ms = upt_wall_ms();
+    part->stored_wall_ms = got->has_checkpoint ? got->checkpoint_ms : 0;
+    int64_t age = part->stored_wall_ms > 0 ? upt_wall_ms() - part->stored_wall_ms : 0;
+    part->unstored_ms = now - (age > 0 ? age : 0);
     /* Staggered over partitions; without a checkpoint at once, since `start` may mean another place tomorrow. */
     int64_t interval = lane->config->checkpoint_interval_ms;
     part->checkpoint_due_ms = got->has_checkpoint ? now + interval * (part->id % 16 + 1) / 16 : now;

@@ -72,7 +72,9 @@ struct upt_part {
     bool snapshot_on, snapshot_sealed;
     struct upt_checkpoint snapshot;
     int64_t snapshot_next;
-    int64_t checkpoint_due_ms, stored_wall_ms;
+    int64_t checkpoint_due_ms;
+    int64_t stored_wall_ms;                 /* wall time of R, 0: there is none */
+    int64_t snapshot_began_ms, unstored_ms; /* monotonic; all that had changed by unstored_ms is in R */
 
     bool outputs_open;   /* outputs pushed after the last commit frame */
     bool commit_wanted;  /* push a commit frame soon, whether or not the position moved */
@@ -155,6 +157,7 @@ struct upt_lane {
 
 /* lane.c */
 void upt_lane_fail(struct upt_lane *lane, const struct upt_error *err);
+void upt_lane_post(struct upt_lane *lane, int64_t now_ms); /* to the board */
 /* lane_group.c */
 /* Becomes a member of the group; again, with a new consumer, when the old one was fenced. */
 UPT_NODISCARD upt_status upt_lane_join(struct upt_lane *lane, struct upt_error *reterr);
@@ -186,6 +189,8 @@ void upt_part_run_pending_tick(struct upt_part *part, int64_t reached);
 void upt_part_wall(struct upt_part *part);
 void upt_part_checkpoint(struct upt_part *part, int64_t now_ms);
 void upt_part_checkpoint_failed(struct upt_part *part);
+/* Age of the oldest change that is in no checkpoint; 0: there is none. Looked at about once a second. */
+int64_t upt_part_unstored(struct upt_part *part, int64_t now_ms);
 /* lane_rows.c */
 void upt_part_rows(struct upt_part *part, int64_t now_ms);
 /* Whether Redis has been given all up to the end that the log had at the start, by this process. */

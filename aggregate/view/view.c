@@ -330,6 +330,7 @@ upt_view_create(const struct upt_view_config *config, struct upt_view **ret, str
     view->config.owner = view->owner = copy(config->owner);
     upt_encode(&view->marker_owner, view->owner, strlen(view->owner));
     upt_buf_put(&view->marker_owner, "", 1);
+    upt_metric_set(config->metrics, UPT_M_REDIS_UP, 0);
     pthread_mutex_init(&view->lock, NULL);
     view->doorbell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     upt_status status = upt_ring_create(config->ring_bytes > 0 ? config->ring_bytes : RING_BYTES, &view->ring, reterr);

@@ -2,7 +2,8 @@
  *
  * Counters and gauges without labels beyond those of the table. Each lane (and the process itself) has its own set;
  * a set has one writer, so an increment is a relaxed load and store, no locked instruction. The admin thread sums
- * the sets. Gauges that are ages or maxima are taken as the maximum over sets. */
+ * the sets. Gauges that are ages or maxima are taken as the maximum over sets, those of UPT_GAUGE_MIN as the least over
+ * the sets that have one. */
 #ifndef UPT_METRICS_H
 #define UPT_METRICS_H
 
@@ -13,7 +14,7 @@
 #include "uptake/event.h"
 #include "uptake/str.h"
 
-typedef enum upt_metric_type { UPT_COUNTER, UPT_GAUGE_SUM, UPT_GAUGE_MAX } upt_metric_type;
+typedef enum upt_metric_type { UPT_COUNTER, UPT_GAUGE_SUM, UPT_GAUGE_MAX, UPT_GAUGE_MIN } upt_metric_type;
 
 /* M(id, type, name, labels or "", divisor (value / divisor is shown; 1 or 1000 for ms → s), help) */
 #define UPT_METRICS(M)                                                                                                 \
@@ -45,6 +46,8 @@ typedef enum upt_metric_type { UPT_COUNTER, UPT_GAUGE_SUM, UPT_GAUGE_MAX } upt_m
     M(STATE_BYTES, UPT_GAUGE_SUM, "uptake_state_bytes", "", 1, "Memory of the state")                                  \
     M(ASSIGNED, UPT_GAUGE_SUM, "uptake_partitions_assigned", "", 1, "Partitions owned")                                \
     M(PAUSED, UPT_GAUGE_SUM, "uptake_partitions_blocked", "", 1, "Partitions held back, such as for the registry")     \
+    M(RESTORING, UPT_GAUGE_SUM, "uptake_partitions_restoring", "", 1,                                                  \
+      "Partitions whose state is being read back; they are in neither lag")                                            \
     M(LAG, UPT_GAUGE_SUM, "uptake_lag_records", "", 1, "Records between the position and the end of the log")          \
     M(LAG_SECONDS, UPT_GAUGE_MAX, "uptake_lag_seconds", "", 1000,                                                      \
       "Wall clock less the clock of the partition that is furthest behind, while it has records left")                 \
@@ -55,7 +58,8 @@ typedef enum upt_metric_type { UPT_COUNTER, UPT_GAUGE_SUM, UPT_GAUGE_MAX } upt_m
     M(NEW_EPOCHS, UPT_COUNTER, "uptake_producer_epochs_total", "", 1, "Producers replaced after an unclear outcome")   \
     M(CHECKPOINTS, UPT_COUNTER, "uptake_checkpoints_total", "", 1, "Checkpoints committed")                            \
     M(CHECKPOINT_BYTES, UPT_COUNTER, "uptake_checkpoint_bytes_total", "", 1, "Bytes of checkpoint records")            \
-    M(CHECKPOINT_AGE, UPT_GAUGE_MAX, "uptake_checkpoint_age_seconds", "", 1000, "Age of the oldest checkpoint")        \
+    M(CHECKPOINT_AGE, UPT_GAUGE_MAX, "uptake_checkpoint_age_seconds", "", 1000,                                        \
+      "Age of the oldest change that is in no checkpoint yet, 0 if all are")                                           \
     M(LOST_RECORDS, UPT_COUNTER, "uptake_lost_records_total", "", 1,                                                   \
       "Offsets that the log no longer held when they were needed (on_gap: continue)")                                  \
     M(RESTORES, UPT_COUNTER, "uptake_restores_total", "", 1, "Partitions restored from their checkpoints")             \
@@ -64,7 +68,7 @@ typedef enum upt_metric_type { UPT_COUNTER, UPT_GAUGE_SUM, UPT_GAUGE_MAX } upt_m
     M(REBALANCES, UPT_COUNTER, "uptake_rebalances_total", "", 1, "Assignments received or taken away")                 \
     M(REGISTRY_REQUESTS, UPT_COUNTER, "uptake_registry_requests_total", "", 1, "HTTP requests to the registry")        \
     M(REGISTRY_FAILURES, UPT_COUNTER, "uptake_registry_failures_total", "", 1, "Those that failed, 404 aside")         \
-    M(REDIS_UP, UPT_GAUGE_MAX, "uptake_redis_up", "", 1, "1 while a connection to Redis works")                        \
+    M(REDIS_UP, UPT_GAUGE_MIN, "uptake_redis_up", "", 1, "1 while every lane's connection to Redis works")             \
     M(REDIS_ROWS, UPT_COUNTER, "uptake_redis_rows_total", "", 1, "Rows written to Redis")                              \
     M(REDIS_RECONNECTS, UPT_COUNTER, "uptake_redis_reconnects_total", "", 1, "Connections to Redis made anew")         \
     M(REDIS_GUARD_REFUSALS, UPT_COUNTER, "uptake_redis_guard_refusals_total", "", 1,                                   \
@@ -86,6 +90,9 @@ struct upt_metrics {
     _Alignas(64) _Atomic uint64_t v[UPT_M_COUNT];
     struct upt_outcomes *outcomes; /* shared by the sets of a board; NULL: not counted */
 };
+
+/* A set in which nothing has been counted. */
+void upt_metrics_init(struct upt_metrics *set);
 
 static inline void
 upt_metric_add(struct upt_metrics *metrics, upt_metric id, uint64_t n)

@@ -104,9 +104,7 @@ upt_board_metrics(struct upt_board *board)
     if (set == NULL) {
         upt_panic(__FILE__, __LINE__, "out of memory for metrics");
     }
-    for (size_t i = 0; i < UPT_M_COUNT; i++) {
-        atomic_init(&set->v[i], 0);
-    }
+    upt_metrics_init(set);
     set->outcomes = board->outcomes;
     lock(board);
     upt_assert(board->sets_n < UPT_BOARD_SETS);

@@ -10,6 +10,8 @@
 #include "uptake/assert.h"
 #include "uptake/outcomes.h"
 
+#define NOT_SET UINT64_MAX /* a gauge of which the least counts, in a set that has none */
+
 struct metric_info {
     upt_metric_type type;
     const char *name;
@@ -31,6 +33,15 @@ first_of_name(size_t id)
     return id == 0 || strcmp(infos[id].name, infos[id - 1].name) != 0;
 }
 
+void
+upt_metrics_init(struct upt_metrics *set)
+{
+    for (size_t id = 0; id < UPT_M_COUNT; id++) {
+        atomic_init(&set->v[id], infos[id].type == UPT_GAUGE_MIN ? NOT_SET : 0);
+    }
+    set->outcomes = NULL;
+}
+
 static const char *
 type_name(const struct metric_info *info)
 {
@@ -41,16 +52,19 @@ uint64_t
 upt_metrics_total(struct upt_metrics *const *sets, size_t n, upt_metric id)
 {
     upt_assert(id < UPT_M_COUNT);
-    uint64_t total = 0;
+    bool least = infos[id].type == UPT_GAUGE_MIN;
+    uint64_t total = least ? NOT_SET : 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t v = atomic_load_explicit(&sets[i]->v[id], memory_order_relaxed);
         if (infos[id].type == UPT_GAUGE_MAX) {
             total = v > total ? v : total;
+        } else if (least) {
+            total = v < total ? v : total;
         } else {
             total += v;
         }
     }
-    return total;
+    return least && total == NOT_SET ? 0 : total;
 }
 
 static void
@@ -101,7 +115,9 @@ upt_metrics_markdown(struct upt_buf *out)
             }
         }
         upt_buf_printf(out, " | %s%s |\n", info->help,
-                       info->type == UPT_GAUGE_MAX ? " (the largest over the lanes)" : "");
+                       info->type == UPT_GAUGE_MAX   ? " (the largest over the lanes)"
+                       : info->type == UPT_GAUGE_MIN ? " (the least over the lanes)"
+                                                     : "");
     }
     upt_outcomes_markdown(out);
     upt_buf_printf(out,

@@ -190,6 +190,7 @@ load_record(void *ctx, const rd_kafka_message_t *msg, struct upt_error *reterr)
     } else if (key.len == 1 && key.p[0] == 'r') {
         status = upt_checkpoint_decode(value, &out->checkpoint, reterr);
         out->has_checkpoint = status == UPT_OK;
+        out->checkpoint_ms = rd_kafka_message_timestamp(msg, NULL);
     } else if (key.len > 0 && key.p[0] != 'b') {
         status = upt_state_load(out->state, key, value, reterr);
     }

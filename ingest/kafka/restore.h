@@ -41,8 +41,9 @@ struct upt_restored {
     struct upt_progress progress; /* places owned by the receiver; epoch 0: there was none */
     struct upt_checkpoint checkpoint;
     bool has_checkpoint;
-    int64_t seek_to; /* the first record to read */
-    int64_t lost;    /* records that the log no longer holds (on_gap: continue) */
+    int64_t checkpoint_ms; /* wall time at which it was written */
+    int64_t seek_to;       /* the first record to read */
+    int64_t lost;          /* records that the log no longer holds (on_gap: continue) */
 };
 
 UPT_NODISCARD upt_status upt_restorer_create(const struct upt_restorer_config *config, struct upt_restorer **ret,

@@ -38,6 +38,26 @@ sums_and_maxima(void **state)
     upt_buf_fini(&page);
 }
 
+/* A gauge of which the least counts is that of the sets that have one. */
+static void
+least_of_those_that_have_it(void **state)
+{
+    (void)state;
+    static struct upt_metrics lane;
+    static struct upt_metrics a;
+    static struct upt_metrics b;
+    struct upt_metrics *sets[] = {&lane, &a, &b};
+    for (size_t i = 0; i < 3; i++) {
+        upt_metrics_init(sets[i]);
+    }
+    assert_int_equal(upt_metrics_total(sets, 3, UPT_M_REDIS_UP), 0);
+    upt_metric_set(&a, UPT_M_REDIS_UP, 1);
+    upt_metric_set(&b, UPT_M_REDIS_UP, 1);
+    assert_int_equal(upt_metrics_total(sets, 3, UPT_M_REDIS_UP), 1);
+    upt_metric_set(&a, UPT_M_REDIS_UP, 0);
+    assert_int_equal(upt_metrics_total(sets, 3, UPT_M_REDIS_UP), 0);
+}
+
 /* One line of the page; seen holds all names that had a HELP so far. */
 static void
 check_line(char *line, struct upt_buf *seen, char *current, bool *is_counter)
@@ -128,6 +148,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_and_maxima),
+        cmocka_unit_test(least_of_those_that_have_it),
         cmocka_unit_test(page_passes_the_lint),
         cmocka_unit_test(reference_has_every_metric),
     };

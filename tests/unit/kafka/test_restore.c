@@ -73,6 +73,13 @@ rd_kafka_consumer_poll(rd_kafka_t *rk, int timeout_ms)
     return &world.msg;
 }
 
+int64_t
+rd_kafka_message_timestamp(const rd_kafka_message_t *msg, rd_kafka_timestamp_type_t *ret_type)
+{
+    (void)ret_type;
+    return T0 + msg->offset;
+}
+
 void
 rd_kafka_message_destroy(rd_kafka_message_t *msg)
 {
@@ -210,6 +217,7 @@ assert_whole(struct upt_restored *got, int readings)
     assert_int_equal(upt_state_accounts_n(got->state), 30);
     assert_true(got->has_checkpoint);
     assert_int_equal(got->seek_to, got->checkpoint.pos.offset + 1);
+    assert_int_equal(got->checkpoint_ms, T0 + (int64_t)now_read()->n - 2); /* before the progress record */
     assert_int_equal(got->progress.epoch, 3);
     upt_state_destroy(&got->state);
     upt_progress_fini(&got->progress);

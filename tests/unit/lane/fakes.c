@@ -89,8 +89,27 @@ upt_publisher_ready(struct upt_publisher *pub)
 bool
 upt_publisher_committed(struct upt_publisher *pub, int32_t partition, struct upt_pos *ret, uint64_t *ret_serial)
 {
-    (void)pub, (void)partition, (void)ret, (void)ret_serial;
+    (void)pub, (void)partition, (void)ret_serial;
+    if (fakes.committed_set) {
+        *ret = fakes.committed;
+    }
+    return fakes.committed_set;
+}
+
+/* ---- ends of the log: none is known ---- */
+
+bool
+upt_ends_get(struct upt_ends *ends, int32_t partition, int64_t *ret_end, int64_t *ret_wall_ms)
+{
+    (void)ends, (void)partition, (void)ret_end, (void)ret_wall_ms;
     return false;
+}
+
+int64_t
+upt_ends_first(struct upt_ends *ends, int32_t partition)
+{
+    (void)ends, (void)partition;
+    return 0;
 }
 
 /* ---- the restorer ---- */

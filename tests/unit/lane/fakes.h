@@ -17,6 +17,8 @@ struct fakes {
     unsigned restarts, asked;
     struct upt_restored got; /* the restorer's next result, if got_set */
     bool got_set;
+    struct upt_pos committed; /* of both publishers, if committed_set */
+    bool committed_set;
     atomic_bool no_restorer;           /* none can be made */
     atomic_uint joins;                 /* restorers that were made, one each time */
     _Atomic rd_kafka_resp_err_t fatal; /* what the consumer says, if anything */

@@ -271,6 +271,91 @@ restored_when_there_is_a_producer(void **state)
     free_scoring(&scoring);
 }
 
+/* A partition with a checkpoint of ten minutes ago, at which its state is. */
+static struct upt_part *
+restored_from_checkpoint(struct upt_lane *lane, struct upt_pos published)
+{
+    struct upt_part *part = add_part(lane, 0, 1);
+    restored(lane, 0, 1);
+    fakes.got.checkpoint = (struct upt_checkpoint){.pos = upt_state_pos(fakes.got.state), .clock = T0 + UPT_DAY_MS};
+    fakes.got.has_checkpoint = true;
+    fakes.got.checkpoint_ms = upt_wall_ms() - 10 * UPT_MINUTE_MS;
+    fakes.got.seek_to = 1;
+    fakes.got.progress.pos = published;
+    upt_lane_take_restored(lane);
+    assert_true(part->active);
+    return part;
+}
+
+static void
+apply(struct upt_part *part)
+{
+    part->lane->current = part;
+    upt_state_begin(part->st, part->next_offset++, T0 + 2 * UPT_DAY_MS);
+    part->lane->current = NULL;
+}
+
+/* Nothing waits for a checkpoint on an idle partition, however old its checkpoint is; else what came after it began. */
+static void
+age_without_a_checkpoint(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    struct upt_part *part = restored_from_checkpoint(lane, UPT_POS_NONE);
+    int64_t now = upt_mono_ms();
+    assert_int_equal(upt_part_unstored(part, now), 0);
+    assert_int_equal(upt_part_unstored(part, now + UPT_DAY_MS), 0);
+    apply(part);
+    assert_int_equal(upt_part_unstored(part, now + UPT_DAY_MS + 5000), 5000);
+    part->claimed = true;
+    upt_part_checkpoint(part, part->checkpoint_due_ms); /* begins */
+    assert_true(part->snapshot_on);
+    upt_part_checkpoint(part, now);
+    assert_true(part->snapshot_sealed);
+    apply(part);
+    fakes.committed = part->snapshot.pos;
+    fakes.committed_set = true;
+    upt_part_checkpoint(part, now);
+    fakes.committed_set = false;
+    assert_false(part->snapshot_on);
+    assert_int_equal(upt_part_unstored(part, part->snapshot_began_ms + 7000), 7000);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
+/* A process that never lives to its checkpoint: what it replays has waited since the last one. */
+static void
+age_across_a_restart(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    struct upt_part *part = restored_from_checkpoint(lane, (struct upt_pos){.offset = 7});
+    int64_t age = upt_part_unstored(part, upt_mono_ms());
+    assert_true(age >= 10 * UPT_MINUTE_MS && age < 11 * UPT_MINUTE_MS);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
+/* They are in no lag, so they are told. */
+static void
+restoring_is_told(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    (void)add_part(lane, 0, 1);
+    (void)add_part(lane, 1, 2);
+    upt_lane_post(lane, upt_mono_ms());
+    assert_int_equal(upt_metrics_total(&lane->metrics, 1, UPT_M_RESTORING), 2);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
 static int
 set_up(void **state)
 {
@@ -313,6 +398,8 @@ main(void)
         cmocka_unit_test(restored_by_old_rules), cmocka_unit_test(fenced_and_no_way_back),
         cmocka_unit_test(refused_for_long),      cmocka_unit_test(errors_of_old_restores),
         cmocka_unit_test(assigned_to_nobody),    cmocka_unit_test(restored_when_there_is_a_producer),
+        cmocka_unit_test(restoring_is_told),     cmocka_unit_test(age_without_a_checkpoint),
+        cmocka_unit_test(age_across_a_restart),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
 }

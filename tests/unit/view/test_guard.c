@@ -244,6 +244,7 @@ test_restart_retries_the_batch(void **state)
     assert_true(rig_published(&rig, 0, 10));
     redis_server_kill(&server);
     assert_true(redis_server_wait(is_down, rig.view));
+    assert_int_equal(rig_metric(&rig, UPT_M_REDIS_UP), 0);
     for (int64_t i = 11; i < 111; i++) {
         push(&rig, "acme", i);
     }
