@@ -5,13 +5,16 @@ EVENTS=200000 ACCOUNTS=20000 for the long run.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
 import unittest
 from pathlib import Path
+from urllib.error import HTTPError
 
+from support.fakes import Registry as FakeRegistry
 from support.kafka_util import Message, produce
 from support.services import Services
 from support.uptake_proc import Uptake, config_for
@@ -19,6 +22,10 @@ from support.uptake_proc import Uptake, config_for
 from e2e.traffic import EVERY, Traffic
 
 ORACLE = Path(__file__).resolve().parents[1] / "oracle" / "verify_redis.py"
+sys.path.insert(0, str(ORACLE.parent))
+
+import verify_redis  # noqa: E402
+
 EVENTS = int(os.environ.get("EVENTS", "40000"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "400"))
 PARTITIONS = 8
@@ -91,6 +98,37 @@ class Exact(unittest.TestCase):
             until_end(services, "anew", timeout=60)
             self.assertEqual(services.redis.client().hget("uptake:account:{acct-100}", "tier"), "acct-100")
             verify(services)
+
+    def test_schemas_with_references(self) -> None:
+        """A batch that names its event, which names its kind: three subjects. The oracle counts it too."""
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            traffic, registry = Traffic(services.registry), services.registry
+            event, batch = json.loads(traffic.event.text), json.loads(traffic.batch.text)
+            kind = next(field for field in event["fields"] if field["name"] == "kind")
+            registry.register("kind", {**kind["type"], "namespace": "uptake.v1"})
+            kind["type"] = "uptake.v1.Kind"
+            registry.register("event", event, [{"name": "uptake.v1.Kind", "subject": "kind", "version": 1}])
+            batch["fields"][0]["type"]["items"] = "uptake.v1.UsageEvent"
+            traffic.batch.schema_id = registry.register("batch", batch, [{"name": "uptake.v1.UsageEvent", "subject": "event", "version": 1}])
+            produce(services.kafka.bootstrap, "usage-events", [traffic.make_batch("a", traffic.start) for _ in range(20)])
+            until_end(services, "references", timeout=60)
+            self.assertGreater(int(services.redis.client().hget("uptake:account:{a}", "events_30d")), 20)
+            verify(services)
+
+
+class Registries(unittest.TestCase):
+    def test_no_such_schema(self) -> None:
+        """Only 40403 says so to the oracle: any other refusal would make its verdicts wrong."""
+        stub = FakeRegistry()
+        self.addCleanup(stub.close)
+        stub.answers["/schemas/ids/2"] = (404, b'{"error_code":40401,"message":"Subject not found"}')
+        stub.answers["/schemas/ids/3"] = (422, b'{"error_code":42201,"message":"Invalid schema"}')
+        lookup = verify_redis.Registry(stub.url)
+        self.assertIsNone(lookup(1))
+        for number in (2, 3):
+            with self.assertRaises(HTTPError):
+                lookup(number)
 
 
 if __name__ == "__main__":

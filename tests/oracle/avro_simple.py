@@ -1,6 +1,6 @@
 """A small, strict Avro decoder with schema resolution by name.
 
-parse_schema(text)        -> Schema                  (BadSchema)
+parse_schema(text, …)     -> Schema                  (BadSchema)
 resolver(writer, reader)  -> function(Cursor, depth) (BadSchema)
 decode(data, function, …) -> value                   (BadAvro, TooLarge)
 
@@ -15,9 +15,10 @@ import json
 import re
 import struct
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterable, Optional
 
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+NAMED = ("record", "error", "enum", "fixed")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 # reader type -> writer types that may be promoted to it (itself included)
@@ -75,14 +76,44 @@ class Schema:
         return self.fullname.rpartition(".")[2]
 
 
-def parse_schema(text: str) -> Schema:
+class Names(dict[str, Schema]):
+    """Named schemas by full name; of those that only other texts define, each from its first use on."""
+
+    def __init__(self, others: Iterable[Any]) -> None:
+        super().__init__()
+        self.others: dict[str, tuple[Any, str]] = {}  # definition and the namespace around it
+        for other in others:
+            self._gather(other, "")
+
+    def __missing__(self, full: str) -> Schema:
+        if full not in self.others:
+            raise BadSchema(f"unknown type {full}")
+        return _parse(*self.others[full], self)
+
+    def _gather(self, node: Any, namespace: str) -> None:
+        if isinstance(node, list):
+            for branch in node:
+                self._gather(branch, namespace)
+        if not isinstance(node, dict):
+            return
+        if node.get("type") in NAMED:
+            full = _full_name(node, namespace)
+            self.others.setdefault(full, (node, namespace))
+            namespace = full.rpartition(".")[0]
+        for inner in (node, *node.get("fields", ())):
+            for key in ("type", "items", "values"):
+                self._gather(inner.get(key), namespace)
+
+
+def parse_schema(text: str, others: Iterable[str] = ()) -> Schema:
+    """Others: the texts of the schemas that it refers to, directly or not."""
     try:
-        return _parse(json.loads(text), "", {})
+        return _parse(json.loads(text), "", Names(json.loads(other) for other in others))
     except (ValueError, RecursionError) as error:
         raise BadSchema(f"not JSON: {error}") from None
 
 
-def _parse(node: Any, namespace: str, names: dict[str, Schema]) -> Schema:
+def _parse(node: Any, namespace: str, names: Names) -> Schema:
     if isinstance(node, str):
         return _parse_name(node, namespace, names)
     if isinstance(node, list):
@@ -90,6 +121,8 @@ def _parse(node: Any, namespace: str, names: dict[str, Schema]) -> Schema:
     if not isinstance(node, dict) or not isinstance(node.get("type"), str):
         raise BadSchema("a schema is a name, a list or an object with a type")
     kind = node["type"]
+    if kind in NAMED and names.others and _full_name(node, namespace) in names:
+        return names[_full_name(node, namespace)]  # it came with another's definition
     if kind in ("record", "error"):
         return _parse_record(node, namespace, names)
     if kind == "enum":
@@ -103,16 +136,14 @@ def _parse(node: Any, namespace: str, names: dict[str, Schema]) -> Schema:
     return _parse_name(kind, namespace, names)
 
 
-def _parse_name(name: str, namespace: str, names: dict[str, Schema]) -> Schema:
+def _parse_name(name: str, namespace: str, names: Names) -> Schema:
     if name in PRIMITIVES:
         return Schema(name)
     full = name if "." in name or not namespace else f"{namespace}.{name}"
-    if full not in names:
-        raise BadSchema(f"unknown type {full}")
     return names[full]
 
 
-def _parse_union(node: list, namespace: str, names: dict[str, Schema]) -> Schema:
+def _parse_union(node: list, namespace: str, names: Names) -> Schema:
     branches = [_parse(branch, namespace, names) for branch in node]
     kinds = [branch.fullname or branch.type for branch in branches]
     if "union" in kinds or len(set(kinds)) != len(kinds):
@@ -120,7 +151,7 @@ def _parse_union(node: list, namespace: str, names: dict[str, Schema]) -> Schema
     return Schema("union", branches=branches)
 
 
-def _parse_record(node: dict, namespace: str, names: dict[str, Schema]) -> Schema:
+def _parse_record(node: dict, namespace: str, names: Names) -> Schema:
     schema = _named("record", node, namespace, names)
     inner = schema.fullname.rpartition(".")[0]
     for entry in _need_list(node, "fields"):
@@ -133,7 +164,7 @@ def _parse_record(node: dict, namespace: str, names: dict[str, Schema]) -> Schem
     return schema
 
 
-def _parse_enum(node: dict, namespace: str, names: dict[str, Schema]) -> Schema:
+def _parse_enum(node: dict, namespace: str, names: Names) -> Schema:
     schema = _named("enum", node, namespace, names)
     schema.symbols = _need_list(node, "symbols")
     schema.default = node.get("default")
@@ -142,7 +173,7 @@ def _parse_enum(node: dict, namespace: str, names: dict[str, Schema]) -> Schema:
     return schema
 
 
-def _parse_fixed(node: dict, namespace: str, names: dict[str, Schema]) -> Schema:
+def _parse_fixed(node: dict, namespace: str, names: Names) -> Schema:
     schema = _named("fixed", node, namespace, names)
     size = node.get("size")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
@@ -151,20 +182,22 @@ def _parse_fixed(node: dict, namespace: str, names: dict[str, Schema]) -> Schema
     return schema
 
 
-def _named(kind: str, node: dict, namespace: str, names: dict[str, Schema]) -> Schema:
+def _named(kind: str, node: dict, namespace: str, names: Names) -> Schema:
     """A new named schema, known under its full name from here on."""
-    name = node.get("name")
-    if not isinstance(name, str):
-        raise BadSchema(f"{kind} without a name")
-    if "." not in name:
-        space = node.get("namespace", namespace)
-        if not isinstance(space, str):
-            raise BadSchema("namespace is no string")
-        name = f"{space}.{name}" if space else name
+    name = _full_name(node, namespace)
     if not all(_is_name(part) for part in name.split(".")) or name in names:
         raise BadSchema(f"name {name} not valid or defined twice")
     names[name] = Schema(kind, fullname=name)
     return names[name]
+
+
+def _full_name(node: dict, namespace: str) -> str:
+    name, space = node.get("name"), node.get("namespace", namespace)
+    if not isinstance(name, str):
+        raise BadSchema(f"{node['type']} without a name")
+    if not isinstance(space, str):
+        raise BadSchema("namespace is no string")
+    return name if "." in name or not space else f"{space}.{name}"
 
 
 def _is_name(value: Any) -> bool:

@@ -43,7 +43,8 @@ DEAD_HEADERS = (
 )
 
 Headers = list[tuple[str, Optional[bytes]]]
-Lookup = Callable[[int], Optional[str]]  # schema id -> schema text; None: there is none
+# schema id -> the schema's text and those of the schemas that it refers to; None: there is none
+Lookup = Callable[[int], Optional[list[str]]]
 
 
 @dataclass
@@ -279,8 +280,8 @@ class Partition:
 
     def _plan(self, schema_id: Optional[int], lookup: Lookup) -> tuple[bool, Read] | BadSchema | None:
         if schema_id not in self._plans:
-            text = self.config.schema if schema_id is None else lookup(schema_id)
-            self._plans[schema_id] = None if text is None else make_plan(text)
+            texts = [self.config.schema] if schema_id is None else lookup(schema_id)
+            self._plans[schema_id] = None if texts is None else make_plan(*texts)
         return self._plans[schema_id]
 
     # ---- events
@@ -420,10 +421,10 @@ class Partition:
         return features, totals
 
 
-def make_plan(text: str) -> tuple[bool, Read] | BadSchema:
+def make_plan(text: str, *others: str) -> tuple[bool, Read] | BadSchema:
     """Whether the schema is a batch's, and how to read it."""
     try:
-        writer = parse_schema(text)
+        writer = parse_schema(text, others)
         if writer.type != "record" or writer.fullname not in READERS:
             raise BadSchema("neither a UsageEvent nor a UsageBatch")
         return writer.fullname == BATCH, resolver(writer, READERS[writer.fullname])

@@ -477,7 +477,11 @@ LEAN_BATCH = json.dumps(
         "fields": [{"name": "events", "type": {"type": "array", "items": json.loads(LEAN)}}],
     }
 )
-SCHEMAS = {1: LEAN, 2: LEAN_BATCH, 3: '"string"', 4: "{", 5: LEAN.replace("account_id", "account")}
+BY_NAME = json.dumps({**json.loads(LEAN_BATCH), "fields": [{"name": "events", "type": {"type": "array", "items": oracle.EVENT}}]})
+SCHEMAS = {
+    1: [LEAN], 2: [LEAN_BATCH], 3: ['"string"'], 4: ["{"], 5: [LEAN.replace("account_id", "account")],
+    6: [BY_NAME, LEAN], 7: [BY_NAME],
+}  # fmt: skip
 
 
 def lean(at: int, account: str = "a", feature: Optional[str] = None) -> bytes:
@@ -610,6 +614,10 @@ class Records(unittest.TestCase):
         self.send(framed(1, lean(NOON - HOUR)))
         self.partition.record(9, NOON + HOUR, None, None, [], SCHEMAS.get)
         self.assertEqual(self.partition.clock, NOON + HOUR)
+
+    def test_schema_with_references(self) -> None:
+        self.assertEqual(self.send(framed(6, lean_batch(lean(NOON), lean(NOON)))).verdicts, ["ok", "ok"])
+        self.assertEqual(self.reason(framed(7, lean_batch(lean(NOON)))), "bad_schema")
 
     def test_bare_avro(self) -> None:
         self.partition = Partition(Config(framing="none", schema=LEAN))
@@ -745,6 +753,17 @@ class Avro(unittest.TestCase):
             json.dumps({**record({"name": "a", "type": inner}, {"name": "b", "type": "n.F"}), "namespace": "n"})
         )
         self.assertEqual((schema.fullname, schema.fields[1].schema.fullname), ("n.R", "n.F"))
+
+    def test_names_of_other_schemas(self) -> None:
+        fixed = {"type": "fixed", "name": "F", "size": 1}
+        outer = {**record({"name": "f", "type": fixed}, {"name": "g", "type": "F"}, name="Outer"), "namespace": "n"}
+        main = json.dumps(record({"name": "a", "type": "n.F"}, {"name": "b", "type": ["null", "n.Outer"]}))
+        schema = parse_schema(main, [json.dumps(outer)])
+        inner, branch = schema.fields[0].schema, schema.fields[1].schema.branches[1]
+        self.assertEqual((inner.fullname, branch.fullname), ("n.F", "n.Outer"))
+        self.assertEqual([f.schema for f in branch.fields], [inner, inner])
+        self.assertRaises(BadSchema, parse_schema, main)
+        self.assertRaises(BadSchema, parse_schema, main, [json.dumps({**outer, "namespace": "other"})])
 
 
 def reader_schema() -> dict:

@@ -18,6 +18,7 @@ import re
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections import Counter
@@ -110,20 +111,37 @@ def read_partition(options: argparse.Namespace, topic: str, partition: int) -> I
 
 
 class Registry:
-    """Schemas by id."""
+    """Schemas by id, with those that they refer to."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
-    def __call__(self, schema_id: int) -> Optional[str]:
+    def __call__(self, schema_id: int) -> Optional[list[str]]:
+        found = self.get(f"/schemas/ids/{schema_id}", (40403,))
+        if found is None:
+            return None
+        if found.get("schemaType", "AVRO") != "AVRO":
+            return [""]
+        texts, seen, left = [found["schema"]], set(), list(found.get("references", ()))
+        while left:
+            reference = left.pop(0)
+            place = f"/subjects/{urllib.parse.quote(reference['subject'], safe='')}/versions/{reference['version']}"
+            other = None if place in seen else self.get(place, (40401, 40402, 40403))
+            seen.add(place)
+            if other is not None:
+                texts.append(other["schema"])
+                left += other.get("references", ())
+        return texts
+
+    def get(self, path: str, absent: tuple[int, ...]) -> Optional[dict[str, Any]]:
+        """None: a 404 with one of these codes."""
         try:
-            with urllib.request.urlopen(f"{self.url}/schemas/ids/{schema_id}", timeout=30) as response:
-                found = json.load(response)
+            with urllib.request.urlopen(self.url + path, timeout=30) as response:
+                return json.load(response)
         except urllib.error.HTTPError as error:
-            if error.code in (400, 404, 422):
+            if error.code == 404 and json.load(error).get("error_code") in absent:
                 return None
             raise
-        return found["schema"] if found.get("schemaType", "AVRO") == "AVRO" else ""
 
 
 # ---------------------------------------------------------------- one partition

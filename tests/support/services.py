@@ -288,11 +288,11 @@ class Registry(Service):
         self.subjects()
         return True
 
-    def register(self, subject: str, schema: str | Mapping[str, Any]) -> int:
-        """Registers an Avro schema (JSON text or the parsed form); returns its id."""
+    def register(self, subject: str, schema: str | Mapping[str, Any], references: Sequence[Mapping[str, Any]] = ()) -> int:
+        """Registers an Avro schema (JSON text or the parsed form); returns its id. References: name, subject, version."""
         text = schema if isinstance(schema, str) else json.dumps(schema)
         path = f"/subjects/{urllib.parse.quote(subject, safe='')}/versions"
-        return int(self._call("POST", path, {"schema": text, "schemaType": "AVRO"})["id"])
+        return int(self._call("POST", path, {"schema": text, "schemaType": "AVRO", "references": list(references)})["id"])
 
     def schema(self, schema_id: int) -> dict[str, Any]:
         """The schema of an id, parsed."""
