@@ -17,6 +17,7 @@ from support.fakes import Registry
 from support.process import free_port, wait_until
 from support.uptake_proc import binary
 
+ROOT = Path(__file__).resolve().parents[2]
 EX_USAGE, EX_CONFIG = 64, 78
 
 
@@ -127,6 +128,18 @@ class Errors(unittest.TestCase):
         self.assertGreaterEqual(len(commands), 8)
         for command in commands:
             self.assertEqual(uptake(command, "--help").returncode, 0, command)
+
+
+class AlertRules(unittest.TestCase):
+    def test_metrics_exist(self) -> None:
+        listed = set(re.findall(r"^\| `(\w+)` \|", uptake("--list-metrics").stdout, re.M))
+        rules = re.split(r"^ +- alert: ", (ROOT / "deploy/prometheus-rules.yml").read_text(), flags=re.M)[1:]
+        self.assertGreater(len(rules), 5)
+        for rule in rules:
+            named = set(re.findall(r"\buptake_\w+", re.search(r"^ +expr: (.+)$", rule, re.M)[1]))
+            self.assertTrue(named, rule)
+            self.assertEqual(named - listed, set(), rule)
+            self.assertRegex(rule, r'\n +annotations:\n +action: ".{20,}"\n')
 
 
 class HugePages(unittest.TestCase):
