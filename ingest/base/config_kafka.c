@@ -100,8 +100,8 @@ upt_kafka_owned(const char *name, bool from_file)
 bool
 upt_kafka_secret(const char *name)
 {
-    static const char *const parts[] = {"password",  "secret",       "token",
-                                        "sasl.jaas", "ssl.keystore", "oauthbearer.config"};
+    static const char *const parts[] = {"password",     "passphrase",        "secret", "token", "sasl.jaas",
+                                        "ssl.keystore", "oauthbearer.config"};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         if (strstr(name, parts[i]) != NULL) {
             return true;

@@ -418,6 +418,8 @@ CONFIG = [
     Fault("secret_shown", "secrets are masked where the configuration is shown", "ingest/base/config_print.c",
           "upt_kafka_secret(kv->name) && kv->value[0] != '\\0' ? masked : kv->value", "kv->value[0] == '\\0' ? masked : kv->value",
           "unit:base/test_config", "secrets_are_masked"),
+    Fault("passphrase_shown", "a passphrase is a secret, as a password is", "ingest/base/config_kafka.c",
+          '"passphrase",', '"passphrases",', "unit:base/test_config", "secrets_are_masked"),
     Fault("plain_secret_untold", "a secret that stands in a file that others may read is told", "ingest/base/config.c",
           "S_ISREG(st.st_mode) && !upt_secret_rights_ok(", "S_ISREG(st.st_mode) && st.st_size < 0 && !upt_secret_rights_ok(",
           "unit:base/test_config_file", "secrets_in_a_shared_file"),

@@ -369,6 +369,7 @@ secrets_are_masked(void **state)
         {"kafka.ssl.key.pem", "hunter2"},
         {"kafka.sasl.oauthbearer.client.secret", "hunter2"},
         {"kafka.sasl.oauthbearer.config", "secret=hunter2"},
+        {"kafka.sasl.oauthbearer.assertion.private.key.passphrase", "hunter2"},
         {"kafka.sasl.jaas.config", "hunter2"},
     };
     struct upt_config *config = make();

@@ -392,6 +392,7 @@ secrets_in_a_shared_file(void **state)
         {"redis.password: hunter2", 0640, "redis.password"},
         {"redis.password: a$${b", 0604, "redis.password"},
         {"kafka.sasl.password: hunter2", 0644, "kafka.sasl.password"},
+        {"kafka.ssl.some.passphrase: hunter2", 0644, "kafka.ssl.some.passphrase"},
         {"registry: {user: u, password: hunter2}", 0644, "registry.password"},
         {"redis.url: redis://u:hunter2@h:1", 0644, "redis.url"},
         {"redis.password: hunter2", 0600, NULL},
