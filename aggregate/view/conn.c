@@ -159,16 +159,22 @@ upt_cmd_send_noting(struct upt_view *view, redisReplyObjectFunctions *noting, vo
 /* ---- connecting ---- */
 
 struct address {
-    char host[256], user[128], password[256];
+    struct upt_buf host, user, password; /* of any length: a password may be a token */
     int port, db;
 };
 
-static void
-copy_part(char *to, size_t cap, const char *from, size_t len)
+static const char *
+text(const struct upt_buf *part)
 {
-    len = len < cap ? len : cap - 1;
-    memcpy(to, from, len);
-    to[len] = '\0';
+    return part->len > 0 ? part->p : "";
+}
+
+static void
+copy_part(struct upt_buf *to, const char *from, size_t len)
+{
+    upt_buf_clear(to);
+    upt_buf_put(to, from, len);
+    upt_buf_put(to, "", 1);
 }
 
 static int
@@ -182,16 +188,17 @@ hex(char c)
 
 /* Percent-decoded, as in every URL; a % that begins no such code stands for itself. */
 static void
-copy_decoded(char *to, size_t cap, const char *from, size_t len)
+copy_decoded(struct upt_buf *to, const char *from, size_t len)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < len && n + 1 < cap; i++) {
+    upt_buf_clear(to);
+    for (size_t i = 0; i < len; i++) {
         int hi = i + 2 < len ? hex(from[i + 1]) : -1, lo = i + 2 < len ? hex(from[i + 2]) : -1;
         bool code = from[i] == '%' && hi >= 0 && lo >= 0 && hi + lo > 0;
-        to[n++] = (char)(code ? hi << 4 | lo : from[i]);
+        char c = (char)(code ? hi << 4 | lo : from[i]);
+        upt_buf_put(to, &c, 1);
         i += code ? 2 : 0;
     }
-    to[n] = '\0';
+    upt_buf_put(to, "", 1);
 }
 
 /* redis://[user:password@]host[:port][/db] */
@@ -199,7 +206,6 @@ static upt_status
 parse_url(const char *url, struct address *ret, struct upt_error *reterr)
 {
     static const char scheme[] = "redis://";
-    memset(ret, 0, sizeof(*ret));
     if (strncmp(url, scheme, sizeof(scheme) - 1) != 0) {
         return upt_fail(reterr, UPT_EINVAL, "redis.url: must begin with redis:// (this build has no TLS)");
     }
@@ -207,9 +213,9 @@ parse_url(const char *url, struct address *ret, struct upt_error *reterr)
     const char *at = strrchr(p, '@');
     if (at != NULL) {
         const char *colon = memchr(p, ':', (size_t)(at - p));
-        copy_decoded(ret->user, sizeof(ret->user), p, (size_t)((colon != NULL ? colon : at) - p));
+        copy_decoded(&ret->user, p, (size_t)((colon != NULL ? colon : at) - p));
         if (colon != NULL) {
-            copy_decoded(ret->password, sizeof(ret->password), colon + 1, (size_t)(at - colon - 1));
+            copy_decoded(&ret->password, colon + 1, (size_t)(at - colon - 1));
         }
         p = at + 1;
     }
@@ -221,17 +227,26 @@ parse_url(const char *url, struct address *ret, struct upt_error *reterr)
     if (*p == '[') { /* [::1]:6379 */
         const char *close = memchr(p, ']', len);
         colon = close != NULL ? memchr(close, ':', len - (size_t)(close - p)) : NULL;
-        copy_part(ret->host, sizeof(ret->host), p + 1, close != NULL ? (size_t)(close - p - 1) : 0);
+        copy_part(&ret->host, p + 1, close != NULL ? (size_t)(close - p - 1) : 0);
     } else {
-        copy_part(ret->host, sizeof(ret->host), p, colon != NULL ? (size_t)(colon - p) : len);
+        copy_part(&ret->host, p, colon != NULL ? (size_t)(colon - p) : len);
     }
     if (colon != NULL) {
         ret->port = (int)strtol(colon + 1, NULL, 10);
     }
-    if (ret->host[0] == '\0' || ret->port < 1 || ret->port > 65535 || ret->db < 0) {
+    if (text(&ret->host)[0] == '\0' || ret->port < 1 || ret->port > 65535 || ret->db < 0) {
         return upt_fail(reterr, UPT_EINVAL, "redis.url: redis://[user:password@]host:port[/db] is wanted");
     }
     return UPT_OK;
+}
+
+/* What is not in the URL, or better known. */
+static void
+override(struct upt_buf *part, const char *given)
+{
+    if (given != NULL && given[0] != '\0') {
+        copy_part(part, given, strlen(given));
+    }
 }
 
 static upt_status
@@ -255,31 +270,29 @@ command(redisContext *redis, int argc, const char **argv, const char *what, stru
 upt_status
 upt_redis_connect(const struct upt_view_config *config, struct redisContext **ret, struct upt_error *reterr)
 {
-    struct address to;
+    struct address to = {0};
+    redisContext *redis = NULL;
     upt_status status = parse_url(config->url, &to, reterr);
     if (status != UPT_OK) {
-        return status;
+        goto out;
     }
-    if (config->user != NULL && config->user[0] != '\0') {
-        copy_part(to.user, sizeof(to.user), config->user, strlen(config->user));
-    }
-    if (config->password != NULL && config->password[0] != '\0') {
-        copy_part(to.password, sizeof(to.password), config->password, strlen(config->password));
-    }
+    override(&to.user, config->user);
+    override(&to.password, config->password);
+    const char *user = text(&to.user), *password = text(&to.password);
     const struct timeval timeout = {.tv_sec = config->timeout_ms / 1000, .tv_usec = (config->timeout_ms % 1000) * 1000};
-    redisContext *redis = redisConnectWithTimeout(to.host, to.port, timeout);
+    redis = redisConnectWithTimeout(text(&to.host), to.port, timeout);
     if (redis == NULL || redis->err != 0 || redisSetTimeout(redis, timeout) != REDIS_OK) {
-        status = upt_fail(reterr, UPT_EUNAVAIL, "Redis at %s:%d: %s", to.host, to.port,
+        status = upt_fail(reterr, UPT_EUNAVAIL, "Redis at %s:%d: %s", text(&to.host), to.port,
                           redis != NULL ? redis->errstr : "out of memory");
-        goto fail;
+        goto out;
     }
     (void)fcntl(redis->fd, F_SETFD, FD_CLOEXEC);
     redis->reader->maxbuf = 0; /* keep the buffer: it would be freed and made anew for every pipeline */
-    if (to.password[0] != '\0') {
-        const char *with_user[] = {"AUTH", to.user, to.password};
-        const char *without[] = {"AUTH", to.password};
-        status = to.user[0] != '\0' ? command(redis, 3, with_user, "AUTH", reterr)
-                                    : command(redis, 2, without, "AUTH", reterr);
+    if (password[0] != '\0') {
+        const char *with_user[] = {"AUTH", user, password};
+        const char *without[] = {"AUTH", password};
+        status =
+            user[0] != '\0' ? command(redis, 3, with_user, "AUTH", reterr) : command(redis, 2, without, "AUTH", reterr);
     }
     char db[16];
     snprintf(db, sizeof(db), "%d", to.db);
@@ -291,12 +304,15 @@ upt_redis_connect(const struct upt_view_config *config, struct redisContext **re
     if (status == UPT_OK) {
         (void)command(redis, 3, name, "CLIENT SETNAME", NULL); /* an ACL may forbid it */
         *ret = redis;
-        return UPT_OK;
+        redis = NULL;
     }
-fail:
+out:
     if (redis != NULL) {
         redisFree(redis);
     }
+    upt_buf_fini(&to.host);
+    upt_buf_fini(&to.user);
+    upt_buf_fini(&to.password);
     return status;
 }
 

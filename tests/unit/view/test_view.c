@@ -595,6 +595,29 @@ test_urls(void **state)
     assert_null(strstr(err.msg, "pa:ss"));
 }
 
+/* A token may be the password; none of the three has a limit of its own. */
+static void
+test_long_credentials(void **state)
+{
+    (void)state;
+    char user[300], password[3000], url[4096];
+    memset(user, 'u', sizeof(user));
+    memset(password, 'p', sizeof(password));
+    user[sizeof(user) - 1] = password[sizeof(password) - 1] = '\0';
+    redis_server_ask(&server, "ACL SETUSER %s on >%s ~* +@all", user, password);
+    struct redisContext *ctx = NULL;
+    struct upt_error err;
+    snprintf(url, sizeof(url), "redis://%s:%s@127.0.0.1:%d", user, password, server.port);
+    struct upt_view_config config = {.url = url, .timeout_ms = 1000};
+    assert_int_equal(upt_redis_connect(&config, &ctx, &err), UPT_OK);
+    redisFree(ctx);
+    snprintf(url, sizeof(url), "redis://127.0.0.1:%d", server.port);
+    config.user = user;
+    config.password = password;
+    assert_int_equal(upt_redis_connect(&config, &ctx, &err), UPT_OK);
+    redisFree(ctx);
+}
+
 int
 main(void)
 {
@@ -618,6 +641,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_shares_after_a_break, setup, teardown),
         cmocka_unit_test_setup_teardown(test_feature_with_nul_byte, setup, teardown),
         cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_long_credentials),
     };
     cmocka_set_test_filter(getenv("UPTAKE_TEST_ONLY"));
     return cmocka_run_group_tests(tests, start_server, end_server);
