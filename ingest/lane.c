@@ -133,11 +133,10 @@ over_limit(struct upt_lane *lane)
     if (bytes <= limit) {
         return false;
     }
-    upt_log_limited(
-        UPT_LOG_ERROR, "lane",
-        "memory_limit reached: the state needs %llu MiB of %llu MiB; fetching stops. Raise memory_limit, or run %llu "
-        "more processes of this size",
-        bytes >> 20, limit >> 20, (bytes + limit - 1) / limit);
+    upt_log_limited(UPT_LOG_ERROR, "lane",
+                    "memory_limit reached: the state needs %llu MiB of %llu MiB; fetching stops. Raise memory_limit, "
+                    "or run at least %llu more of such processes",
+                    bytes >> 20, limit >> 20, (bytes - 1) / limit);
     return true;
 }
 

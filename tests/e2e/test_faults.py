@@ -338,6 +338,7 @@ class Faults(unittest.TestCase):
                 time.sleep(3)
                 needs = [int(n) for line in uptake.logs() for n in re.findall(r"the state needs (\d+) MiB of 16 MiB", line)]
                 self.assertLess(max(needs), 24)
+                self.assertIn("run at least 1 more of such processes", uptake.tail(50))
                 self.assertEqual(uptake.terminate(60).code, 0, uptake.tail(30))
             counted = services.redis.client().hget("uptake:totals", "accounts_total")
             until_end(services, "room", timeout=120)
