@@ -161,9 +161,11 @@ check_input(rd_kafka_t *rk, const struct upt_config *config, struct upt_buf *not
     const char *record_max = lookup(&settings, "max.message.bytes");
     *ret_record_max = record_max != NULL ? strtoll(record_max, NULL, 10) : 0;
     const char *type = lookup(&settings, "message.timestamp.type");
-    const char *bound = lookup(&settings, "message.timestamp.after.max.ms");
+    const char *limit = "message.timestamp.after.max.ms";
+    const char *bound = lookup(&settings, limit);
     if (bound == NULL) { /* brokers before 3.6 */
-        bound = lookup(&settings, "message.timestamp.difference.max.ms");
+        limit = "message.timestamp.difference.max.ms";
+        bound = lookup(&settings, limit);
     }
     if (type != NULL && strcmp(type, "CreateTime") == 0 && !config->trust_timestamps && bound != NULL &&
         strtoll(bound, NULL, 10) > UPT_DAY_MS) {
@@ -171,9 +173,9 @@ check_input(rd_kafka_t *rk, const struct upt_config *config, struct upt_buf *not
             reterr, UPT_EINVAL,
             "topic %s takes timestamps up to %s ms ahead of the broker's clock: one wrong producer clock would "
             "make all that follows too late. Mend it with: kafka-configs.sh --bootstrap-server %s --alter "
-            "--entity-type topics --entity-name %s --add-config message.timestamp.after.max.ms=3600000 "
-            "(or set trust_timestamps: true)",
-            config->input_topic, bound, upt_client_prop(config, "bootstrap.servers", "HOST:PORT"), config->input_topic);
+            "--entity-type topics --entity-name %s --add-config %s=3600000 (or set trust_timestamps: true)",
+            config->input_topic, bound, upt_client_prop(config, "bootstrap.servers", "HOST:PORT"), config->input_topic,
+            limit);
         goto out;
     }
     const char *retention = lookup(&settings, "retention.ms");

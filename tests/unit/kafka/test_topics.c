@@ -1,0 +1,331 @@
+/* What is said of topics and which settings they are made with. topics.c is real; its clients and the Admin API are
+ * those below, with topics of the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include <librdkafka/rdkafka.h>
+#include <string.h>
+
+#include "ingest/kafka/client.h"
+#include "ingest/kafka/topics.h"
+
+#define TOPICS_MAX 8
+#define SETTINGS_MAX 8
+
+struct rd_kafka_ConfigEntry_s {
+    const char *name, *value;
+};
+
+struct rd_kafka_ConfigResource_s {
+    const char *topic;
+    rd_kafka_ConfigEntry_t settings[SETTINGS_MAX];
+    const rd_kafka_ConfigEntry_t *entries[SETTINGS_MAX];
+    size_t n;
+};
+
+/* Any other topic is missing, and made when asked for. */
+static struct {
+    struct upt_config *config;
+    rd_kafka_ConfigResource_t topics[TOPICS_MAX];
+    size_t n, asked; /* the one whose settings are asked for */
+    struct upt_buf made;
+} world;
+
+static char handle; /* what all of them point at */
+
+/* ---- clients ---- */
+
+upt_status
+upt_client_producer(const struct upt_config *config, rd_kafka_t **ret, struct upt_error *reterr)
+{
+    (void)config, (void)reterr;
+    *ret = (rd_kafka_t *)&handle;
+    return UPT_OK;
+}
+
+void
+upt_client_destroy(rd_kafka_t **rk_p)
+{
+    *rk_p = NULL;
+}
+
+const char *
+upt_client_prop(const struct upt_config *config, const char *name, const char *fallback)
+{
+    (void)config, (void)name;
+    return fallback;
+}
+
+static size_t
+find(const char *topic)
+{
+    size_t i = 0;
+    while (i < world.n && strcmp(world.topics[i].topic, topic) != 0) {
+        i++;
+    }
+    return i;
+}
+
+upt_status
+upt_client_partitions(rd_kafka_t *rk, const char *topic, int timeout_ms, int32_t *ret, struct upt_error *reterr)
+{
+    (void)rk, (void)timeout_ms;
+    *ret = 1;
+    return find(topic) < world.n ? UPT_OK : upt_fail(reterr, UPT_ENOTFOUND, "there is none");
+}
+
+/* ---- the Admin API ---- */
+
+rd_kafka_queue_t *
+rd_kafka_queue_new(rd_kafka_t *rk)
+{
+    (void)rk;
+    return (rd_kafka_queue_t *)&handle;
+}
+
+void
+rd_kafka_queue_destroy(rd_kafka_queue_t *queue)
+{
+    (void)queue;
+}
+
+rd_kafka_event_t *
+rd_kafka_queue_poll(rd_kafka_queue_t *queue, int timeout_ms)
+{
+    (void)queue, (void)timeout_ms;
+    return (rd_kafka_event_t *)&handle;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_event_error(rd_kafka_event_t *event)
+{
+    (void)event;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+void
+rd_kafka_event_destroy(rd_kafka_event_t *event)
+{
+    (void)event;
+}
+
+rd_kafka_AdminOptions_t *
+rd_kafka_AdminOptions_new(rd_kafka_t *rk, rd_kafka_admin_op_t op)
+{
+    (void)rk, (void)op;
+    return (rd_kafka_AdminOptions_t *)&handle;
+}
+
+void
+rd_kafka_AdminOptions_destroy(rd_kafka_AdminOptions_t *options)
+{
+    (void)options;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_AdminOptions_set_request_timeout(rd_kafka_AdminOptions_t *options, int timeout_ms, char *errstr, size_t cap)
+{
+    (void)options, (void)timeout_ms, (void)errstr, (void)cap;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_AdminOptions_set_operation_timeout(rd_kafka_AdminOptions_t *options, int timeout_ms, char *errstr, size_t cap)
+{
+    (void)options, (void)timeout_ms, (void)errstr, (void)cap;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_ConfigResource_t *
+rd_kafka_ConfigResource_new(rd_kafka_ResourceType_t type, const char *name)
+{
+    assert_int_equal(type, RD_KAFKA_RESOURCE_TOPIC);
+    world.asked = find(name);
+    return &world.topics[world.asked];
+}
+
+void
+rd_kafka_ConfigResource_destroy(rd_kafka_ConfigResource_t *resource)
+{
+    (void)resource;
+}
+
+void
+rd_kafka_DescribeConfigs(rd_kafka_t *rk, rd_kafka_ConfigResource_t **resources, size_t n,
+                         const rd_kafka_AdminOptions_t *options, rd_kafka_queue_t *queue)
+{
+    (void)rk, (void)resources, (void)n, (void)options, (void)queue;
+}
+
+const rd_kafka_DescribeConfigs_result_t *
+rd_kafka_event_DescribeConfigs_result(rd_kafka_event_t *event)
+{
+    return (const rd_kafka_DescribeConfigs_result_t *)event;
+}
+
+const rd_kafka_ConfigResource_t **
+rd_kafka_DescribeConfigs_result_resources(const rd_kafka_DescribeConfigs_result_t *result, size_t *ret_n)
+{
+    static const rd_kafka_ConfigResource_t *resource;
+    (void)result;
+    resource = &world.topics[world.asked];
+    *ret_n = 1;
+    return &resource;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_ConfigResource_error(const rd_kafka_ConfigResource_t *resource)
+{
+    (void)resource;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+const rd_kafka_ConfigEntry_t **
+rd_kafka_ConfigResource_configs(const rd_kafka_ConfigResource_t *resource, size_t *ret_n)
+{
+    rd_kafka_ConfigResource_t *topic = &world.topics[world.asked];
+    assert_ptr_equal(resource, topic);
+    for (size_t i = 0; i < topic->n; i++) {
+        topic->entries[i] = &topic->settings[i];
+    }
+    *ret_n = topic->n;
+    return topic->entries;
+}
+
+const char *
+rd_kafka_ConfigEntry_name(const rd_kafka_ConfigEntry_t *entry)
+{
+    return entry->name;
+}
+
+const char *
+rd_kafka_ConfigEntry_value(const rd_kafka_ConfigEntry_t *entry)
+{
+    return entry->value;
+}
+
+rd_kafka_NewTopic_t *
+rd_kafka_NewTopic_new(const char *topic, int partitions, int replication, char *errstr, size_t cap)
+{
+    (void)partitions, (void)replication, (void)errstr, (void)cap;
+    upt_buf_printf(&world.made, "%s:", topic);
+    return (rd_kafka_NewTopic_t *)&handle;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_NewTopic_set_config(rd_kafka_NewTopic_t *topic, const char *name, const char *value)
+{
+    (void)topic;
+    upt_buf_printf(&world.made, " %s=%s", name, value);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+void
+rd_kafka_NewTopic_destroy(rd_kafka_NewTopic_t *topic)
+{
+    (void)topic;
+    upt_buf_puts(&world.made, "\n");
+}
+
+void
+rd_kafka_CreateTopics(rd_kafka_t *rk, rd_kafka_NewTopic_t **topics, size_t n, const rd_kafka_AdminOptions_t *options,
+                      rd_kafka_queue_t *queue)
+{
+    (void)rk, (void)topics, (void)n, (void)options, (void)queue;
+}
+
+const rd_kafka_CreateTopics_result_t *
+rd_kafka_event_CreateTopics_result(rd_kafka_event_t *event)
+{
+    return (const rd_kafka_CreateTopics_result_t *)event;
+}
+
+const rd_kafka_topic_result_t **
+rd_kafka_CreateTopics_result_topics(const rd_kafka_CreateTopics_result_t *result, size_t *ret_n)
+{
+    static const rd_kafka_topic_result_t *topic = (const rd_kafka_topic_result_t *)&handle;
+    (void)result;
+    *ret_n = 1;
+    return &topic;
+}
+
+rd_kafka_resp_err_t
+rd_kafka_topic_result_error(const rd_kafka_topic_result_t *topic)
+{
+    (void)topic;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* ---- tests ---- */
+
+/* A topic with pairs of a setting and its value, up to NULL. */
+static void
+there_is(const char *topic, ...)
+{
+    rd_kafka_ConfigResource_t *to = &world.topics[world.n++];
+    va_list args;
+    memset(to, 0, sizeof(*to));
+    to->topic = topic;
+    va_start(args, topic);
+    for (const char *name; (name = va_arg(args, const char *)) != NULL; to->n++) {
+        to->settings[to->n] = (rd_kafka_ConfigEntry_t){.name = name, .value = va_arg(args, const char *)};
+    }
+    va_end(args);
+}
+
+static upt_status
+prepare(bool create, struct upt_buf *notes, struct upt_error *reterr)
+{
+    struct upt_topics topics;
+    upt_buf_clear(&world.made);
+    upt_status status = upt_topics_prepare(world.config, create, notes, &topics, reterr);
+    upt_buf_put(notes, "", 1);
+    upt_buf_put(&world.made, "", 1);
+    return status;
+}
+
+static void
+names_the_setting_to_mend(void **state)
+{
+    (void)state;
+    static const char *const limits[] = {"message.timestamp.after.max.ms", "message.timestamp.difference.max.ms"};
+    for (size_t i = 0; i < 2; i++) {
+        struct upt_buf notes = {0};
+        struct upt_error err;
+        char mend[128];
+        world.n = 0;
+        there_is("usage-events", "message.timestamp.type", "CreateTime", limits[i], "86400001", NULL);
+        assert_int_equal(prepare(false, &notes, &err), UPT_EINVAL);
+        snprintf(mend, sizeof(mend), "--entity-name usage-events --add-config %s=3600000 ", limits[i]);
+        assert_non_null(strstr(err.msg, mend));
+        upt_buf_fini(&notes);
+    }
+}
+
+static int
+set_up(void **state)
+{
+    (void)state;
+    return upt_config_default(&world.config, NULL) == UPT_OK ? 0 : 1;
+}
+
+static int
+tear_down(void **state)
+{
+    (void)state;
+    upt_buf_fini(&world.made);
+    upt_config_destroy(&world.config);
+    return 0;
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_the_setting_to_mend),
+    };
+    return cmocka_run_group_tests_name("topics", tests, set_up, tear_down);
+}
