@@ -29,8 +29,10 @@ struct upt_kv {
     C(ENUM, input_framing, "input.framing", "confluent|none", 0, "confluent: header and registry; none: bare Avro")    \
     C(STR, input_schema_file, "input.schema_file", "", 0, "Writer schema for framing none")                            \
     C(STR, health_topic, "output.health_topic", "account-health", 0, "Health records")                                 \
-    C(STR, alerts_topic, "output.alerts_topic", "churn-alerts", 0, "Alert transitions")                                \
-    C(STR, dead_topic, "output.dead_topic", "usage-events-dead", 0, "Records that cannot be counted")                  \
+    C(STR, alerts_topic, "output.alerts_topic", "churn-alerts", 0,                                                     \
+      "Alert transitions; a topic that keeps them for good")                                                           \
+    C(STR, dead_topic, "output.dead_topic", "usage-events-dead", 0,                                                    \
+      "Records that cannot be counted; a topic that keeps them for good")                                              \
     C(STR, state_topic, "state_topic", "uptake-state", 0, "The process's own checkpoints")                             \
     C(INT, replication_factor, "topics.replication_factor", "-1", 0,                                                   \
       "Replication of topics that are created; -1: the broker's default")                                              \

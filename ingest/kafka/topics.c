@@ -1,7 +1,8 @@
 /* Creation and check of topics, through the Admin API. See topics.h.
  *
  * The state topic is compacted in small steps (segments of 64 MiB, a tenth dirty is enough), since a restore reads it
- * from the beginning: what is not yet compacted away is read for nothing. */
+ * from the beginning: what is not yet compacted away is read for nothing. Alerts and dead letters are kept for good:
+ * the commands know open alerts from their topic alone, and what was not counted must not disappear. */
 #include "ingest/kafka/topics.h"
 
 #include <stdio.h>
@@ -26,7 +27,17 @@ static const struct topic_setting state_settings[] = {{"cleanup.policy", "compac
                                                       {"max.message.bytes", "8388608"},
                                                       {NULL, NULL}};
 static const struct topic_setting health_settings[] = {{"cleanup.policy", "compact"}, {NULL, NULL}};
-static const struct topic_setting plain_settings[] = {{NULL, NULL}};
+/* Of alerts and dead letters; also what is looked for where such a topic is there. */
+static const struct topic_setting kept_settings[] = {
+    {"cleanup.policy", "delete"}, {"retention.ms", "-1"}, {"retention.bytes", "-1"}, {NULL, NULL}};
+
+/* A topic other than the input. */
+struct other {
+    const char *name;
+    const struct topic_setting *settings;
+    const char *loss;     /* what happens where it is not kept for good; NULL: compacted */
+    long long record_max; /* of dead letters; 0: of another topic, or not known */
+};
 
 static void
 note(struct upt_buf *notes, const char *text)
@@ -193,10 +204,26 @@ out:
     return status;
 }
 
-static upt_status
-check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long long record_max,
-            struct upt_topics *topics, struct upt_buf *notes, struct upt_error *reterr)
+static void
+check_kept(const struct other *other, const struct upt_buf *settings, struct upt_buf *notes)
 {
+    char text[500];
+    for (const struct topic_setting *wanted = kept_settings; wanted->name != NULL; wanted++) {
+        const char *value = lookup(settings, wanted->name);
+        if (value != NULL && strcmp(value, wanted->value) != 0) {
+            snprintf(text, sizeof(text), "topic %s has %s=%s: %s; set it to %s", other->name, wanted->name, value,
+                     other->loss, wanted->value);
+            note(notes, text);
+        }
+    }
+}
+
+static upt_status
+check_other(rd_kafka_t *rk, const struct other *other, struct upt_topics *topics, struct upt_buf *notes,
+            struct upt_error *reterr)
+{
+    const char *name = other->name;
+    long long record_max = other->record_max;
     struct upt_buf settings = {0};
     upt_status status = UPT_OK;
     char text[500];
@@ -218,11 +245,13 @@ check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long lo
                      name, bytes, record_max);
             note(notes, text);
         }
-        if (compacted && !is && must) {
+        if (other->loss != NULL) {
+            check_kept(other, &settings, notes);
+        } else if (!is && other->settings == state_settings) {
             status = upt_fail(reterr, UPT_EINVAL,
                               "topic %s has cleanup.policy=%s and would lose checkpoints; it must be compact", name,
                               policy != NULL ? policy : "?");
-        } else if (compacted && !is) {
+        } else if (!is) {
             snprintf(text, sizeof(text),
                      "topic %s is not compacted (cleanup.policy=%s): it grows without bound or loses "
                      "the newest value",
@@ -235,13 +264,11 @@ check_other(rd_kafka_t *rk, const char *name, bool compacted, bool must, long lo
 }
 
 static upt_status
-prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, const char *name,
-              const struct topic_setting *settings, long long record_max, struct upt_topics *topics,
-              struct upt_buf *notes, struct upt_error *reterr)
+prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, const struct other *other,
+              struct upt_topics *topics, struct upt_buf *notes, struct upt_error *reterr)
 {
+    const char *name = other->name;
     int32_t partitions = topics->partitions;
-    bool compacted = settings->name != NULL && strcmp(settings->name, "cleanup.policy") == 0;
-    bool state = settings == state_settings;
     int32_t got = 0;
     char text[500];
     upt_status status = upt_client_partitions(rk, name, TIMEOUT_MS, &got, reterr);
@@ -256,16 +283,16 @@ prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, cons
             note(notes, text);
             return UPT_OK;
         }
-        return create_topic(rk, config, name, partitions, settings, reterr);
+        return create_topic(rk, config, name, partitions, other->settings, reterr);
     }
     if (status != UPT_OK) {
         return status;
     }
-    if (state && got != partitions) {
+    if (other->settings == state_settings && got != partitions) {
         return upt_fail(reterr, UPT_EINVAL, "topic %s has %d partitions, the input %s has %d: they must be as many",
                         name, got, config->input_topic, partitions);
     }
-    return check_other(rk, name, compacted, state, record_max, topics, notes, reterr);
+    return check_other(rk, other, topics, notes, reterr);
 }
 
 upt_status
@@ -287,19 +314,18 @@ upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf 
     char dead_max[32];
     record_max = record_max > 0 ? record_max + DEAD_HEADROOM : 0;
     snprintf(dead_max, sizeof(dead_max), "%lld", record_max);
-    const struct topic_setting dead_settings[] = {{record_max > 0 ? "max.message.bytes" : NULL, dead_max},
+    const struct topic_setting dead_settings[] = {kept_settings[0],
+                                                  kept_settings[1],
+                                                  kept_settings[2],
+                                                  {record_max > 0 ? "max.message.bytes" : NULL, dead_max},
                                                   {NULL, NULL}};
-    const struct {
-        const char *name;
-        const struct topic_setting *settings;
-    } others[] = {{config->state_topic, state_settings},
-                  {config->health_topic, health_settings},
-                  {config->alerts_topic, plain_settings},
-                  {config->dead_topic, dead_settings}};
+    const struct other others[] = {
+        {config->state_topic, state_settings, NULL, 0},
+        {config->health_topic, health_settings, NULL, 0},
+        {config->alerts_topic, kept_settings, "`uptake alerts` and `show` no longer know open alerts that it lost", 0},
+        {config->dead_topic, dead_settings, "dead letters get lost", record_max}};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]) && status == UPT_OK && !embedded; i++) {
-        bool dead = others[i].settings == dead_settings;
-        status = prepare_other(rk, config, create, others[i].name, others[i].settings, dead ? record_max : 0, &topics,
-                               notes, reterr);
+        status = prepare_other(rk, config, create, &others[i], &topics, notes, reterr);
     }
     if (status == UPT_OK) {
         topics.letter_bytes = topics.letter_bytes > 0 ? topics.letter_bytes : record_max; /* the topic was made so */

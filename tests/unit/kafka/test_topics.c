@@ -305,6 +305,44 @@ names_the_setting_to_mend(void **state)
     }
 }
 
+static void
+keeps_alerts_and_dead_letters(void **state)
+{
+    (void)state;
+    struct upt_buf notes = {0};
+    struct upt_error err;
+    world.n = 0;
+    there_is("usage-events", "max.message.bytes", "1000", NULL);
+    assert_int_equal(prepare(true, &notes, &err), UPT_OK);
+    assert_non_null(strstr(world.made.p, "churn-alerts: cleanup.policy=delete retention.ms=-1 retention.bytes=-1\n"));
+    assert_non_null(strstr(world.made.p, "usage-events-dead: cleanup.policy=delete retention.ms=-1 retention.bytes=-1 "
+                                         "max.message.bytes=66536\n"));
+    assert_string_equal(notes.p, "");
+    upt_buf_fini(&notes);
+}
+
+static void
+tells_what_is_not_kept(void **state)
+{
+    (void)state;
+    struct upt_buf notes = {0};
+    struct upt_error err;
+    world.n = 0;
+    there_is("usage-events", NULL);
+    there_is("uptake-state", "cleanup.policy", "compact", NULL);
+    there_is("account-health", "cleanup.policy", "compact", "retention.ms", "604800000", NULL);
+    there_is("churn-alerts", "cleanup.policy", "delete", "retention.ms", "604800000", "retention.bytes", "-1", NULL);
+    there_is("usage-events-dead", "cleanup.policy", "compact", "retention.ms", "-1", "retention.bytes", "9", NULL);
+    assert_int_equal(prepare(false, &notes, &err), UPT_OK);
+    assert_string_equal(notes.p,
+                        "topic churn-alerts has retention.ms=604800000: `uptake alerts` and `show` no longer "
+                        "know open alerts that it lost; set it to -1\n"
+                        "topic usage-events-dead has cleanup.policy=compact: dead letters get lost; set it to "
+                        "delete\n"
+                        "topic usage-events-dead has retention.bytes=9: dead letters get lost; set it to -1\n");
+    upt_buf_fini(&notes);
+}
+
 static int
 set_up(void **state)
 {
@@ -326,6 +364,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_the_setting_to_mend),
+        cmocka_unit_test(keeps_alerts_and_dead_letters),
+        cmocka_unit_test(tells_what_is_not_kept),
     };
     return cmocka_run_group_tests_name("topics", tests, set_up, tear_down);
 }
