@@ -155,6 +155,11 @@ check_offline(struct check *check)
     if (strcmp(config->input_framing, "none") == 0) {
         check_schema_file(check);
     }
+    char warning[320];
+    upt_config_exposed(config, warning, sizeof(warning));
+    if (warning[0] != '\0') {
+        finding(check, "note", "admin", "%s", warning);
+    }
     if (config->admin_token_file[0] != '\0') {
         check_token(check);
     }

@@ -225,8 +225,12 @@ open_admin(struct pipeline *pipe, struct upt_error *reterr)
 {
     const struct upt_config *config = pipe->config;
     upt_status status = UPT_OK;
+    char warning[320];
+    upt_config_exposed(config, warning, sizeof(warning));
+    if (warning[0] != '\0') {
+        upt_log(UPT_LOG_WARNING, "pipeline", "%s", warning);
+    }
     if (config->admin_token_file[0] != '\0') {
-        char warning[320];
         status = upt_config_token(config, &pipe->token, warning, sizeof(warning), reterr);
         if (status == UPT_OK && warning[0] != '\0') {
             upt_log(UPT_LOG_WARNING, "pipeline", "admin.token_file: %s", warning);

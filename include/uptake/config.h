@@ -122,6 +122,8 @@ void upt_config_differences(const struct upt_config *a, const struct upt_config 
  * *ret_warning: who else may use the file and what to do, or "". */
 UPT_NODISCARD upt_status upt_config_token(const struct upt_config *config, struct upt_buf *ret, char *ret_warning,
                                           size_t cap, struct upt_error *reterr);
+/* That the admin port answers other machines without a token, and what to do; or "". */
+void upt_config_exposed(const struct upt_config *config, char *ret_warning, size_t cap);
 /* deploy/CONFIGURATION.md. */
 void upt_config_markdown(struct upt_buf *out);
 /* "500ms", "30d"; "1MiB": false if malformed or out of range. */

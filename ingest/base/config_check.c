@@ -2,6 +2,7 @@
  *
  * The first fault is reported with the line of its key; a fault that is somewhere else's to find (whether a broker
  * answers, a schema parses, librdkafka takes a value) is not looked for. Values of secrets are never in a message. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "config_table.h"
@@ -249,4 +250,22 @@ upt_config_validate(const struct upt_config *config, struct upt_error *reterr)
         }
     }
     return UPT_OK;
+}
+
+void
+upt_config_exposed(const struct upt_config *config, char *ret_warning, size_t cap)
+{
+    static const char *const closed[] = {"127.", "localhost:", "[::1]:"};
+    const char *listen = config->admin_listen;
+    bool open = config->admin_token_file[0] == '\0' && strcmp(listen, "off") != 0;
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+        open = open && strncmp(listen, closed[i], strlen(closed[i])) != 0;
+    }
+    ret_warning[0] = '\0';
+    if (open) {
+        (void)snprintf(ret_warning, cap,
+                       "admin.listen: %.100s answers other machines without a token, about accounts too; "
+                       "set admin.token_file, or listen on 127.0.0.1",
+                       listen);
+    }
 }

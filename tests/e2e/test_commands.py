@@ -82,6 +82,16 @@ class Errors(unittest.TestCase):
                 if said:
                     self.assertRegex(lines[0], said)
 
+    def test_open_port(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "uptake.yaml"
+            for listen, warned in (("0.0.0.0:0", 1), ("127.0.0.1:0", 0)):
+                path.write_text('kafka: {bootstrap.servers: "127.0.0.1:1"}\nregistry: {url: "http://127.0.0.1:1"}\n'
+                                f"admin.listen: {listen}\n")
+                check = uptake("check", "--offline", "-c", str(path))
+                self.assertEqual(check.returncode, 0, check)
+                self.assertEqual(len(re.findall(r"(?m)^note +admin +admin\.listen: 0\.0\.0\.0:0 answers other machines", check.stdout)), warned, check)
+
     def instance(self, folder: Path, name: str, group: str, servers: str) -> subprocess.Popen:
         """Begins `run` with that name, which its lock file in the folder shows; it waits for its broker in vain."""
         path = folder / f"{name}.yaml"

@@ -437,6 +437,8 @@ CONFIG = [
     Fault("token_of_others", "a token that others may read is told", "ingest/base/config_value.c",
           "        (void)upt_secret_rights_ok(&st, path, ret_warning, cap);", "        (void)cap;",
           "unit:base/test_config_file", "token_files"),
+    Fault("open_port_untold", "an admin port that answers other machines without a token is told", "ingest/base/config_check.c",
+          'open && strncmp(listen,', 'open && strchr(listen, \'*\') != NULL && strncmp(listen,', "unit:base/test_config", "open_admin_ports_are_told"),
     Fault("token_not_checked", "check reads the token as run does", "ingest/cmd_check.c",
           "        check_token(check);\n", "        (void)check_token;\n", "e2e:test_commands.Errors.test_token_of_others", "test_token_of_others"),
     Fault("group_cut", "the name of an instance has the whole group", "ingest/instance.c",

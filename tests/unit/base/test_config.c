@@ -271,6 +271,41 @@ good_values_pass(void **state)
 }
 
 static void
+open_admin_ports_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *listen;
+        bool told;
+    } cases[] = {
+        {"127.0.0.1:8088", false},
+        {"127.8.8.8:1", false},
+        {"localhost:0", false},
+        {"[::1]:8088", false},
+        {"off", false},
+        {"0.0.0.0:8088", true},
+        {"[::]:8088", true},
+        {"*:8088", true},
+        {"10.0.0.1:8088", true},
+        {"host:8088", true},
+        {"localhost.lan:1", true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct upt_config *config = make();
+        char warning[320], begin[64];
+        snprintf(begin, sizeof(begin), "admin.listen: %s answers other machines without a token", cases[i].listen);
+        assert_int_equal(upt_config_set(config, "admin.listen", cases[i].listen, NULL), UPT_OK);
+        upt_config_exposed(config, warning, sizeof(warning));
+        assert_int_equal(strncmp(warning, begin, strlen(begin)) == 0, cases[i].told);
+        assert_int_equal(warning[0] != '\0', cases[i].told);
+        assert_int_equal(upt_config_set(config, "admin.token_file", "/token", NULL), UPT_OK);
+        upt_config_exposed(config, warning, sizeof(warning));
+        assert_string_equal(warning, "");
+        upt_config_destroy(&config);
+    }
+}
+
+static void
 kafka_properties_pass_through(void **state)
 {
     (void)state;
@@ -465,6 +500,7 @@ main(void)
         cmocka_unit_test(every_number_has_a_range),
         cmocka_unit_test(keys_are_judged_together),
         cmocka_unit_test(good_values_pass),
+        cmocka_unit_test(open_admin_ports_are_told),
         cmocka_unit_test(kafka_properties_pass_through),
         cmocka_unit_test(owned_properties_are_refused),
         cmocka_unit_test(secrets_are_masked),
