@@ -9,8 +9,6 @@
 
 #include "codec.h"
 
-#define EXT_VERSION 6
-
 static void
 drop(struct upt_codec *codec, struct upt_drop *d)
 {
@@ -95,7 +93,7 @@ upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segme
     }
     struct upt_codec codec = {.out = out};
     struct upt_score_ext copy = *ext;
-    (void)upt_codec_word(&codec, EXT_VERSION, 1);
+    (void)upt_codec_word(&codec, UPT_EXT_VERSION, 1);
     fields(&codec, &copy);
     upt_signals_encode(&ext->signals, &codec);
     upt_segment_mem_encode(&ext->segment, segments, out);
@@ -118,7 +116,7 @@ upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, const struct upt
     if (version == 0) {
         return codec.cur.ok && codec.cur.p == codec.cur.end;
     }
-    if (version != EXT_VERSION) {
+    if (version != UPT_EXT_VERSION) {
         return false;
     }
     ext->born = true;

@@ -19,7 +19,6 @@
 #include "uptake/time.h"
 #include "uptake/units.h"
 
-#define FLEET_VERSION 1
 #define REFERENCES 4
 #define REFERENCES_LEAST 2
 #define DEVIATIONS 3.0
@@ -232,7 +231,7 @@ upt_fleet_encode(const struct upt_fleet *fleet, struct upt_buf *out)
 {
     struct upt_codec codec = {.out = out};
     struct upt_fleet copy = *fleet;
-    (void)upt_codec_word(&codec, FLEET_VERSION, 1);
+    (void)upt_codec_word(&codec, UPT_FLEET_VERSION, 1);
     fields(&codec, &copy);
 }
 
@@ -244,7 +243,7 @@ upt_fleet_decode(struct upt_fleet *fleet, struct upt_str in)
         return true;
     }
     struct upt_codec codec = {.cur = upt_cur_of(in)};
-    if (upt_codec_word(&codec, 0, 1) != FLEET_VERSION) {
+    if (upt_codec_word(&codec, 0, 1) != UPT_FLEET_VERSION) {
         return false;
     }
     fields(&codec, fleet);

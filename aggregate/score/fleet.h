@@ -40,6 +40,7 @@ bool upt_fleet_holds(const struct upt_score *score, int64_t now);
 /* One of the 7 days judged last was an outage. */
 bool upt_fleet_lately(const struct upt_fleet *fleet);
 
+#define UPT_FLEET_VERSION 1
 void upt_fleet_encode(const struct upt_fleet *fleet, struct upt_buf *out);
 bool upt_fleet_decode(struct upt_fleet *fleet, struct upt_str in);
 

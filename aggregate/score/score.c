@@ -422,6 +422,8 @@ const struct upt_observer upt_score_observer = {
     .fini = fini,
     .encode_partition = encode_partition,
     .decode_partition = decode_partition,
+    .version = UPT_EXT_VERSION,
+    .partition_version = UPT_FLEET_VERSION,
 };
 
 /* ---- life ---- */

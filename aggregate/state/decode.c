@@ -179,6 +179,15 @@ get_profile(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
     return cur->ok;
 }
 
+/* Whether the observer's part is of the version that it reads. */
+static bool
+is_known(struct upt_state *st, struct upt_str in, uint8_t version)
+{
+    uint8_t got = in.len > 0 ? (uint8_t)in.p[0] : 0;
+    st->foreign = version != 0 && got != 0 && got != version;
+    return !st->foreign;
+}
+
 static bool
 get_account(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
 {
@@ -201,7 +210,7 @@ get_account(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
         return false;
     }
     struct upt_str ext = get_str(cur);
-    if (!cur->ok || cur->p != cur->end) {
+    if (!cur->ok || cur->p != cur->end || !is_known(st, ext, st->observer.version)) {
         return false;
     }
     return st->observer.decode == NULL || st->observer.decode(st->config.observer_ctx, st, upt_account_ext(acct), ext);
@@ -341,11 +350,19 @@ load_totals(struct upt_state *st, struct upt_cur *cur)
         return false;
     }
     struct upt_str kept = get_str(cur);
-    return cur->ok && cur->p == cur->end &&
+    return cur->ok && cur->p == cur->end && is_known(st, kept, st->observer.partition_version) &&
            (st->observer.decode_partition == NULL || st->observer.decode_partition(st->config.observer_ctx, kept));
 }
 
 /* ---- load ---- */
+
+static upt_status
+fail_foreign(struct upt_error *reterr)
+{
+    return upt_fail(reterr, UPT_EDATA,
+                    "the checkpoint was written by another version of uptake; to begin anew delete the state topic and "
+                    "the group's offsets");
+}
 
 static upt_status
 check(struct upt_str value, struct upt_cur *ret, struct upt_error *reterr)
@@ -359,8 +376,7 @@ check(struct upt_str value, struct upt_cur *ret, struct upt_error *reterr)
         return upt_fail(reterr, UPT_EDATA, "a checkpoint record is damaged (checksum)");
     }
     if (value.p[0] != UPT_CODEC_VERSION) {
-        return upt_fail(reterr, UPT_EDATA, "a checkpoint record has format %d, this program knows %d", value.p[0],
-                        UPT_CODEC_VERSION);
+        return fail_foreign(reterr);
     }
     *ret = (struct upt_cur){.p = value.p + 1, .end = value.p + len, .ok = true};
     return UPT_OK;
@@ -388,6 +404,7 @@ upt_state_load(struct upt_state *st, struct upt_str key, struct upt_str value, s
         return status;
     }
     bool ok = false;
+    st->foreign = false;
     switch (key.p[0]) {
     case UPT_KEY_ACCOUNT:
         ok = load_account(st, name, &cur);
@@ -403,6 +420,9 @@ upt_state_load(struct upt_state *st, struct upt_str key, struct upt_str value, s
         break;
     default:
         break;
+    }
+    if (!ok && st->foreign) {
+        return fail_foreign(reterr);
     }
     return ok ? UPT_OK : upt_fail(reterr, UPT_EDATA, "a checkpoint record of kind %c does not add up", key.p[0]);
 }

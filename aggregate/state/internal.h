@@ -81,6 +81,7 @@ struct upt_state {
     struct upt_account **due; /* scratch of a tick */
     size_t due_n, due_cap;
     struct upt_pages *pages; /* of large accounts, while loading */
+    bool foreign;            /* the record that was loaded last is another version's */
     struct upt_buf codec;    /* scratch of the codec */
 };
 

@@ -45,7 +45,7 @@ struct upt_observer {
     void (*on_stranger)(void *ctx, struct upt_state *st, struct upt_str account);
     /* Fills the score fields of the row. */
     void (*fill_row)(void *ctx, struct upt_state *st, struct upt_account *acct, struct upt_row *row);
-    /* Checkpoint codec of ext: append to out; read all of in. Own version byte inside. False: damaged. */
+    /* Checkpoint codec of ext: append to out, the version first, or 0 for nothing; read all of in. False: damaged. */
     void (*encode)(void *ctx, const void *ext, struct upt_buf *out);
     bool (*decode)(void *ctx, struct upt_state *st, void *ext, struct upt_str in);
     /* Frees what ext points to: the account goes, or another takes its place while loading. Not for decisions. */
@@ -53,6 +53,7 @@ struct upt_observer {
     /* Codec of what the observer keeps for the partition as a whole, in ctx. in may be empty: nothing was kept. */
     void (*encode_partition)(void *ctx, struct upt_buf *out);
     bool (*decode_partition)(void *ctx, struct upt_str in);
+    uint8_t version, partition_version; /* of both codecs; 0: not looked at */
 };
 
 struct upt_state_config {

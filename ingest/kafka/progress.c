@@ -24,8 +24,10 @@ unseal(struct upt_str in, const char *what, struct upt_cur *ret, struct upt_erro
         return upt_fail(reterr, UPT_EDATA, "the %s record in the state topic is damaged (checksum)", what);
     }
     if (in.p[0] != FORMAT) {
-        return upt_fail(reterr, UPT_EDATA, "the %s record in the state topic has format %d, this program knows %d",
-                        what, in.p[0], FORMAT);
+        return upt_fail(reterr, UPT_EDATA,
+                        "the %s record in the state topic was written by another version of uptake; "
+                        "to begin anew delete the state topic and the group's offsets",
+                        what);
     }
     *ret = (struct upt_cur){.p = in.p + 1, .end = in.p + in.len - 4, .ok = true};
     return UPT_OK;

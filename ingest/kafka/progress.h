@@ -4,7 +4,7 @@
  * R key "r"  checkpoint: the state's records before it in the log are complete at `pos` key "b"  a checkpoint's
  * transaction has begun; names its producer, so that an open one can be ended
  *
- * Each value: format version, payload, CRC (low 32 bits of XXH3). A newer format than ours is refused by name. */
+ * Each value: format version, payload, CRC (low 32 bits of XXH3). Another format than ours is refused by name. */
 #ifndef UPT_PROGRESS_H
 #define UPT_PROGRESS_H
 

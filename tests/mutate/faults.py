@@ -180,6 +180,8 @@ CHECKPOINTS = [
           "unit:state/test_state_snapshot", "forgotten_and_born_again"),
     Fault("checkpoint_drops_ids", "ids for deduplication survive a restart", STATE + "codec.c",
           "        upt_buf_put_le64(out, hash);\n", "        upt_buf_put_le64(out, hash + 1);\n", SIM),
+    Fault("version_as_damage", "a checkpoint of another version is told from a damaged one", STATE + "decode.c",
+          "st->foreign = version != 0 &&", "st->foreign = version == 0 &&", "unit:state/test_state_snapshot", "other_versions_are_no_damage"),
     Fault("checksum_of_state", "a damaged checkpoint record is found", STATE + "decode.c",
           "    if (upt_cur_le32(&tail) != (uint32_t)upt_hash(value.p, len)) {",
           "    if (upt_cur_le32(&tail) == (uint32_t)upt_hash(value.p, len) + 1) {",

@@ -193,6 +193,7 @@ round_trip(void **state)
     fill_parts(w->st, &ext.signals);
     ext.row_changed = true;
     upt_ext_encode(&ext, NULL, &buf);
+    assert_int_equal(buf.p[0], upt_score_observer.version);
     assert_true(without <= 432 + 36 * UPT_RULES && buf.len > without);
     assert_true(upt_ext_decode(w->st, &back, NULL, (struct upt_str){buf.p, (uint32_t)buf.len}));
     assert_false(back.row_changed); /* a hint, whose moment hangs on when rows are read */
