@@ -63,6 +63,16 @@ fail_publisher(struct upt_publisher *pub, uint32_t seq, upt_failure failure, con
     }
 }
 
+/* What trying again would not mend: the lane ends, and says why. */
+static void
+fail_for_good(struct upt_publisher *pub, upt_status status, const char *why)
+{
+    pthread_mutex_lock(&pub->lock);
+    (void)upt_fail(&pub->error, status, "%s: %s", pub->transactional_id, why);
+    atomic_store(&pub->failure, UPT_FAILURE_FATAL);
+    pthread_mutex_unlock(&pub->lock);
+}
+
 /* ---- lane side ---- */
 
 static char *
@@ -274,7 +284,7 @@ open_producer(struct upt_publisher *pub)
         struct upt_error err;
         if (upt_producer_open(&pub->producer, pub->config.config, pub->transactional_id, batch_bytes(pub), &err) !=
             UPT_OK) {
-            fail_publisher(pub, UINT32_MAX, UPT_FAILURE_FATAL, err.msg);
+            fail_for_good(pub, err.code, err.msg);
             return false;
         }
         if (pub->config.outputs == NULL) {
@@ -286,16 +296,18 @@ open_producer(struct upt_publisher *pub)
             return true;
         }
         rd_kafka_resp_err_t code = rd_kafka_error_code(error);
-        bool refused = code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED ||
-                       code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
-                       code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT ||
+        bool of_id = code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+        bool unauthorized = of_id || code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        bool refused = unauthorized || code == RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT ||
                        code == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE;
         char why[400];
-        snprintf(why, sizeof(why), "init_transactions: %s", rd_kafka_error_string(error));
+        snprintf(why, sizeof(why), "init_transactions: %s",
+                 of_id ? "needs the rights Write and Describe on this TransactionalId, best on all of the group's"
+                       : rd_kafka_error_string(error));
         rd_kafka_error_destroy(error);
         upt_producer_close(&pub->producer);
         if (refused) {
-            fail_publisher(pub, UINT32_MAX, UPT_FAILURE_FATAL, why);
+            fail_for_good(pub, unauthorized ? UPT_EAUTH : UPT_EUNAVAIL, why);
             return false;
         }
         let_lane_go(pub, since_ms, why);

@@ -16,6 +16,7 @@ static struct upt_metrics metrics;
 static struct upt_assignment assignment;
 static struct {
     atomic_bool away, twice;
+    atomic_int refused; /* why, for good */
     atomic_uint inits, begun, committed;
     atomic_llong later_ms;
 } world;
@@ -57,6 +58,10 @@ rd_kafka_init_transactions(rd_kafka_t *rk, int timeout_ms)
 {
     (void)rk, (void)timeout_ms;
     atomic_fetch_add(&world.inits, 1);
+    int refused = atomic_load(&world.refused);
+    if (refused != 0) {
+        return rd_kafka_error_new((rd_kafka_resp_err_t)refused, "refused");
+    }
     return atomic_load(&world.away) ? rd_kafka_error_new(RD_KAFKA_RESP_ERR__TIMED_OUT, "timed out") : NULL;
 }
 
@@ -183,6 +188,36 @@ says_that_it_waits(void **state)
     upt_publisher_destroy(&pub);
 }
 
+static void
+says_which_right_is_missing(void **state)
+{
+    (void)state;
+    static const struct {
+        rd_kafka_resp_err_t code;
+        upt_status status;
+        const char *said;
+    } cases[] = {
+        {RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UPT_EAUTH,
+         "t: init_transactions: needs the rights Write and Describe on this TransactionalId, best on all of the "
+         "group's"},
+        {RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED, UPT_EAUTH, "t: init_transactions: refused"},
+        {RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT, UPT_EUNAVAIL, "t: init_transactions: refused"},
+    };
+    const struct upt_publisher_config of = {
+        .config = config, .transactional_id = "t", .offsets_topic = "in", .metrics = &metrics, .ring_bytes = 65536};
+    for (size_t at = 0; at < sizeof(cases) / sizeof(cases[0]); at++) {
+        struct upt_publisher *pub = NULL;
+        struct upt_error err;
+        atomic_store(&world.refused, (int)cases[at].code);
+        assert_int_equal(upt_publisher_create(&of, &pub, NULL), UPT_OK);
+        WAIT_FOR(upt_publisher_failure(pub) == UPT_FAILURE_FATAL);
+        upt_publisher_error(pub, &err);
+        assert_int_equal(err.code, cases[at].status);
+        assert_string_equal(err.msg, cases[at].said);
+        upt_publisher_destroy(&pub);
+    }
+}
+
 static int
 set_up(void **state)
 {
@@ -203,6 +238,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(says_that_it_waits),
+        cmocka_unit_test(says_which_right_is_missing),
     };
     return cmocka_run_group_tests_name("away", tests, set_up, tear_down);
 }
