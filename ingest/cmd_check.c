@@ -92,7 +92,7 @@ check_properties(struct check *check)
 {
     rd_kafka_conf_t *conf = NULL;
     struct upt_error err;
-    if (upt_client_conf(check->config, NULL, 0, &conf, &err) != UPT_OK) {
+    if (upt_client_conf(check->config, UPT_KAFKA_ANY, NULL, 0, &conf, &err) != UPT_OK) {
         fault(check, "kafka", &err);
         return;
     }

@@ -82,13 +82,9 @@ upt_feed_open(struct upt_feed *feed, const struct upt_config *config, int batch,
     if (status != UPT_OK) {
         return status;
     }
-    const struct upt_prop_set props[] = {{"enable.idempotence", "true"},
-                                         {"partitioner", "murmur2_random"},
-                                         {"linger.ms", "20"},
-                                         {"compression.codec", "lz4"},
-                                         {"queue.buffering.max.messages", "500000"}};
+    const struct upt_prop_set props[] = {{"enable.idempotence", "true"}, {"partitioner", "murmur2_random"}};
     rd_kafka_conf_t *conf;
-    status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    status = upt_client_conf(config, UPT_KAFKA_GENERATOR, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status != UPT_OK) {
         return status;
     }

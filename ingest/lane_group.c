@@ -263,8 +263,7 @@ static upt_status
 open_consumer(struct upt_lane *lane, struct upt_error *reterr)
 {
     const struct upt_config *config = lane->config;
-    const char *session = upt_client_prop(config, "session.timeout.ms", "6000");
-    lane->session_ms = strtoll(session, NULL, 10);
+    lane->session_ms = strtoll(upt_client_value(config, UPT_KAFKA_INPUT, "session.timeout.ms"), NULL, 10);
     char heartbeat[24];
     snprintf(heartbeat, sizeof(heartbeat), "%lld", (long long)(lane->session_ms / 4));
     char queued[24];
@@ -272,7 +271,6 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
     const struct upt_prop_set props[] = {
         {"group.id", config->group},
         {"group.instance.id", lane->id},
-        {"session.timeout.ms", session},
         {"heartbeat.interval.ms", upt_client_prop(config, "heartbeat.interval.ms", heartbeat)},
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
@@ -280,12 +278,11 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
         {"isolation.level", "read_committed"},
         {"enable.partition.eof", "true"},
         {"partition.assignment.strategy", "range"}, /* cooperative-sticky loops in librdkafka before 2.6.1 */
-        {"queued.min.messages", upt_client_prop(config, "queued.min.messages", "10000000")},
         {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", queued)},
-        {"fetch.wait.max.ms", upt_client_prop(config, "fetch.wait.max.ms", "50")},
     };
     rd_kafka_conf_t *conf;
-    upt_status status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    upt_status status =
+        upt_client_conf(config, UPT_KAFKA_INPUT, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status != UPT_OK) {
         return status;
     }

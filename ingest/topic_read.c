@@ -269,7 +269,8 @@ upt_status
 upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer **ret, struct upt_error *reterr)
 {
     const struct upt_prop_set props[] = {
-        {"enable.idempotence", "true"},      {"partitioner", "murmur2_random"}, {"linger.ms", "5"},
+        {"enable.idempotence", "true"},
+        {"partitioner", "murmur2_random"},
         {"message.max.bytes", "1000000000"}, /* a letter goes back as large as it came; the topic decides */
         {"compression.codec", "zstd"},       /* it may have come compressed */
     };
@@ -278,7 +279,8 @@ upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer
     if (writer == NULL) {
         return upt_fail(reterr, UPT_ENOMEM, "out of memory");
     }
-    upt_status status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    upt_status status =
+        upt_client_conf(config, UPT_KAFKA_WRITER, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status == UPT_OK) {
         rd_kafka_conf_set_opaque(conf, writer);
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);

@@ -101,6 +101,25 @@ struct upt_config {
     bool embedded_broker; /* demo: a broker without the Admin API; never from a file */
 };
 
+/* What a client of Kafka is for, and so which properties it has unless the file says otherwise. */
+typedef enum upt_kafka_role {
+    UPT_KAFKA_ANY,
+    UPT_KAFKA_INPUT,
+    UPT_KAFKA_READER,
+    UPT_KAFKA_OUTPUT,
+    UPT_KAFKA_WRITER,
+    UPT_KAFKA_GENERATOR
+} upt_kafka_role;
+
+struct upt_kafka_default {
+    upt_kafka_role role;
+    const char *name;
+    const char *value; /* NULL: the client finds it, and `what` says how */
+    const char *what;
+};
+extern const struct upt_kafka_default *const upt_kafka_defaults;
+extern const size_t upt_kafka_defaults_n;
+
 /* Reads and checks a file. On failure reterr->msg has file and line. Owned properties under kafka: are refused. */
 UPT_NODISCARD upt_status upt_config_load(const char *path, struct upt_config **ret, struct upt_error *reterr);
 /* All defaults, for commands that need no file. */

@@ -225,4 +225,8 @@ upt_config_markdown(struct upt_buf *out)
                  "itself:\n\n"
                  "| property | why |\n|---|---|\n");
     upt_kafka_owned_markdown(out);
+    upt_buf_puts(out,
+                 "\nThese have a default of uptake's own; one that is given counts for all clients that know it:\n\n"
+                 "| property | default | of the clients of |\n|---|---|---|\n");
+    upt_kafka_defaults_markdown(out);
 }

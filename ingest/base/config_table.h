@@ -69,5 +69,6 @@ UPT_NODISCARD upt_status upt_config_parse(struct upt_config *config, const char 
 const char *upt_kafka_owned(const char *name, bool from_file);
 bool upt_kafka_secret(const char *name);
 void upt_kafka_owned_markdown(struct upt_buf *out);
+void upt_kafka_defaults_markdown(struct upt_buf *out);
 
 #endif

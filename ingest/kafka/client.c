@@ -1,13 +1,14 @@
 /* Clients of librdkafka. See client.h.
  *
- * The user's properties are set first and uptake's own after them, so that an owned one cannot be changed even if the
- * check of names missed an alias. librdkafka warns of producer properties given to a consumer; the user's one list
- * serves both, so those warnings are dropped. */
+ * Defaults are set first, then the user's properties, by whatever alias, and uptake's own last, so that an owned one
+ * cannot be changed even if the check of names missed an alias. librdkafka warns of producer properties given to a
+ * consumer; the user's one list serves both, so those warnings are dropped. */
 #include "ingest/kafka/client.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "uptake/assert.h"
 #include "uptake/log.h"
 
 static void
@@ -40,19 +41,16 @@ set(rd_kafka_conf_t *conf, const char *name, const char *value, const char *wher
 }
 
 upt_status
-upt_client_conf(const struct upt_config *config, const struct upt_prop_set *props, size_t n, rd_kafka_conf_t **ret,
-                struct upt_error *reterr)
+upt_client_conf(const struct upt_config *config, upt_kafka_role role, const struct upt_prop_set *props, size_t n,
+                rd_kafka_conf_t **ret, struct upt_error *reterr)
 {
-    static const struct upt_prop_set defaults[] = {
-        {"client.id", "uptake"},
-        {"socket.nagle.disable", "true"},
-        {"topic.metadata.refresh.interval.ms", "30000"},
-        {"reconnect.backoff.max.ms", "2000"},
-    };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     upt_status status = UPT_OK;
-    for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]) && status == UPT_OK; i++) {
-        status = set(conf, defaults[i].name, defaults[i].value, "", reterr);
+    for (size_t i = 0; i < upt_kafka_defaults_n && status == UPT_OK; i++) {
+        const struct upt_kafka_default *def = &upt_kafka_defaults[i];
+        if (def->value != NULL && (def->role == UPT_KAFKA_ANY || def->role == role)) {
+            status = set(conf, def->name, def->value, "", reterr);
+        }
     }
     for (size_t i = 0; i < config->kafka_n && status == UPT_OK; i++) {
         char where[600] = "";
@@ -97,12 +95,10 @@ upt_client_reader(const struct upt_config *config, bool committed_only, rd_kafka
         {"auto.offset.reset", "error"},
         {"enable.partition.eof", "true"},
         {"isolation.level", committed_only ? "read_committed" : "read_uncommitted"},
-        {"queued.min.messages", "10000000"},
-        {"queued.max.messages.kbytes", "65536"},
-        {"fetch.wait.max.ms", "20"},
     };
     rd_kafka_conf_t *conf;
-    upt_status status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    upt_status status =
+        upt_client_conf(config, UPT_KAFKA_READER, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status != UPT_OK) {
         return status;
     }
@@ -116,10 +112,9 @@ upt_client_reader(const struct upt_config *config, bool committed_only, rd_kafka
 upt_status
 upt_client_producer(const struct upt_config *config, rd_kafka_t **ret, struct upt_error *reterr)
 {
-    const struct upt_prop_set props[] = {
-        {"enable.idempotence", "true"}, {"partitioner", "murmur2_random"}, {"linger.ms", "20"}};
+    const struct upt_prop_set props[] = {{"enable.idempotence", "true"}, {"partitioner", "murmur2_random"}};
     rd_kafka_conf_t *conf;
-    upt_status status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    upt_status status = upt_client_conf(config, UPT_KAFKA_ANY, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status != UPT_OK) {
         return status;
     }
@@ -144,6 +139,17 @@ upt_client_prop(const struct upt_config *config, const char *name, const char *f
         }
     }
     return fallback;
+}
+
+const char *
+upt_client_value(const struct upt_config *config, upt_kafka_role role, const char *name)
+{
+    size_t i = 0;
+    while (upt_kafka_defaults[i].role != role || strcmp(upt_kafka_defaults[i].name, name) != 0) {
+        i++;
+        upt_assert(i < upt_kafka_defaults_n);
+    }
+    return upt_client_prop(config, name, upt_kafka_defaults[i].value);
 }
 
 upt_status

@@ -66,13 +66,12 @@ upt_producer_open(struct upt_producer *producer, const struct upt_config *config
         {"transaction.timeout.ms", "60000"},
         {"enable.idempotence", "true"},
         {"partitioner", "murmur2_random"},
-        {"linger.ms", "50"}, /* a flush ends it; librdkafka before 2.2 polls without a pause in its last millisecond */
-        {"queue.buffering.max.messages", "200000"},
         {"batch.size", batch},               /* a topic takes or refuses a batch as a whole */
         {"message.max.bytes", "1000000000"}, /* a dead letter is as large as what came; the topic decides */
     };
     rd_kafka_conf_t *conf;
-    upt_status status = upt_client_conf(config, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    upt_status status =
+        upt_client_conf(config, UPT_KAFKA_OUTPUT, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status != UPT_OK) {
         return status;
     }

@@ -423,6 +423,8 @@ CONFIG = [
     Fault("refused_as_away", "a right that Kafka refuses ends the process with 77", "ingest/kafka/publisher.c",
           "fail_for_good(pub, unauthorized ? UPT_EAUTH : UPT_EUNAVAIL, why);", "fail_for_good(pub, UPT_EUNAVAIL, why);",
           "unit:kafka/test_away", "says_which_right_is_missing"),
+    Fault("property_overridden", "a property of Kafka that is taken counts", "ingest/kafka/producer.c",
+          "        {\"batch.size\", batch},", "        {\"linger.ms\", \"50\"}, {\"batch.size\", batch},", "unit:kafka/test_client", "what_is_given_counts"),
     Fault("secret_shown", "secrets are masked where the configuration is shown", "ingest/base/config_print.c",
           "upt_kafka_secret(kv->name) && kv->value[0] != '\\0' ? masked : kv->value", "kv->value[0] == '\\0' ? masked : kv->value",
           "unit:base/test_config", "secrets_are_masked"),

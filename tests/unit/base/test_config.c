@@ -356,6 +356,7 @@ owned_properties_are_refused(void **state)
         "max.in.flight.requests.per.connection",
         "message.send.max.retries",
         "retries",
+        "message.max.bytes",
         "plugin.library.paths",
         "enable.gapless.guarantee",
         "partitioner",
