@@ -5,7 +5,8 @@
  * the other parts come from the rules file. A part without data is missing: its weight goes to the others, so an
  * account of which only usage is known has exactly the score that the model gives it. Whole numbers as in evaluate.c,
  * so points add up exactly. Good words cannot cancel behaviour: sentiment lifts the score by at most 5 points over what
- * it would be without it. No tickets is no good news: support is missing then, not perfect.
+ * it would be without it. No tickets, or no more than usual, is no good news: support is missing then, not perfect; and
+ * tickets lift nothing, also where all else is worse.
  *
  * Pure: reads the state, completes *eval. The lane's thread. */
 #include <math.h>
@@ -18,7 +19,6 @@
 #define SENTIMENT_LIFT_E5 5000 /* 5 points */
 #define SENTIMENT_DAYS 180
 #define SENTIMENT_SHRINK 5.0 /* answers */
-#define SUPPORT_DAYS 90
 #define TICKET_DISPERSION 0.5
 #define SEATS_USUAL 0.6   /* of the seats in use: nothing missing */
 #define TRAINED_USUAL 0.5 /* likewise */
@@ -118,14 +118,14 @@ static bool
 support(const struct upt_decision *d, const struct upt_facts *f, struct part *ret)
 {
     const struct upt_relation *r = d->ext->signals.relation;
-    if (r == NULL || r->ticket_day == UPT_NO_DAY || f->today - r->ticket_day > SUPPORT_DAYS) {
+    if (r == NULL || r->ticket_day == UPT_NO_DAY) {
         return false;
     }
     double mean = d->score->rules->rule[UPT_RULE_SUPPORT_PAIN].p[UPT_P_PAIN_PER_USER] * fmax(1, (double)f->users.d30);
     ret->value = upt_relation_tickets(r, f->today);
     double z = (ret->value - mean) / sqrt(mean + TICKET_DISPERSION * mean * mean);
-    ret->share = exp(-fmax(0, z));
-    return true;
+    ret->share = exp(-z);
+    return z > 0;
 }
 
 static bool
@@ -256,15 +256,8 @@ without(const struct upt_eval *eval, int part)
 }
 
 static void
-weigh(const struct upt_decision *d, struct upt_eval *eval, const bool *has)
+weigh(const struct upt_decision *d, struct upt_eval *eval, const int64_t *raw)
 {
-    const int32_t *table = weights_of(d);
-    int64_t raw[UPT_PARTS] = {0};
-    for (int i = 0; i < UPT_PARTS; i++) {
-        raw[i] = i < UPT_C_COUNT ? (int64_t)table[0] * eval->weight_milli[i]
-                 : has[i]        ? (int64_t)table[1 + i - UPT_C_COUNT] * 1000
-                                 : 0;
-    }
     share_out(raw, eval->weight_milli);
     int32_t w = eval->weight_milli[UPT_PART_SENTIMENT];
     if (w > 0) {
@@ -279,6 +272,28 @@ weigh(const struct upt_decision *d, struct upt_eval *eval, const bool *has)
         eval->points_micro[i] = (int64_t)eval->weight_milli[i] * (eval->sub_e5[i] - mean);
         eval->score_micro += (int64_t)eval->weight_milli[i] * eval->sub_e5[i];
         eval->mean_micro += (int64_t)eval->weight_milli[i] * mean;
+    }
+}
+
+static void
+weigh_all(const struct upt_decision *d, struct upt_eval *eval, const bool *has)
+{
+    const int32_t *table = weights_of(d);
+    int64_t raw[UPT_PARTS] = {0};
+    for (int i = 0; i < UPT_PARTS; i++) {
+        raw[i] = i < UPT_C_COUNT ? (int64_t)table[0] * eval->weight_milli[i]
+                 : has[i]        ? (int64_t)table[1 + i - UPT_C_COUNT] * 1000
+                                 : 0;
+    }
+    int64_t support = raw[UPT_PART_SUPPORT];
+    raw[UPT_PART_SUPPORT] = 0;
+    weigh(d, eval, raw);
+    if (support > 0) {
+        int32_t most = (int32_t)(eval->score_micro / 1000);
+        int32_t *sub = &eval->sub_e5[UPT_PART_SUPPORT];
+        *sub = *sub > most ? most : *sub;
+        raw[UPT_PART_SUPPORT] = support;
+        weigh(d, eval, raw);
     }
 }
 
@@ -303,6 +318,6 @@ upt_parts_add(const struct upt_decision *d, struct upt_eval *eval, struct upt_fa
         any = any || has[i];
     }
     if (any && eval->has_score) {
-        weigh(&now, eval, has);
+        weigh_all(&now, eval, has);
     }
 }

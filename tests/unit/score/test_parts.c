@@ -71,8 +71,48 @@ missing_is_missing(void **state)
     assert_true(eval.weight_milli[UPT_PART_SUPPORT] > support && eval.sub_e5[UPT_PART_SUPPORT] < 20000);
     assert_true(eval.score_micro < before);
     world_to(w, 150, 0, 59);
-    assert_int_equal(world_eval(w, "a").weight_milli[UPT_PART_SUPPORT], 0); /* stale: missing again */
+    assert_int_equal(world_eval(w, "a").weight_milli[UPT_PART_SUPPORT], 0); /* long ago: missing again */
     world_free(w);
+}
+
+/* One of two equal accounts opens tickets, from none to far too many, of a small or large account, well or silent: the
+ * other's score is never below its, nor different once there are no more tickets than usual. */
+static void
+tickets_lift_nothing(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"ann", "bob", "cho", "dan"};
+    bool lowered = false;
+    for (int tickets = 0; tickets < 6; tickets++) {
+        for (int users = 1; users <= 4; users += 3) {
+            struct world *w = world_new(NULL);
+            int64_t before[80];
+            for (int with = 0; with < 2; with++) {
+                for (int d = 0; d < 40; d++) {
+                    for (int u = 0; u < users; u++) {
+                        user_use(w, d, names[u], "f");
+                    }
+                    for (int i = 0; with == 1 && d == 22 && i < tickets; i++) {
+                        world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(d));
+                        world_event(w, "a", UPT_KIND_TICKET_CLOSED, NULL, 1, at(d));
+                    }
+                }
+                for (int d = 40; d < 80; d++) {
+                    world_to(w, d, 0, 59);
+                    struct upt_eval eval = world_eval(w, "a");
+                    bool many = d < 57 && tickets > 0.3 * users; /* the week of day 22 and the four after it */
+                    assert_true(with == 0 || many == !isnan(eval.value[UPT_PART_SUPPORT]));
+                    assert_true(with == 0 || eval.score_micro <= before[d] + 100000); /* weights are thousandths */
+                    assert_true(with == 0 || many || eval.score_micro == before[d]);
+                    lowered = lowered || (with == 1 && eval.score_micro < before[d] - 1000000);
+                    before[d] = eval.score_micro;
+                }
+                world_free(w);
+                w = with == 0 ? world_new(NULL) : NULL;
+            }
+        }
+    }
+    assert_true(lowered);
 }
 
 /* However good the answers: five points at most over what the rest says. */
@@ -231,6 +271,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(use_alone),
         cmocka_unit_test(missing_is_missing),
+        cmocka_unit_test(tickets_lift_nothing),
         cmocka_unit_test(words_lift_little),
         cmocka_unit_test(words_lift_little_at_any_weight),
         cmocka_unit_test(fewer_people),
