@@ -42,6 +42,7 @@ struct upt_eval {
     /* Risk, valid if has_key: logit of horizon h = base[h] + Σ factor[h][i]; low, high: 90 % interval. */
     bool risk_known[UPT_R_COUNT];
     double risk_value[UPT_R_COUNT]; /* of the first horizon for gone_odds */
+    double risk_seen[UPT_R_COUNT];  /* likewise, before it is limited */
     double gone_odds[UPT_HORIZONS]; /* that of all */
     double base[UPT_HORIZONS], factor[UPT_HORIZONS][UPT_R_COUNT], logit[UPT_HORIZONS];
     uint32_t risk_micro[UPT_HORIZONS], low_micro[UPT_HORIZONS], high_micro[UPT_HORIZONS];

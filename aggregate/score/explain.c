@@ -34,7 +34,8 @@ put_real(struct upt_buf *out, const char *name, double v)
 }
 
 static void
-put_health(struct upt_buf *out, const struct upt_health *health)
+put_health(struct upt_buf *out, const struct upt_score *score, const struct upt_health *health,
+           const struct upt_eval *eval)
 {
     char text[120];
     upt_buf_puts(out, "\"health\":{");
@@ -55,7 +56,7 @@ put_health(struct upt_buf *out, const struct upt_health *health)
         upt_buf_puts(out, ",");
         text[0] = '\0';
         if (i < UPT_PARTS && !isnan(c->value)) {
-            upt_part_say(i, c->value, text, sizeof(text));
+            upt_part_say(score->model, eval, i, text, sizeof(text));
         } else if (i >= UPT_PARTS) { /* names of signals are of our table: they end with a NUL */
             (void)upt_signal_say(c->name.p, c->value, text, sizeof(text));
         }
@@ -104,10 +105,13 @@ static const struct {
 /* Of a monthly account, which the risk sees in periods of four weeks (hazard.c). */
 static const char *const monthly[UPT_R_COUNT] = {
     [UPT_R_SILENCE] = "%.*f periods of four weeks without use instead of %.*f",
+    [UPT_R_ACTIVE_2D] = "active periods of four weeks of the very last time of %.*f instead of %.*f",
     [UPT_R_FREQUENCY] = "active periods of four weeks, recent ones counting more, of %.*f instead of %.*f",
     [UPT_R_FREQUENCY_21D] = "active periods of four weeks, recent ones counting more, of %.*f instead of %.*f",
     [UPT_R_ACTIVE_WEEKS] = "use in %.*f periods of four weeks of the last five instead of %.*f",
     [UPT_R_ACTIVE_DAYS] = "%.*f active periods of four weeks instead of %.*f",
+    [UPT_R_VOLUME_2D] = "a day's uses in each of the very last periods of four weeks of %.*f instead of %.*f",
+    [UPT_R_VOLUME] = "a day's uses in each period of four weeks, recent ones counting more, of %.*f instead of %.*f",
 };
 
 static double
@@ -169,6 +173,10 @@ upt_counted(int factor, double v)
     case UPT_R_FREQUENCY:
     case UPT_R_FREQUENCY_21D:
         return fmax(0, exp(v) - 0.1);
+    case UPT_R_GAP_MEAN:
+    case UPT_R_GAP_SPREAD:
+    case UPT_R_TENURE_DAYS:
+    case UPT_R_TENURE_WEEKS:
     case UPT_R_ACTIVE_DAYS:
         return exp(v);
     case UPT_R_SEAT_USE:
@@ -183,7 +191,7 @@ upt_counterfactual_say(const struct upt_model *model, const struct upt_eval *eva
                        int factor, double to, char *buf, size_t cap)
 {
     double unit = pow(10, changes[factor].decimals);
-    double from = upt_counted(factor, value_at(eval, factor, horizon));
+    double from = upt_counted(factor, factor == UPT_R_GONE_ODDS ? eval->gone_odds[horizon] : eval->risk_seen[factor]);
     double shown = upt_counted(factor, to) * unit;
     shown = (model->risk[factor].weight < 0 ? ceil(upt_round6(shown)) : floor(upt_round6(shown))) / unit;
     bool months = eval->act.cadence == UPT_MONTHLY && monthly[factor] != NULL;
@@ -363,7 +371,7 @@ upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt
     upt_buf_puts(out, ",");
     put_text(out, "model_version", health.model_version);
     upt_buf_puts(out, ",");
-    put_health(out, &health);
+    put_health(out, score, &health, &eval);
     upt_buf_puts(out, ",");
     put_risk(out, score, &health, &eval);
     upt_buf_puts(out, ",");

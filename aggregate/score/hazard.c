@@ -159,9 +159,10 @@ upt_hazard(const struct upt_model *model, struct upt_state *st, struct upt_accou
     x[UPT_R_GONE_ODDS] = odds[0];
     x[UPT_R_SEGMENT] = segment == NULL ? 0 : segment->shift;
     for (int i = 0; i < UPT_R_COUNT; i++) {
-        double v = isnan(x[i]) ? model->risk[i].mean : within(x[i], model->risk[i].least, model->risk[i].most);
+        double v = isnan(x[i]) ? model->risk[i].mean : x[i];
         eval->risk_known[i] = !isnan(x[i]) && (i != UPT_R_SEGMENT || segment != NULL);
-        eval->risk_value[i] = upt_round6(v);
+        eval->risk_seen[i] = upt_round6(v);
+        eval->risk_value[i] = upt_round6(within(v, model->risk[i].least, model->risk[i].most));
         eval->factor[0][i] = model->risk[i].weight * (eval->risk_value[i] - model->risk[i].mean);
         base += model->risk[i].weight * model->risk[i].mean;
     }

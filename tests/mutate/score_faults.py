@@ -204,6 +204,17 @@ SEGMENTS = "unit:score/test_score_segments"
 CONTROL = "unit:score/test_score_control"
 SETS = "unit:view/test_view_segments"
 PEOPLE = [
+    Fault("words_limited", "factors are told as they were seen, not as they were limited", SCORE + "hazard.c",
+          "        eval->risk_seen[i] = upt_round6(v);", "        eval->risk_seen[i] = upt_round6(within(v, model->risk[i].least, model->risk[i].most));",
+          "unit:score/test_score_hazard", "words_by_hand"),
+    Fault("words_of_days", "factors of a monthly account are told in its periods", SCORE + "hazard_text.c",
+          "    bool months = eval->act.cadence == UPT_MONTHLY;\n    double v", "    bool months = false;\n    double v",
+          "unit:score/test_score_hazard", "words_by_hand"),
+    Fault("words_of_no_sign", "the sentence of a factor agrees with its sign", SCORE + "hazard_text.c",
+          "        say_share(exp(-eval->risk_seen[i]), one", "        say_share(1 - exp(-eval->risk_seen[i]), one",
+          "unit:score/test_score_hazard", "words_agree"),
+    Fault("part_in_days", "parts of the score are told in the periods that they count", SCORE + "part_text.c",
+          "periods[own ? act->cadence : UPT_DAILY]", "periods[own ? UPT_DAILY : UPT_DAILY]", "unit:score/test_score_parts", "words"),
     Fault("part_as_logarithm", "parts of the score are said as a person counts", SCORE + "part_text.c",
           "part == UPT_C_VOLUME_21D ? expm1(value)", "part == UPT_C_VOLUME_21D ? value", "unit:score/test_score_parts", "words"),
     Fault("share_as_a_number", "what is also known is said as a person counts", SCORE + "report.c",

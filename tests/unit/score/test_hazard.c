@@ -1,5 +1,9 @@
 /* The churn hazard: what it is made of, what is not known, limits, segments, intervals. That factors and base add up to
  * the log-odds is checked by the harness in every evaluation of every test. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "aggregate/score/hazard.h"
 #include "harness.h"
 
@@ -259,6 +263,121 @@ regular_and_stopped(void **state)
     world_free(w);
 }
 
+/* "3.5", "2 to 1" (3.5, 2), "1 to 40" (1 / 40), "more than 1,000 to 1"; *text moves behind it. */
+static double
+number_in(const char **text)
+{
+    const char *at = *text + strcspn(*text, "0123456789");
+    char *end = NULL;
+    double v = strtod(at, &end);
+    if (strncmp(end, ",000", 4) == 0) {
+        v *= 1000;
+        end += 4;
+    }
+    if (strncmp(end, " to ", 4) == 0 && strtod(end + 4, &end) > 1) {
+        const char *below = strstr(at, " to ") + 4 + strcspn(strstr(at, " to ") + 4, "0123456789");
+        v = 1 / (strtod(below, &end) * (strncmp(end, ",000", 4) == 0 ? 1000 : 1));
+    }
+    *text = end;
+    return v;
+}
+
+/* The number told of the account and that of the cohort stand to each other as the sign of the factor says: more of
+ * what raises the risk. false: the sentence compares nothing. */
+static bool
+agrees(const struct world *w, const struct upt_eval *eval, int i)
+{
+    char text[200];
+    const char *at = text;
+    upt_hazard_say(w->model, eval, i, text, sizeof(text));
+    const char *cohort = strstr(text, "(cohort");
+    if (!eval->risk_known[i] || cohort == NULL) {
+        return false;
+    }
+    double shown = strncmp(text, "It used the product ", 20) == 0 ? 0 : number_in(&at);
+    double mean = number_in(&cohort);
+    double more = (shown - mean) * (i == UPT_R_OWN_SILENCE ? -1 : 1); /* fewer longer gaps: more silence */
+    double rises = eval->factor[0][i] * (w->model->risk[i].weight > 0 ? 1 : -1);
+    if (more * rises < 0) {
+        fail_msg("%s %+.3f: %s", upt_risk_names[i], eval->factor[0][i], text);
+    }
+    return true;
+}
+
+/* Accounts of every cadence, coming and gone, of few uses and many: sentence and sign agree. */
+static void
+words_agree(void **state)
+{
+    (void)state;
+    static const int every[] = {1, 7, 28, 3, 14, 30};
+    struct world *w = world_new(NULL);
+    int compared[UPT_CADENCES] = {0};
+    for (int day = 0; day < 300; day++) {
+        for (int a = 0; a < 18; a++) {
+            char account[16];
+            (void)snprintf(account, sizeof(account), "a%d", a);
+            if (day % every[a % 6] == 0 && day < 200 + 20 * (a % 5)) {
+                world_use(w, account, day, day % 2 == 0 ? "f" : "g", a < 6 ? 1 : a < 12 ? 20 : 900);
+            }
+        }
+        for (int a = 0; day % 9 == 5 && day > 30 && a < 18; a++) {
+            char account[16];
+            (void)snprintf(account, sizeof(account), "a%d", a);
+            struct upt_eval eval = world_eval(w, account);
+            for (int i = 0; i < UPT_R_COUNT; i++) {
+                compared[eval.act.cadence] += agrees(w, &eval, i);
+            }
+        }
+    }
+    assert_true(compared[UPT_DAILY] > 1000 && compared[UPT_WEEKLY] > 1000 && compared[UPT_MONTHLY] > 1000);
+    world_free(w);
+}
+
+/* What is told is what was seen, also beyond the limits of the model, and in the periods that count. */
+static void
+words_by_hand(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    char text[200];
+    for (int d = 0; d < 224; d++) {
+        world_use(w, "daily", d, "f", 100);
+        if (d % 28 == 0) {
+            world_use(w, "monthly", d, "f", 7);
+        }
+    }
+    world_to(w, 224, 1, 0);
+    struct upt_eval daily = world_eval(w, "daily");
+    struct upt_eval monthly = world_eval(w, "monthly");
+    static const struct {
+        bool months;
+        int factor;
+        const char *text;
+    } want[] = {
+        {false, UPT_R_SILENCE, "It used the product yesterday (cohort: not for 6.9 days)."},
+        {false, UPT_R_GAP_MEAN, "It typically comes every 1.0 days (cohort 2.3)."},
+        {false, UPT_R_ACTIVE_WEEKS, "It was active in 5 of the last 5 weeks (cohort 1.4)."},
+        {false, UPT_R_VOLUME, "Its uses of the last weeks, the newest counting most, come to 3078 (cohort 11)."},
+        {true, UPT_R_SILENCE, "It used the product in its last period of four weeks (cohort: not for 6.9 days)."},
+        {true, UPT_R_GAP_MEAN, "It typically comes every 0.7 periods of four weeks (cohort 2.3 days)."},
+        {true, UPT_R_ACTIVE_WEEKS, "It was active in 5 of its last 5 periods of four weeks (cohort 1.4 weeks)."},
+        {false, UPT_R_TENURE_WEEKS, "It has been there for 224 days (cohort 13.7)."},
+        {true, UPT_R_TENURE_WEEKS, "It has been there for 8 periods of four weeks (cohort 13.7 days)."},
+        {true, UPT_R_ACTIVE_DAYS, "It was active in 8 periods of four weeks (cohort: on 1.6 days)."},
+    };
+    assert_int_equal(monthly.act.cadence, UPT_MONTHLY);
+    for (size_t i = 0; i < sizeof(want) / sizeof(want[0]); i++) {
+        upt_hazard_say(w->model, want[i].months ? &monthly : &daily, want[i].factor, text, sizeof(text));
+        assert_string_equal(text, want[i].text);
+    }
+    world_to(w, 300, 1, 0);
+    daily = world_eval(w, "daily");
+    upt_hazard_say(w->model, &daily, UPT_R_GONE_ODDS, text, sizeof(text));
+    assert_string_equal(text, "By its record of daily activity alone the odds are more than 1,000 to 1 that it is gone "
+                              "within 30 days (cohort 2.1 to 1).");
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -271,6 +390,8 @@ main(void)
         cmocka_unit_test(seats),
         cmocka_unit_test(restored),
         cmocka_unit_test(regular_and_stopped),
+        cmocka_unit_test(words_agree),
+        cmocka_unit_test(words_by_hand),
     };
     return cmocka_run_group_tests_name("score_hazard", tests, NULL, NULL);
 }

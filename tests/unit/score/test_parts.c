@@ -205,24 +205,49 @@ by_phase_and_segment(void **state)
     world_free(w);
 }
 
-/* As a person counts: percent of shares, uses instead of their logarithm. */
+static void
+says(struct world *w, const struct upt_eval *eval, int part, const char *want)
+{
+    char text[120];
+    upt_part_say(w->model, eval, part, text, sizeof(text));
+    assert_string_equal(text, want);
+}
+
+/* As a person counts: percent of shares, uses instead of their logarithm; in the account's own periods what counts
+ * them. */
 static void
 words(void **state)
 {
     (void)state;
-    char text[120];
+    struct world *w = world_new(NULL);
+    struct upt_eval eval = {.has_key = true};
     for (int i = 0; i < UPT_PARTS; i++) {
-        upt_part_say(i, 0.25, text, sizeof(text));
+        char text[120];
+        eval.value[i] = 0.25;
+        upt_part_say(w->model, &eval, i, text, sizeof(text));
         assert_true(strlen(text) > 10 && strlen(text) < sizeof(text) - 20);
     }
-    upt_part_say(UPT_C_VOLUME_21D, log(1 + 13), text, sizeof(text));
-    assert_string_equal(text, "Uses of the last weeks, the newest counting most: 13");
-    upt_part_say(UPT_PART_SUPPORT, 3, text, sizeof(text));
-    assert_string_equal(text, "Tickets opened in the last four to five weeks: 3");
-    upt_part_say(UPT_PART_OUTCOMES, 0.5, text, sizeof(text));
-    assert_string_equal(text, "Goals reached: 50%");
-    upt_part_say(UPT_C_RETURN, 0.1, text, sizeof(text));
-    assert_string_equal(text, "Chance that it uses the product within 10 days: 10%");
+    eval.value[UPT_C_VOLUME_21D] = log(1 + 13);
+    says(w, &eval, UPT_C_VOLUME_21D, "Uses of the last weeks, the newest counting most: 13");
+    eval.value[UPT_PART_SUPPORT] = 3;
+    says(w, &eval, UPT_PART_SUPPORT, "Tickets opened in the last four to five weeks: 3");
+    eval.value[UPT_PART_OUTCOMES] = 0.5;
+    says(w, &eval, UPT_PART_OUTCOMES, "Goals reached: 50%");
+    eval.value[UPT_C_RETURN] = 0.1;
+    eval.value[UPT_C_FREQUENCY_10D] = eval.act.decayed_10 = 2.5;
+    says(w, &eval, UPT_C_RETURN, "Chance that it uses the product within 10 days: 10%");
+    says(w, &eval, UPT_C_FREQUENCY_10D, "Active days of late, the newest counting most: 2.5");
+    eval.act.cadence = UPT_WEEKLY;
+    says(w, &eval, UPT_C_RETURN, "Chance that it uses the product within 7 days: 10%");
+    says(w, &eval, UPT_C_FREQUENCY_10D, "Active days of late, the newest counting most: 2.5");
+    eval.value[UPT_C_FREQUENCY_10D] = 9;
+    says(w, &eval, UPT_C_FREQUENCY_10D,
+         "Active weeks of late, the newest counting most, on the scale of daily use: 9.0");
+    eval.act.cadence = UPT_MONTHLY;
+    says(w, &eval, UPT_C_RETURN, "Chance that it uses the product within 28 days: 10%");
+    says(w, &eval, UPT_C_FREQUENCY_10D,
+         "Active periods of four weeks of late, the newest counting most, on the scale of daily use: 9.0");
+    world_free(w);
 }
 
 /* Signals likewise; every one that is published has its sentence, with the unit in it and the value at its end. */
