@@ -321,7 +321,7 @@ print_features(const struct show *show)
         printf("  %3ld  ", list[i].days);
         print_string("", list[i].name, "");
         if (list[i].first >= 0) {
-            printf(", first used after %ld days", list[i].first);
+            printf(", first used after %ld day%s", list[i].first, list[i].first == 1 ? "" : "s");
         }
         printf("\n");
     }

@@ -131,8 +131,10 @@ emit(struct upt_decision *d, upt_action action, double seen, double expected)
         .unit = UPT_STR("active accounts"),
         .window_ms = UPT_DAY_MS,
         .p_value = (double)NAN,
-        .counterfactual = UPT_STR("A day with the usual number of active accounts closes it; until then alerts of "
-                                  "silence and of falling usage are held."),
+        .counterfactual = action == UPT_RESOLVE
+                              ? UPT_STR_NULL
+                              : UPT_STR("A day with the usual number of active accounts closes it; "
+                                        "until then alerts of silence and of falling usage are held."),
         .suggested_play = spec->play[0] == '\0' ? UPT_STR_NULL : upt_str_of(spec->play),
         .confidence = 1,
         .model_version = upt_str_of(d->score->model->version),

@@ -42,8 +42,8 @@ upt_rule_pain(struct upt_decision *d)
                 (void)snprintf(closed, sizeof(closed), ", usually closed after %.1f days", (double)r->close_days);
             }
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%.0f days without a new ticket close it; %d are open%s.", p[UPT_P_PAIN_QUIET],
-                           (int)r->tickets_open, closed);
+                           "%.0f days without a new ticket close it; %d %s open%s.", p[UPT_P_PAIN_QUIET],
+                           (int)r->tickets_open, r->tickets_open == 1 ? "is" : "are", closed);
         }
     }
     upt_verdict_apply(d, UPT_RULE_SUPPORT_PAIN, 0, &v);

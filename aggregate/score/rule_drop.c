@@ -191,6 +191,7 @@ judge(struct upt_decision *d, int64_t end, double y, double mu)
         severity = severity > slot->severity ? severity : slot->severity;
         if (slot->off_n >= rules->rule[UPT_RULE_USAGE_DROP].off_count) {
             struct upt_finding finding = find(d, end);
+            finding.counterfactual[0] = '\0';
             upt_alert_close(d, slot, UPT_RESOLVE, &finding);
             restart(drop, end + 1);
         } else if (upt_alert_moves(d, slot, severity)) {

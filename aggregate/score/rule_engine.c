@@ -74,12 +74,20 @@ severity_of(const struct upt_decision *d, int rule, int severity)
     return raised && severity < UPT_HIGH ? severity + 1 : severity;
 }
 
+/* What would close it says nothing of one that is closed. */
+static void
+end(struct upt_decision *d, struct upt_slot *slot, upt_action action, struct upt_finding *finding)
+{
+    finding->counterfactual[0] = '\0';
+    upt_alert_close(d, slot, action, finding);
+}
+
 static void
 apply_open(struct upt_decision *d, struct upt_slot *slot, struct upt_verdict *v)
 {
     const struct upt_rule *rule = &d->score->rules->rule[slot->rule];
     if (rule->expire_ms > 0 && d->now >= (int64_t)slot->opened_min * UPT_MINUTE_MS + rule->expire_ms) {
-        upt_alert_close(d, slot, UPT_EXPIRE, &v->finding);
+        end(d, slot, UPT_EXPIRE, &v->finding);
         return;
     }
     if (v->kind == UPT_V_UNKNOWN) {
@@ -91,7 +99,7 @@ apply_open(struct upt_decision *d, struct upt_slot *slot, struct upt_verdict *v)
     }
     if (v->kind == UPT_V_OFF) {
         if (v->quick || slot->off_n >= rule->off_count) {
-            upt_alert_close(d, slot, UPT_RESOLVE, &v->finding);
+            end(d, slot, UPT_RESOLVE, &v->finding);
         }
         return;
     }
@@ -150,10 +158,11 @@ escalate_overdue(struct upt_decision *d)
             (slot->flags & (UPT_SLOT_ACKED | UPT_SLOT_OVERDUE | UPT_SLOT_HELD)) == 0 && slot->high_min != 0 &&
             !upt_control_snoozed(slot, d->now) && d->now >= (int64_t)slot->high_min * UPT_MINUTE_MS + answer) {
             struct upt_finding finding = upt_finding_none();
+            int days = (int)((d->now - (int64_t)slot->high_min * UPT_MINUTE_MS) / UPT_DAY_MS);
             slot->flags |= UPT_SLOT_OVERDUE;
             (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),
-                           "Nobody has taken it in hand for %d days, longer than its tier allows.",
-                           (int)((d->now - (int64_t)slot->high_min * UPT_MINUTE_MS) / UPT_DAY_MS));
+                           "Nobody has taken it in hand for %d day%s, longer than its tier allows.", days,
+                           upt_plural(days));
             upt_alert_move(d, slot, UPT_CRITICAL, &finding);
         }
     }
@@ -196,9 +205,10 @@ follow_up(struct upt_decision *d)
         }
         v.kind = UPT_V_ON;
         v.quick = true;
+        int days = (int)((d->now - ended) / UPT_DAY_MS);
         (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                       "%s ended %d days ago: look whether it lasted. A contact with them closes this.",
-                       upt_rule_names[slot->rule], (int)((d->now - ended) / UPT_DAY_MS));
+                       "%s ended %d day%s ago: look whether it lasted. A contact with them closes this.",
+                       upt_rule_names[slot->rule], days, upt_plural(days));
     }
     const struct upt_slot *open = upt_alert_is_open(d->ext, UPT_RULE_CONTACT_GAP, FOLLOW_UP);
     if (open != NULL && contacted_since(d, (int64_t)open->opened_min * UPT_MINUTE_MS)) {

@@ -197,9 +197,9 @@ upt_rule_adopted(struct upt_decision *d)
         v.finding.unit = UPT_STR("users a working day / seats");
         v.finding.window_ms = 7 * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_ADOPTED, 0, &v)) {
+            int days = (int)(d->facts->today - d->facts->start);
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "Up to speed %d days after the start. News: it ends by itself.",
-                           (int)(d->facts->today - d->facts->start));
+                           "Up to speed %d day%s after the start. News: it ends by itself.", days, upt_plural(days));
         }
     }
     upt_verdict_apply(d, UPT_RULE_ADOPTED, 0, &v);
@@ -262,11 +262,10 @@ upt_rule_training(struct upt_decision *d)
         v.finding.expected = p[UPT_P_TRAINING_SHARE];
         v.finding.unit = UPT_STR("users trained / users");
         if (upt_verdict_speaks(d, UPT_RULE_TRAINING_NEED, 0, &v)) {
-            (void)snprintf(
-                v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                "%.0f more trained users close it, or usage above %.0f%% of its peers'.",
-                fmax(1, ceil(p[UPT_P_TRAINING_SHARE] * (double)d->facts->users.total) - (double)people.trained),
-                p[UPT_P_TRAINING_USAGE] * 100);
+            double more = ceil(p[UPT_P_TRAINING_SHARE] * (double)d->facts->users.total) - (double)people.trained;
+            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                           "%.0f more trained user%s would close it, or usage above %.0f%% of its peers'.",
+                           fmax(1, more), upt_plural(fmax(1, more)), p[UPT_P_TRAINING_USAGE] * 100);
         }
     }
     upt_verdict_apply(d, UPT_RULE_TRAINING_NEED, 0, &v);

@@ -215,6 +215,8 @@ PEOPLE = [
           "unit:score/test_score_hazard", "words_agree"),
     Fault("part_in_days", "parts of the score are told in the periods that they count", SCORE + "part_text.c",
           "periods[own ? act->cadence : UPT_DAILY]", "periods[own ? UPT_DAILY : UPT_DAILY]", "unit:score/test_score_parts", "words"),
+    Fault("ended_could_close", "a record of an end says of nothing that it would close it", SCORE + "rule_engine.c",
+          "    finding->counterfactual[0] = '\\0';\n", "", "unit:score/test_score_lifecycle", "band_falls_and_recovers"),
     Fault("part_as_logarithm", "parts of the score are said as a person counts", SCORE + "part_text.c",
           "part == UPT_C_VOLUME_21D ? expm1(value)", "part == UPT_C_VOLUME_21D ? value", "unit:score/test_score_parts", "words"),
     Fault("share_as_a_number", "what is also known is said as a person counts", SCORE + "report.c",

@@ -76,6 +76,10 @@ check_alert(struct world *w, const struct upt_alert *alert)
         assert_true(fabs(1 / (1 + exp(-(base + sum))) - alert->churn_probability) <= 5.1e-7);
         assert_int_equal(alert->horizon_days, 30);
     }
+    if (alert->action == UPT_RESOLVE || alert->action == UPT_EXPIRE) { /* nothing is left that would close it */
+        assert_true(alert->counterfactual.len == 0 || strncmp(alert->counterfactual.p, "Closed by hand", 14) == 0 ||
+                    strncmp(alert->counterfactual.p, "Ended while it was snoozed.", 27) == 0);
+    }
     int64_t ended = 0;
     int revisions = 0;
     for (int i = 0; i < w->alerts_n; i++) {

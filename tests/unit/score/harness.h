@@ -3,8 +3,8 @@
  *
  * Checked for every record that comes out, in every test: weights add up to 1; points are weight × (sub-score − mean) ×
  * 100 and add up to score − cohort mean, factors and base to the logit, both to 1e-9; revisions have no gaps; an alert
- * begins with OPEN, ends with RESOLVE or EXPIRE, and no id comes twice; opened_at is the clock at OPEN in all its
- * records. */
+ * begins with OPEN, ends with RESOLVE or EXPIRE, and no id comes twice; an end says of nothing that it would close it;
+ * opened_at is the clock at OPEN in all its records. */
 #ifndef UPT_TEST_SCORE_HARNESS_H
 #define UPT_TEST_SCORE_HARNESS_H
 
