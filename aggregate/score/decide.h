@@ -71,7 +71,8 @@ struct upt_finding {
 void upt_parts_add(const struct upt_decision *d, struct upt_eval *eval, struct upt_facts *facts);
 const char *upt_part_name(int part);
 const char *upt_part_unit(int part);
-/* In words, of a part that is known (part_text.c). */
+/* part_text.c: a name for a person; and in words, of a part that is known. */
+const char *upt_part_short(int part);
 void upt_part_say(const struct upt_model *model, const struct upt_eval *eval, int part, char *buf, size_t cap);
 int32_t upt_part_mean_e5(const struct upt_model *model, int part);
 

@@ -6,6 +6,16 @@
 
 #include "decide.h"
 
+const char *
+upt_part_short(int part)
+{
+    static const char *const names[UPT_PARTS] = {
+        "recent active days", "active days", "uses",       "breadth", "features ever used",
+        "chance of return",   "people",      "onboarding", "tickets", "answers to surveys",
+        "training",           "goals"};
+    return names[part];
+}
+
 void
 upt_part_say(const struct upt_model *model, const struct upt_eval *eval, int part, char *buf, size_t cap)
 {

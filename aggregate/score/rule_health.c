@@ -3,12 +3,39 @@
  * neither open nor close: missing data is no recovery. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "decide.h"
 #include "uptake/time.h"
 #include "uptake/units.h"
 
+#define PARTS_TOLD 3
 #define RHYTHM_DAYS 5 /* a typical gap from which on one waits for the account's next day */
+
+/* Behind what buf holds: the parts that take most points from the score. */
+static void
+name_lowest(const struct upt_eval *eval, char *buf, size_t cap)
+{
+    bool told[UPT_PARTS] = {false};
+    for (int n = 0; n < PARTS_TOLD; n++) {
+        int least = -1;
+        for (int i = 0; i < UPT_PARTS; i++) {
+            bool lower = eval->points_micro[i] < (least < 0 ? 0 : eval->points_micro[least]);
+            least = !told[i] && lower ? i : least;
+        }
+        if (least < 0) {
+            break;
+        }
+        told[least] = true;
+        size_t len = strlen(buf);
+        (void)snprintf(buf + len, cap - len, "%s%s %+.2f", n == 0 ? " What lowers it most, in points: " : ", ",
+                       upt_part_short(least), (double)eval->points_micro[least] / 1e6);
+    }
+    if (memchr(told, true, sizeof(told)) != NULL) {
+        size_t len = strlen(buf);
+        (void)snprintf(buf + len, cap - len, ".");
+    }
+}
 
 static struct upt_finding
 find(const struct upt_decision *d)
@@ -25,6 +52,7 @@ find(const struct upt_decision *d)
     (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual),
                    "A score of at least %.0f in %.0f daily evaluations in a row closes it.", back,
                    model->band_evaluations);
+    name_lowest(d->eval, finding.counterfactual, sizeof(finding.counterfactual));
     return finding;
 }
 

@@ -2,6 +2,7 @@
 /* The life of alerts through the whole observer: HEALTH_BAND up and down, UPDATE, EXPIRE, ids, restart, determinism. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "harness.h"
 
@@ -49,6 +50,36 @@ band_falls_and_recovers(void **state)
         assert_string_equal(w->alert[i].id, open->id);
         assert_true(i == 0 || w->alert[i].a.changed_at - w->alert[i - 1].a.changed_at >= UPT_DAY_MS);
     }
+    world_free(w);
+}
+
+/* HEALTH_BAND names the parts that pull the score down, with the points that the health record has. */
+static void
+band_names_parts(void **state)
+{
+    (void)state;
+    struct world *w = world_only("HEALTH_BAND", NULL);
+    live(w, "a", 0, 60);
+    for (int d = 60; w->alerts_n == 0; d++) {
+        live(w, "a", d, d + 1);
+    }
+    struct upt_eval eval = world_eval(w, "a");
+    char want[200] =
+        "A score of at least 55 in 2 daily evaluations in a row closes it. What lowers it most, in points: ";
+    int64_t before = INT64_MIN;
+    for (int n = 0; n < 3; n++) {
+        int least = -1;
+        for (int i = 0; i < UPT_PARTS; i++) {
+            bool next = eval.points_micro[i] > before && (least < 0 || eval.points_micro[i] < eval.points_micro[least]);
+            least = next ? i : least;
+        }
+        before = eval.points_micro[least];
+        assert_true(before < 0);
+        size_t len = strlen(want);
+        (void)snprintf(want + len, sizeof(want) - len, "%s %+.2f%s", upt_part_short(least), (double)before / 1e6,
+                       n < 2 ? ", " : ".");
+    }
+    assert_string_equal(world_alert(w, "a", NULL, 0)->counterfactual, want);
     world_free(w);
 }
 
@@ -258,15 +289,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(band_falls_and_recovers),
-        cmocka_unit_test(watch_is_configurable),
-        cmocka_unit_test(unknown_does_not_close),
-        cmocka_unit_test(one_update_a_day),
-        cmocka_unit_test(band_cool_down),
-        cmocka_unit_test(forget_expires),
-        cmocka_unit_test(switched_off),
-        cmocka_unit_test(restart_changes_nothing),
-        cmocka_unit_test(id_by_hand),
+        cmocka_unit_test(band_falls_and_recovers), cmocka_unit_test(band_names_parts),
+        cmocka_unit_test(watch_is_configurable),   cmocka_unit_test(unknown_does_not_close),
+        cmocka_unit_test(one_update_a_day),        cmocka_unit_test(band_cool_down),
+        cmocka_unit_test(forget_expires),          cmocka_unit_test(switched_off),
+        cmocka_unit_test(restart_changes_nothing), cmocka_unit_test(id_by_hand),
     };
     return cmocka_run_group_tests_name("score_lifecycle", tests, NULL, NULL);
 }
