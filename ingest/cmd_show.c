@@ -328,13 +328,19 @@ print_features(const struct show *show)
     free(list);
 }
 
-/* "name value" with few digits; nothing if it is null. */
+/* "name value" with few digits, of a phase its name; nothing if it is null. */
 static void
-print_number(const char *before, const json_t *object, const char *name)
+print_number(const char *before, const json_t *object, const char *name, bool phase)
 {
     const json_t *value = json_object_get(object, name);
-    if (json_is_number(value)) {
-        printf("%s%.4g", before, json_number_value(value));
+    double v = json_number_value(value);
+    if (!json_is_number(value)) {
+        return;
+    }
+    if (phase) {
+        printf("%s%s", before, upt_phase_names[v >= 0 && v < UPT_PHASE_DORMANT ? (int)v : UPT_PHASE_DORMANT]);
+    } else {
+        printf("%s%.4g", before, v);
     }
 }
 
@@ -344,14 +350,17 @@ print_alert(const struct show *show, const char *id, const json_t *alert)
     size_t i;
     json_t *factor;
     const json_t *risk = json_object_get(alert, "churn_probability");
+    bool phase = upt_str_eq(upt_json_text(alert, "unit"), UPT_STR("rank of the phase"));
     print_string("  ", upt_json_text(alert, "severity"), " ");
     print_string("", upt_json_text(alert, "rule"), "");
     print_string(" (", upt_json_text(alert, "subject"), ")");
     upt_print_minute(" since ", json_integer_value(json_object_get(alert, "opened_at")));
     upt_explained_print_control(show->explained, id);
-    print_number("\n    observed ", alert, "observed");
-    print_number(", expected ", alert, "expected");
-    print_string(" ", upt_json_text(alert, "unit"), "");
+    /* All of a record is true of its moment only, which may be weeks ago. */
+    upt_print_minute("\n    as of ", json_integer_value(json_object_get(alert, "changed_at")));
+    print_number(": observed ", alert, "observed", phase);
+    print_number(", expected ", alert, "expected", phase);
+    print_string(" ", phase ? UPT_STR_NULL : upt_json_text(alert, "unit"), "");
     if (json_is_number(risk)) {
         printf("; risk of churn then %.0f%%", 100 * json_number_value(risk));
     }

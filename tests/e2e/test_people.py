@@ -65,7 +65,7 @@ class People(unittest.TestCase):
 
     @classmethod
     def log(cls) -> Iterator[Message]:
-        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition. NUL_GONE, NUL_TEXT: texts with a NUL."""
+        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition. sunk: silent for 40. NUL_GONE, NUL_TEXT: texts with a NUL."""
         for account in ("gone-0", "gone-1", "gone-2", "gone-3"):
             now = (cls.today - 60) * DAY
             yield cls.event(account, now, kind="PROFILE", feature=None, user_id=None,
@@ -80,8 +80,8 @@ class People(unittest.TestCase):
                     yield cls.event(NUL_TEXT, now + 8000 + k, feature="a\0pi", user_id="u\0ser")
                 if day >= 3:
                     yield cls.event(NUL_TEXT, now + 9000 + k, feature="a", user_id="u")
-            for n, account in enumerate(("loyal-0", "loyal-1", "loyal-2", "gone-0", "gone-1", "gone-2", "gone-3")):
-                if account.startswith("loyal") or day < 40:
+            for n, account in enumerate(("loyal-0", "loyal-1", "loyal-2", "gone-0", "gone-1", "gone-2", "gone-3", "sunk")):
+                if account.startswith("loyal") or day < (20 if account == "sunk" else 40):
                     for k in range(4):
                         yield cls.event(account, now + 1000 * n + k, feature="export" if account == "loyal-1" and day == 30 else "api")
 
@@ -187,6 +187,12 @@ class People(unittest.TestCase):
             self.assertIn(part, text)
         for factor in risk["factors"]:
             self.assertIn(factor["text"], text)
+        for alert in got["alerts"]:  # what a record says is true of its moment, and phases have names
+            moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(alert["changed_at"] / 1000))
+            self.assertIn(f"\n    as of {moment}: observed ", text)
+        sunk = self.uptake("show", "sunk").out
+        self.assertIn(": observed DORMANT, expected USAGE; risk", sunk)
+        self.assertNotIn("rank of the phase", sunk)
         parts = explained["health"]["components"]
         shares = [part["text"] for part in parts if part["weight"] > 0]
         self.assertGreaterEqual(len(shares), 6)
@@ -209,7 +215,7 @@ class People(unittest.TestCase):
         loyal, text = got["explained"], self.uptake("show", "loyal-0").out
         self.assertTrue({use["feature"] for use in loyal["first_uses"]} >= set(got["features"]) > set())
         for use in loyal["first_uses"]:
-            self.assertRegex(text, rf"(?m)^ +\d+  {use['feature']}, first used after {use['days']} days$")
+            self.assertRegex(text, rf"(?m)^ +\d+  {use['feature']}, first used after {use['days']} days?$")
         self.assertEqual((loyal["risk"]["counterfactual"], loyal["alerts"]), (None, []))
         self.assertTrue(loyal["risk"]["factors"])  # also without an alert
 
@@ -223,7 +229,7 @@ class People(unittest.TestCase):
 
     def test_20_alerts_list(self) -> None:
         everything = json.loads(self.uptake("alerts", "list", "--json").out)
-        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", NUL_GONE, NUL_TEXT})
+        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", "sunk", NUL_GONE, NUL_TEXT})
         self.assertNotIn("SEGMENT_ENTER", {a["rule"] for a in everything})
         for account in ("gone-0", "loyal-0"):
             self.assertEqual(len(self.listed(account)), int(self.row(account)["open_alerts"]))
