@@ -1,6 +1,6 @@
 /* uptake forget: writes the null record of an account, on which uptake forgets it.
  *
- * The record must be in the account's partition: in another one nothing is forgotten. Redis says which that is, if it
+ * The record must be in the account's partition: in another one only its health record ends. Redis says which that is, if it
  * has a row; producers may use any partitioner, and only where there is no row is it computed as Java clients do. Where
  * Redis does not answer nothing is written, unless the partition is given. It goes through the log and not around it,
  * so that every replay forgets at the same place. One thread. */
@@ -146,7 +146,7 @@ const struct upt_command upt_cmd_forget = {
     .help =
         "  -c FILE         configuration\n"
         "  --partition N   the account's partition; else Redis must answer, and where it has no row the partition is\n"
-        "                  computed as Java clients do: in another one nothing is forgotten\n"
+        "                  computed as Java clients do: in another one only its health record ends\n"
         "\n"
         "Exits 0 once the broker has the record. A running `uptake run` then ends its alerts with EXPIRE and\n"
         "deletes its state and keys; the account begins anew with its next record.\n",

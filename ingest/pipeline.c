@@ -369,6 +369,15 @@ lanes_at_end(struct pipeline *pipe)
     return all;
 }
 
+/* An end that was asked for; of a run to the end it is not the one that it promises. */
+static upt_status
+told(const struct pipeline *pipe, struct upt_error *reterr)
+{
+    return pipe->options->until_end
+               ? upt_fail(reterr, UPT_EAGAIN, "told to stop before the end of the log; another run goes on from there")
+               : UPT_OK;
+}
+
 static upt_status
 run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error *reterr)
 {
@@ -382,7 +391,7 @@ run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error 
             reload(pipe);
         } else if (sig == SIGTERM || sig == SIGINT) {
             upt_log(UPT_LOG_INFO, "pipeline", "draining");
-            return UPT_OK;
+            return told(pipe, reterr);
         }
         if (lane_failed(pipe, reterr)) {
             return reterr->code != UPT_OK ? reterr->code : UPT_EIO;
@@ -430,7 +439,7 @@ deadline_main(void *arg)
     }
     if (!deadline->over) {
         upt_log(UPT_LOG_WARNING, "pipeline",
-                "the Kafka client does not end; leaving without it. Nothing is lost by that");
+                "clients of Kafka or Redis do not end; leaving without them. Nothing is lost by that");
         _exit(deadline->code);
     }
     pthread_mutex_unlock(&deadline->lock);
@@ -520,7 +529,7 @@ upt_pipeline_run(struct upt_config *config, const struct upt_pipeline_options *o
     }
     if (status == UPT_EUNAVAIL && told_to_stop()) {
         upt_log(UPT_LOG_INFO, "pipeline", "told to stop before it began: %s", reterr->msg);
-        status = UPT_OK;
+        status = told(pipe, reterr);
         goto out;
     }
     if (status == UPT_OK) {

@@ -272,7 +272,6 @@ upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer
         {"enable.idempotence", "true"},
         {"partitioner", "murmur2_random"},
         {"message.max.bytes", "1000000000"}, /* a letter goes back as large as it came; the topic decides */
-        {"compression.codec", "zstd"},       /* it may have come compressed */
     };
     rd_kafka_conf_t *conf = NULL;
     struct upt_topic_writer *writer = calloc(1, sizeof(*writer));
@@ -282,6 +281,8 @@ upt_topic_writer_create(const struct upt_config *config, struct upt_topic_writer
     upt_status status =
         upt_client_conf(config, UPT_KAFKA_WRITER, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
     if (status == UPT_OK) {
+        char said[256]; /* it may have come compressed; where librdkafka was built without zstd it goes as it is */
+        (void)rd_kafka_conf_set(conf, "compression.codec", "zstd", said, sizeof(said));
         rd_kafka_conf_set_opaque(conf, writer);
         rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
         status = upt_client_new(RD_KAFKA_PRODUCER, conf, &writer->rk, reterr);

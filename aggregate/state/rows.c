@@ -105,10 +105,10 @@ fill_shares(const struct upt_account *acct, const struct upt_account_users *user
     row->seat_utilisation = row->adoption_rate = UPT_SHARE_ABSENT;
     row->has_seats = upt_account_seats(acct, &row->micro_seats);
     if (row->has_seats && row->micro_seats > 0) {
-        row->seat_utilisation = upt_share(users->d30 * UPT_MICRO, (uint64_t)row->micro_seats);
+        row->seat_utilisation = upt_share((double)users->d30, (double)row->micro_seats / 1e6);
     }
     if (users->total > 0) {
-        row->adoption_rate = upt_share(users->adopted, users->total);
+        row->adoption_rate = upt_share((double)users->adopted, (double)users->total);
     }
 }
 

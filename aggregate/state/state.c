@@ -166,10 +166,10 @@ upt_state_forget(struct upt_state *st, struct upt_str key)
         upt_account_remove(st, acct);
         return;
     }
+    /* No row is deleted: it could be another partition's. Those of nobody are found by the walk over the keys. */
     if (st->observer.on_stranger != NULL) {
         st->observer.on_stranger(st->config.observer_ctx, st, key);
     }
-    upt_records_push(&st->forgotten, key, UPT_STR_NULL);
 }
 
 /* ---- counting ---- */

@@ -23,8 +23,8 @@ size_t upt_micro_format(upt_i128 micro, char *buf);
  * 63 characters. No blanks, hex, inf or nan. May be beyond any range, also infinite. */
 bool upt_parse_decimal(struct upt_str s, double *ret);
 
-/* num / den in [0, 1], rounded to millionths (half up); den > 0. Above 1 is 1. */
-uint32_t upt_share(uint64_t num, uint64_t den);
+/* The IEEE quotient num / den, at most 1, in the millionths that printf's %.6f shows; num >= 0, den > 0. */
+uint32_t upt_share(double num, double den);
 
 /* Rounds to a multiple of 1e-6, so that decisions do not hang on the last bits of libm. Keeps NaN out: asserts. */
 double upt_round6(double v);

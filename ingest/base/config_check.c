@@ -176,6 +176,10 @@ check_addresses(const struct upt_config *config, struct upt_error *reterr)
     if (!printable(redis) || !url_ok(redis, redis + strlen(redis), "redis://", "redis://")) {
         return AT(config, "redis.url", reterr, "is no address; expected redis://[user:password@]host:port[/db]");
     }
+    const char *path = strchr(strrchr(redis, '@') != NULL ? strrchr(redis, '@') : redis + strlen("redis://"), '/');
+    if (path != NULL && (strspn(path + 1, "0123456789") != strlen(path + 1) || strlen(path + 1) > 5)) {
+        return AT(config, "redis.url", reterr, "ends in no number of a database; expected redis://host:port[/db]");
+    }
     if (config->registry_url[0] != '\0' && !urls_ok(config->registry_url, "http://", "https://")) {
         return AT(config, "registry.url", reterr,
                   "is no address; expected http://host:port or https://, several comma-separated");

@@ -103,15 +103,25 @@ upt_micro_format(upt_i128 micro, char *buf)
     return len;
 }
 
+/* Every other share (Lua, verify) is printed from the quotient, so this one is rounded as printf does it: the double's
+ * exact value to the nearest, ties to even. */
 uint32_t
-upt_share(uint64_t num, uint64_t den)
+upt_share(double num, double den)
 {
-    upt_assert(den > 0);
+    upt_assert(num >= 0 && den > 0);
     if (num >= den) {
         return UPT_MICRO;
     }
-    upt_u128 twice = (upt_u128)num * 2 * UPT_MICRO + den;
-    return (uint32_t)(twice / ((upt_u128)den * 2));
+    int exponent;
+    upt_u128 scaled = (upt_u128)(uint64_t)ldexp(frexp(num / den, &exponent), 53) * UPT_MICRO;
+    int shift = 53 - exponent; /* the share is scaled / 2^shift millionths, and scaled < 2^73 */
+    if (shift > 80) {
+        return 0;
+    }
+    upt_u128 half = (upt_u128)1 << (shift - 1);
+    upt_u128 whole = scaled >> shift;
+    upt_u128 rest = scaled - (whole << shift);
+    return (uint32_t)whole + (rest > half || (rest == half && whole % 2 == 1));
 }
 
 double

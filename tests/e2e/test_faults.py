@@ -399,6 +399,19 @@ class Faults(unittest.TestCase):
                 until_end(services, f"after-{number}", timeout=60)
                 self.assertEqual(dump(services.redis), want)
 
+    def test_told_before_the_end(self) -> None:
+        """A run to the end that SIGTERM ends has not got there, and says so to whoever waits for its exit code."""
+        registry = fakes.Registry()
+        registry.answers["/schemas/ids/1"] = (503, b"")
+        with Services() as services:
+            services.kafka.create_topic("usage-events", 1, INPUT)
+            produce(services.kafka.bootstrap, "usage-events", [Message(b"a", b"\x00\x00\x00\x00\x01x", timestamp=1)])
+            with Uptake(config_for(services, {**CONFIG, "registry": {"url": registry.url}}), args=["--until-end"]) as uptake:
+                wait_until("it waits", lambda: "waits at offset 0" in uptake.tail(50), 60)
+                self.assertEqual(uptake.terminate(60).code, 75, uptake.tail(30))
+                self.assertIn("told to stop before the end", uptake.tail(5))
+        registry.close()
+
     def test_loss_before_the_end(self) -> None:
         """What one partition had in Redis is lost while another is not at its end yet: it is there again before the exit."""
         text = (SCHEMAS / "uptake.v1.UsageEvent.avsc").read_text()

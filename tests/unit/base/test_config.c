@@ -197,6 +197,8 @@ keys_are_judged_together(void **state)
         {"redis.url", "127.0.0.1:6379", "redis.url: is no address"},
         {"redis.url", "redis://user:secretpw@:6379", "redis.url: is no address"},
         {"redis.url", "redis://a:0", "redis.url: is no address"},
+        {"redis.url", "redis://a:1/prod", "redis.url: ends in no number of a database"},
+        {"redis.url", "redis://u:p%2F@a:1/1x", "redis.url: ends in no number of a database"},
         {"redis.url", "redis://a b", "redis.url: is no address"},
         {"redis.url", "http://a:1", "redis.url: is no address"},
         {"redis.url", "rediss://user:secretpw@a:1", "redis.url: rediss://: there is no TLS to Redis"},
@@ -240,6 +242,7 @@ good_values_pass(void **state)
         const char *key, *value;
     } cases[] = {
         {"redis.url", "redis://localhost"},
+        {"redis.url", "redis://u:p@a:1/15"},
         {"redis.url", "redis://user:p:w@d@[::1]:6380/3"},
         {"redis.url", "redis://user:p%2Cw@a:1"},
         {"registry.url", "https://a.example/path/to?x=y,http://b:8081"},

@@ -2,6 +2,7 @@
 #include "testing.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "uptake/units.h"
@@ -143,12 +144,19 @@ shares(void **state)
     assert_int_equal(upt_share(0, 1), 0);
     assert_int_equal(upt_share(1, 3), 333333);
     assert_int_equal(upt_share(2, 3), 666667);
-    assert_int_equal(upt_share(1, 2000000), 1); /* half up */
-    assert_int_equal(upt_share(1, 2000001), 0);
+    assert_int_equal(upt_share(1, 128), 7812); /* .0078125: to even */
+    assert_int_equal(upt_share(5, 128), 39062);
+    assert_int_equal(upt_share(3, 128), 23438);
     assert_int_equal(upt_share(1999999, 2000000), 1000000);
     assert_int_equal(upt_share(5, 4), 1000000);
-    assert_int_equal(upt_share(UINT64_MAX - 1, UINT64_MAX), 1000000);
-    assert_int_equal(upt_share(UINT64_MAX / 2, UINT64_MAX), 500000);
+    assert_int_equal(upt_share(1, 1e18), 0);
+    for (int den = 1; den < 3000; den++) {
+        for (int num = 0; num < den; num += 1 + den / 700) {
+            char text[16];
+            snprintf(text, sizeof(text), "%.6f", (double)num / den);
+            assert_int_equal(upt_share(num, den), strtol(text, NULL, 10) * 1000000 + strtol(text + 2, NULL, 10));
+        }
+    }
 }
 
 static void
