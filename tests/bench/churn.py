@@ -2,7 +2,9 @@
 
     tests/bench/churn --events FILE --labels FILE [--model FILE | --leave-courses-out | --by-time DATE]
 
-FILES (.gz or not, with a header line): course,enrollment,day,COUNT of each feature… and course,enrollment,churned.
+FILES (.gz or not, with a header line, in any order): course,enrollment,day,COUNT of each feature… and
+course,enrollment,churned. Lines of the same day add up; a line without uses is no use; an account without a label is
+replayed and not judged; days after the 30th are not replayed. A figure that these accounts do not give is a dash.
 An account is course-enrollment, its segment the course; each count is that many USAGE events at noon of its day; every
 course is moved to the same first day. They go through a real broker, `uptake run --until-end` and a real Redis. The log
 is cut after day 10, 15, 20, 25 and 30, an empty batch moves the clock of each partition past the following midnight,
@@ -32,10 +34,12 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -50,7 +54,7 @@ FIRST = datetime.date(2026, 1, 5)
 DAY_MS = 86_400_000
 NOON_MS = DAY_MS // 2
 PARTITIONS = 4
-BATCH_MOST = 5000
+BATCH_MOST, BATCH_BYTES = 5000, 500_000
 OUTCOME_DAYS = 42  # from the start of a course until its outcomes are known
 AT = "5,10,10,15,15,15,20,20,25,25,30,30,30,30"  # how often each day counts: the later, the more there is to know
 FIT = ("--at", AT, "--ridge", "5000", "--keep", "gone_odds,seat_use", "--no-segments", "--no-report")
@@ -60,10 +64,31 @@ TOPIC = {"message.timestamp.type": "CreateTime", "message.timestamp.before.max.m
 # --- the files ---------------------------------------------------------------
 
 
-def rows_of(path: Path) -> Iterator[list[str]]:
-    opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-    with opened as file:
-        yield from csv.reader(file)
+def refuse(code: int, text: str) -> NoReturn:
+    """As the commands do: 64 use, 65 data, 66 a file that cannot be read."""
+    print(f"churn: {text}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def rows_of(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Lines with their numbers, empty ones left out."""
+    try:
+        opened = gzip.open(path, "rt", newline="", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(
+            newline="", encoding="utf-8-sig")
+        with opened as file:
+            reader = csv.reader(file)
+            yield from ((reader.line_num, line) for line in reader if line)
+    except (OSError, EOFError, zlib.error) as error:
+        refuse(66, f"{path}: {error}")
+    except (UnicodeError, csv.Error) as error:
+        refuse(65, f"{path}: {error}")
+
+
+def header_of(path: Path, lines: Iterator[tuple[int, list[str]]], columns: list[str], more: str) -> list[str]:
+    header = next(lines, (1, []))[1]
+    if header[:len(columns)] != columns:
+        refuse(65, f"{path}:1: columns {','.join(columns)}{more} are wanted")
+    return header
 
 
 @dataclass
@@ -76,24 +101,51 @@ class Account:
 class Data:
     def __init__(self, events: Path, labels: Path) -> None:
         lines = rows_of(events)
-        self.header = next(lines)
-        if self.header[:3] != ["course", "enrollment", "day"]:
-            raise SystemExit(f"{events}:1: columns course,enrollment,day and one for each feature are wanted")
+        self.header = header_of(events, lines, ["course", "enrollment", "day"], " and one for each feature")
         self.features = self.header[3:]
-        self.raw = list(lines)
+        self.raw: list[list[str]] = []
         self.start: dict[str, datetime.date] = {}
-        for line in self.raw:
-            day = datetime.date.fromisoformat(line[2])
-            self.start[line[0]] = min(day, self.start.get(line[0], day))
         self.accounts: dict[str, Account] = {}
-        for course, enrollment, day, *counts in self.raw:
-            account = self.accounts.setdefault(f"{course}-{enrollment}", Account(course))
-            number = (datetime.date.fromisoformat(day) - self.start[course]).days + 1
-            account.days[number] = [int(count) for count in counts]
-        self.labels = list(rows_of(labels))[1:]
-        for course, enrollment, churned, *_ in self.labels:
-            if f"{course}-{enrollment}" in self.accounts:
-                self.accounts[f"{course}-{enrollment}"].churned = int(churned)
+        used = []
+        for number, line in lines:
+            day, counts = self.read(events, number, line)
+            self.raw.append(line)
+            self.start[line[0]] = min(day, self.start.get(line[0], day))
+            used.append((f"{line[0]}-{line[1]}", line[0], day, counts))
+        for name, course, day, counts in used:
+            if any(counts):
+                account = self.accounts.setdefault(name, Account(course))
+                if account.course != course:
+                    refuse(65, f"{events}: {name} is an account of {account.course} and of {course}")
+                days = account.days
+                at = (day - self.start[course]).days + 1
+                days[at] = [a + b for a, b in zip(days.get(at, [0] * len(counts)), counts, strict=True)]
+        self.label(labels)
+
+    def read(self, path: Path, number: int, line: list[str]) -> tuple[datetime.date, list[int]]:
+        if len(line) != len(self.header):
+            refuse(65, f"{path}:{number}: {len(line)} columns; allowed: {len(self.header)}, as in the header")
+        try:
+            day, counts = datetime.date.fromisoformat(line[2]), [int(count) for count in line[3:]]
+        except ValueError as error:
+            refuse(65, f"{path}:{number}: {error}; allowed: a day as 2026-01-31, then whole numbers")
+        if any(count < 0 for count in counts):
+            refuse(65, f"{path}:{number}: {min(counts)}; allowed: counts of 0 and more")
+        return day, counts
+
+    def label(self, path: Path) -> None:
+        lines = rows_of(path)
+        header_of(path, lines, ["course", "enrollment", "churned"], "")
+        self.labels: list[list[str]] = []
+        for number, line in lines:
+            if len(line) < 3 or line[2] not in ("0", "1"):
+                refuse(65, f"{path}:{number}: allowed: course,enrollment, then churned 0 or 1")
+            self.labels.append(line[:3])
+            account = self.accounts.get(f"{line[0]}-{line[1]}")
+            if account is not None:
+                account.churned = int(line[2])
+        if all(account.churned is None for account in self.accounts.values()):
+            refuse(65, f"{path}: no label of an account that the events show")
 
     def write(self, folder: Path, courses: set[str]) -> tuple[Path, Path]:
         """The lines of some courses as files of the same form."""
@@ -164,8 +216,9 @@ class Replay:
                     items.append(self.event(name, at, "PROFILE", None, {"segment": account.course}))
                 for feature, count in zip(self.data.features, counts, strict=True):
                     items += [self.event(name, at, "USAGE", feature, {})] * count
-                for some in range(0, len(items), BATCH_MOST):
-                    yield Message(name.encode(), self.batch(items[some:some + BATCH_MOST]), timestamp=at)
+                most = max(1, min(BATCH_MOST, BATCH_BYTES // max(map(len, items))))
+                for some in range(0, len(items), most):
+                    yield Message(name.encode(), self.batch(items[some:some + most]), timestamp=at)
         for partition in range(PARTITIONS):
             yield Message(b"clock", self.batch([]), timestamp=ms_of(last + 1) + 3_600_000, partition=partition)
 
@@ -173,11 +226,11 @@ class Replay:
         names = [name for name, account in self.accounts.items() if min(account.days) <= day]
         pipeline = self.services.redis.client().pipeline(transaction=False)
         for name in names:
-            pipeline.hmget(f"{self.name}:account:{{{name}}}", "churn_risk_30d", "health", "as_of")
+            pipeline.hmget(f"{self.name}:account:{{{in_key(name)}}}", "churn_risk_30d", "health", "as_of")
         result = []
         for name, (risk, health, as_of) in zip(names, pipeline.execute(), strict=True):
             if as_of is None:
-                raise SystemExit(f"account {name} has no row")
+                refuse(65, f"account {name} has no row: names of accounts, courses and features that the product takes are wanted")
             hot = any(day - HOT_DAYS < active <= day for active in self.accounts[name].days)
             result.append(Row(name, figure(risk), figure(health), hot))
         return result
@@ -194,6 +247,11 @@ class Replay:
             uptake.stop()
             found[cut], before = self.rows(cut), cut
         return found
+
+
+def in_key(name: str) -> str:
+    """Of a name in a key of Redis the bytes 0x00 to 0x20, 0x7F, {, } and % are percent-encoded."""
+    return "".join(f"%{ord(c):02X}" if c <= " " or c in "\x7f{}%" else c for c in name)
 
 
 def zigzag(n: int) -> bytes:
@@ -233,7 +291,15 @@ def auc(pairs: Iterable[tuple[float, int]]) -> float:
 def calibration_error(pairs: Iterable[tuple[float, int]]) -> float:
     ordered = sorted(pairs)
     tenths = [ordered[len(ordered) * i // 10:len(ordered) * (i + 1) // 10] for i in range(10)]
-    return sum(abs(sum(p - y for p, y in tenth)) for tenth in tenths) / max(1, len(ordered))
+    return sum(abs(sum(p - y for p, y in tenth)) for tenth in tenths) / len(ordered) if ordered else math.nan
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def shown(value: float, decimals: int = 4) -> str:
+    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def median(values: list[float]) -> float:
@@ -257,7 +323,7 @@ class Figures:
     def cell(self, values: list[tuple[Row, float]]) -> str:
         every = [(value, self.label(row)) for row, value in values]
         hot = [(value, self.label(row)) for row, value in values if row.hot]
-        return f"{auc(every):.4f}/{auc(hot):.4f} ({len(every)}/{len(hot)})"
+        return f"{shown(auc(every))}/{shown(auc(hot))} ({len(every)}/{len(hot)})"
 
     def risks(self, cut: int) -> list[tuple[Row, float]]:
         return [(row, row.risk) for row in self.rows[cut] if row.risk is not None]
@@ -269,13 +335,13 @@ class Figures:
             scores = [(row, 100 - row.health) for row in self.rows[cut] if row.health is not None]
             middle = median([value for _, value in scores])
             every = [(row, middle if row.health is None else 100 - row.health) for row in self.rows[cut]]
-            left = [self.label(row) for row, _ in risks]
+            left = [float(self.label(row)) for row, _ in risks]
             error = calibration_error([(value, self.label(row)) for row, value in risks])
             print(f"  day {cut}: risk {self.cell(risks)}  health {self.cell(scores)}  health, all {self.cell(every)}  "
-                  f"calibration error {error:.4f}, predicted {sum(v for _, v in risks) / max(1, len(risks)):.3f}, "
-                  f"left {sum(left) / max(1, len(left)):.3f}", flush=True)
+                  f"calibration error {shown(error)}, predicted {shown(mean([v for _, v in risks]), 3)}, "
+                  f"left {shown(mean(left), 3)}", flush=True)
 
-    def shown_recalibrated(self, known_by_date: bool) -> None:
+    def show_recalibrated(self, known_by_date: bool) -> None:
         """Log-odds of a course moved by what has come out in others; by ridge with the weight of one tenth."""
         cells = []
         for cut in CUTS:
@@ -290,7 +356,7 @@ class Figures:
                          (not known_by_date or self.data.start[other] + datetime.timedelta(days=OUTCOME_DAYS) <= today)]
                 by = shift(known)
                 moved += [(1 / (1 + math.exp(-value - by)), label) for value, label in values]
-            cells.append(f"day {cut} {calibration_error(moved):.4f} (AUC {auc(moved):.4f})")
+            cells.append(f"day {cut} {shown(calibration_error(moved))} (AUC {shown(auc(moved))})")
         known = "known by then" if known_by_date else "of the other courses"
         print(f"  calibration error, moved by the outcomes {known}: {', '.join(cells)}", flush=True)
 
@@ -319,7 +385,11 @@ def base_model(events: Path, labels: Path, folder: Path) -> list[str]:
     if subprocess.run([python, "-c", "import numpy"], capture_output=True, check=False).returncode != 0:
         print("no numpy: all but the risk is from the shipped model", file=sys.stderr)
         return []
-    made = subprocess.run(fit, capture_output=True, text=True, check=True)
+    made = subprocess.run(fit, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        why = (made.stderr.strip().splitlines() or ["-"])[-1]
+        print(f"fit_default_model.py: {why}: all but the risk is from the shipped model", file=sys.stderr)
+        return []
     path = folder / "base.model"
     path.write_text(made.stdout)
     return ["--base", str(path)]
@@ -331,7 +401,8 @@ def fitted(data: Data, courses: set[str], folder: Path, name: str) -> Path:
     model = folder / f"{name}.model"
     fit = [str(binary()), "fit", "--events", str(events), "--labels", str(labels), "--output", str(model), *FIT,
            *base_model(events, labels, folder)]
-    subprocess.run(fit, check=True)
+    if subprocess.run(fit, check=False).returncode != 0:
+        refuse(65, f"no model can be fitted to {len(courses)} of the courses")
     return model
 
 
@@ -346,19 +417,24 @@ def main() -> None:
     options = parser.parse_args()
     data = Data(options.events, options.labels)
     courses = sorted(data.start)
+    early = {course for course in courses if options.by_time and data.start[course] < options.by_time}
+    if options.leave_courses_out and len(courses) == 1:
+        refuse(65, f"{options.events}: one course; to leave courses out two at least are wanted")
+    if options.by_time and len(early) in (0, len(courses)):
+        refuse(65, f"{options.events}: {len(early)} of {len(courses)} courses begin before {options.by_time}; "
+                   "some on both sides are wanted")
     with tempfile.TemporaryDirectory() as name, Services() as services:
         folder = Path(name)
         if options.by_time:
-            early = {course for course in courses if data.start[course] < options.by_time}
             model = fitted(data, early, folder, "early")
             figures = Figures(data, [Replay(services, data, set(courses) - early, model).run()])
             figures.show(f"fitted to {len(early)} earlier courses, judged on {len(courses) - len(early)} later ones")
-            figures.shown_recalibrated(True)
-            figures.shown_recalibrated(False)
+            figures.show_recalibrated(True)
+            figures.show_recalibrated(False)
         elif options.leave_courses_out:
-            parts = [set(courses[i::5]) for i in range(5)]
+            parts = [set(courses[i::5]) for i in range(min(5, len(courses)))]
             models = [fitted(data, set(courses) - part, folder, f"fold-{i}") for i, part in enumerate(parts)]
-            found = [Replay(services, data, part, model).run() for part, model in zip(parts, models) if part]
+            found = [Replay(services, data, part, model).run() for part, model in zip(parts, models, strict=True)]
             Figures(data, found).show("left out by course")
         else:
             found = Replay(services, data, set(courses), options.model).run()

@@ -67,8 +67,10 @@ static void
 read_rows(FILE *file)
 {
     char line[256];
-    upt_assert(fgets(line, sizeof(line), file) != NULL);
-    while (fgets(line, sizeof(line), file) != NULL) {
+    for (bool header = true; fgets(line, sizeof(line), file) != NULL; header = false) {
+        if (header) {
+            continue;
+        }
         char *comma = strchr(line, ',');
         int64_t day = 0;
         if (comma == NULL || comma - line > 71 ||
@@ -205,6 +207,14 @@ main(int argc, char **argv)
     (void)fclose(file);
     take_accounts(model, all);
     struct result any = judge(model, 1e-9, 0);
+    if (any.found + any.missed == 0 || years <= 0) {
+        (void)fprintf(
+            stderr,
+            "bench_silence: nothing to judge; wanted: lines account,day after a header line, with accounts of "
+            "%d active days and more that left %d days before the last one\n",
+            LEAST_DAYS, GONE_DAYS);
+        return 65;
+    }
     printf("%zu gaps, %.0f accounts left, %.0f account-years\n", gaps_n, any.found + any.missed, years);
     const double fixed[] = {14, 21, 60};
     for (int i = 0; i < 3; i++) {
@@ -218,11 +228,14 @@ main(int argc, char **argv)
             high = more ? high : level;
         }
         struct result r = judge(model, 0, high);
-        printf(
-            "fixed %.0f d: %.2f false alarms an account-year, delay %.0f d; rule at %.3f: %.2f, delay %.1f d, missed "
-            "%.1f%%\n",
-            fixed[i], f.false_alarms / years, f.delay, high, r.false_alarms / years, r.delay,
-            100 * r.missed / (r.found + r.missed));
+        char delay[32] = "-"; /* nobody found */
+        if (r.found > 0) {
+            (void)snprintf(delay, sizeof(delay), "%.1f d", r.delay);
+        }
+        printf("fixed %.0f d: %.2f false alarms an account-year, delay %.0f d; rule at %.3f: %.2f, delay %s, missed "
+               "%.1f%%\n",
+               fixed[i], f.false_alarms / years, f.delay, high, r.false_alarms / years, delay,
+               100 * r.missed / (r.found + r.missed));
     }
     upt_model_destroy(&model);
     free(rows);
