@@ -133,24 +133,50 @@ read_back(const char *path, const struct upt_model *model, struct upt_error *ret
     return status;
 }
 
+/* Comments above [risk], which `show --model` says, too. */
+static void
+put_notes(const struct upt_fitting *f, struct upt_buf *out)
+{
+    char first[16], last[16];
+    size_t outcomes[3] = {0};
+    bool own[3] = {true};
+    int32_t least = INT32_MAX, most = INT32_MIN;
+    for (size_t i = 0; i < f->samples_n; i++) {
+        const struct upt_fit_sample *s = &f->samples[i];
+        outcomes[s->outcome[0]]++;
+        least = s->day < least ? s->day : least;
+        most = s->day > most ? s->day : most;
+        for (int h = 1; h < 3; h++) {
+            own[h] = own[h] || (s->outcome[h] != UPT_UNKNOWN && s->outcome[h] != s->outcome[0]);
+        }
+    }
+    upt_format_day(least, first);
+    upt_format_day(most, last);
+    upt_buf_printf(out,
+                   "# Written by uptake fit: ridge logistic regression, signs given, label %s.\n"
+                   "# %zu samples of %zu accounts, of the days %s to %s; of %zu the outcome is known, %zu (%.1f%%) "
+                   "left; the intercepts are those of this data.\n",
+                   f->labelled ? "of a labelled file" : "silence, RENEWED, CHURNED", f->samples_n, f->accounts_n, first,
+                   last, outcomes[UPT_LEFT] + outcomes[UPT_STAYED], outcomes[UPT_LEFT],
+                   100.0 * (double)outcomes[UPT_LEFT] / (double)(outcomes[UPT_LEFT] + outcomes[UPT_STAYED]));
+    if (!own[1] || !own[2]) {
+        upt_buf_printf(out,
+                       "# Not fitted: %s days, of which no outcome differs from that of 30; intercepts as there.\n",
+                       own[1]   ? "90"
+                       : own[2] ? "60"
+                                : "60 and 90");
+    }
+    upt_buf_put(out, "", 1);
+}
+
 static upt_status
 write_model(const struct upt_fitting *f, const struct upt_model *model, const char *base, const char *path,
             struct upt_error *reterr)
 {
     struct upt_buf text = {0};
     struct upt_buf out = {0};
-    char notes[600];
+    struct upt_buf notes = {0};
     char beside[4096];
-    char first[16], last[16];
-    size_t outcomes[3] = {0};
-    int32_t least = INT32_MAX, most = INT32_MIN;
-    for (size_t i = 0; i < f->samples_n; i++) {
-        outcomes[f->samples[i].outcome[0]]++;
-        least = f->samples[i].day < least ? f->samples[i].day : least;
-        most = f->samples[i].day > most ? f->samples[i].day : most;
-    }
-    upt_format_day(least, first);
-    upt_format_day(most, last);
     upt_status status = base == NULL ? UPT_OK : upt_read_file(base, MODEL_MAX, &text, reterr);
     if (status == UPT_OK && snprintf(beside, sizeof(beside), "%s.new", path) >= (int)sizeof(beside)) {
         status = upt_fail(reterr, UPT_EINVAL, "%.60s…: too long a path", path);
@@ -159,16 +185,10 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
         upt_buf_fini(&text);
         return status;
     }
-    (void)snprintf(notes, sizeof(notes),
-                   "# Written by uptake fit: ridge logistic regression, signs given, label %s.\n"
-                   "# %zu samples of %zu accounts, of the days %s to %s; of %zu the outcome is known, %zu (%.1f%%) "
-                   "left; the intercepts are those of "
-                   "this data.\n",
-                   f->labelled ? "of a labelled file" : "silence, RENEWED, CHURNED", f->samples_n, f->accounts_n, first,
-                   last, outcomes[UPT_LEFT] + outcomes[UPT_STAYED], outcomes[UPT_LEFT],
-                   100.0 * (double)outcomes[UPT_LEFT] / (double)(outcomes[UPT_LEFT] + outcomes[UPT_STAYED]));
-    upt_model_rewrite(base == NULL ? upt_model_shipped() : (struct upt_str){text.p, (uint32_t)text.len}, model, notes,
+    put_notes(f, &notes);
+    upt_model_rewrite(base == NULL ? upt_model_shipped() : (struct upt_str){text.p, (uint32_t)text.len}, model, notes.p,
                       &out);
+    upt_buf_fini(&notes);
     FILE *file = fopen(beside, "wb");
     bool good =
         file != NULL && fwrite(out.p, 1, out.len, file) == out.len && fflush(file) == 0 && fsync(fileno(file)) == 0;

@@ -44,6 +44,12 @@ static const char *const words[UPT_R_FITTED] = {
     [UPT_R_SEAT_USE] = "share of the seats that people use",
 };
 
+static const char *const origins[UPT_ORIGINS] = {
+    [UPT_FITTED] = "",
+    [UPT_GIVEN] = "; weight chosen, not fitted",
+    [UPT_UNSEEN] = "; chosen, the data does not show it",
+};
+
 /* ---- the file ---- */
 
 struct shown {
@@ -225,8 +231,8 @@ print_model(const struct shown *shown)
         model->confidence_floor, model->confidence_band, model->band_edge[0], model->band_edge[1], model->band_edge[2]);
     printf("\nRisk: log-odds for each unit above the mean\n  %9s  %9s  %15s\n", "weight", "mean", "counted within");
     for (int i = 0; i < UPT_R_FITTED; i++) {
-        printf("  %+9.4f  %9.4f  %6.4g to %5.4g  %s\n", model->risk[i].weight, model->risk[i].mean,
-               model->risk[i].least, model->risk[i].most, words[i]);
+        printf("  %+9.4f  %9.4f  %6.4g to %5.4g  %s%s\n", model->risk[i].weight, model->risk[i].mean,
+               model->risk[i].least, model->risk[i].most, words[i], origins[model->risk[i].origin]);
     }
     printf("  between segments: standard deviation %.4f\n", model->segment_sd);
     for (size_t i = 0; i < model->segments_n; i++) {
@@ -325,10 +331,12 @@ model_json(const struct shown *shown)
                                                         model->intercept[h], "mean", of_the_mean(model, h)));
     }
     for (int i = 0; i < UPT_R_FITTED; i++) {
-        (void)json_array_append_new(features,
-                                    json_pack("{s:s,s:s,s:f,s:f,s:f,s:f}", "name", upt_risk_names[i], "text", words[i],
-                                              "weight", model->risk[i].weight, "mean", model->risk[i].mean, "least",
-                                              model->risk[i].least, "most", model->risk[i].most));
+        (void)json_array_append_new(
+            features,
+            json_pack("{s:s,s:s,s:f,s:f,s:f,s:f,s:s}", "name", upt_risk_names[i], "text", words[i], "weight",
+                      model->risk[i].weight, "mean", model->risk[i].mean, "least", model->risk[i].least, "most",
+                      model->risk[i].most, "origin",
+                      model->risk[i].origin == UPT_FITTED ? "fitted" : upt_origin_names[model->risk[i].origin]));
     }
     for (size_t i = 0; i < model->segments_n; i++) {
         (void)json_array_append_new(segments, json_pack("{s:s,s:f,s:f}", "segment", model->segment[i].name, "shift",

@@ -87,6 +87,7 @@ standardise(struct fit *fit)
         double variance = w > 0 ? squares / w - (sum / w) * (sum / w) : 0;
         fit->sd[i] = variance > 1e-10 ? sqrt(variance) : 0;
         fit->model->risk[i].mean = fit->mean[i];
+        fit->model->risk[i].origin = w > 0 ? UPT_GIVEN : UPT_UNSEEN;
     }
 }
 
@@ -214,6 +215,7 @@ fit_weights(struct fit *fit, const struct upt_fit_options *options, struct upt_e
         if (!options->keep[i] && fit->sd[i] > 0) {
             fit->column[fit->columns_n++] = i;
             fit->model->risk[i].weight = 0;
+            fit->model->risk[i].origin = UPT_FITTED;
         }
         for (size_t k = 0; k < fit->n && (options->keep[i] || fit->sd[i] <= 0); k++) {
             offset[k] += fit->model->risk[i].weight * (value(fit->model, &fit->v[k], i) - fit->mean[i]);

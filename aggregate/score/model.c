@@ -7,6 +7,8 @@
  *     name value …            every name of the section exactly once, values within the limits of the tables below
  *     # a comment
  *
+ * A row of [risk] may say behind its values where they are from (model.h).
+ *
  * One table drives parsing and checking; sections with rows of several values are rows of that table too. Only [cohort]
  * and [segments] have a free number of rows. One thread while loading; read-only afterwards. */
 #include "model.h"
@@ -27,6 +29,7 @@ extern const size_t upt_default_model_len;
 
 const int upt_cadence_days[UPT_CADENCES] = {1, 7, 28};
 const char *const upt_cadence_names[UPT_CADENCES] = {"daily", "weekly", "monthly"};
+const char *const upt_origin_names[UPT_ORIGINS] = {"", "given", "unseen"};
 
 enum section { S_NONE, S_BGBB, S_CADENCE, S_HEALTH, S_BANDS, S_COHORT, S_RISK, S_SEGMENTS, S_SILENCE, S_COUNT };
 static const char *const section_names[S_COUNT] = {"",       "bgbb", "cadence",  "health", "bands",
@@ -73,15 +76,15 @@ struct row {
             }                           \
         }                               \
     }
-#define RISK(name, least, most)                      \
-    {                                                \
-        S_RISK, name, 4, "weight mean least most",   \
-        {                                            \
-            {least, most}, {-100, 100}, {-100, 100}, \
-            {                                        \
-                -100, 100                            \
-            }                                        \
-        }                                            \
+#define RISK(name, least, most)                                                \
+    {                                                                          \
+        S_RISK, name, 4, "weight mean least most, then given or unseen if so", \
+        {                                                                      \
+            {least, most}, {-100, 100}, {-100, 100},                           \
+            {                                                                  \
+                -100, 100                                                      \
+            }                                                                  \
+        }                                                                      \
     }
 
 /* Signs of the weights are limits here: a file that says that silence lowers the risk is wrong, and the order of the
@@ -157,6 +160,7 @@ struct loader {
     bool has_version;
     bool seen[ROWS_N];
     double value[ROWS_N][4];
+    enum upt_origin origin[ROWS_N];
     struct upt_model *model;
     struct upt_error *reterr;
 };
@@ -280,6 +284,12 @@ parse_row(struct loader *loader, char **word, size_t n)
     if (loader->seen[at]) {
         return FAIL(loader, "%s: a second time", row->name);
     }
+    for (int o = UPT_GIVEN; row->section == S_RISK && n == 6 && o < UPT_ORIGINS; o++) {
+        if (strcmp(word[5], upt_origin_names[o]) == 0) {
+            loader->origin[at] = (enum upt_origin)o;
+            n--;
+        }
+    }
     if (n - 1 != row->values_n) {
         return FAIL(loader, "%s: %zu values; allowed: %s", row->name, n - 1, row->what);
     }
@@ -328,15 +338,21 @@ parse_line(struct loader *loader, char **word, size_t n)
                                            : parse_row(loader, word, n);
 }
 
-static double
-value_of(const struct loader *loader, enum section section, const char *name, size_t i)
+static size_t
+row_of(enum section section, const char *name)
 {
     for (size_t at = 0; at < ROWS_N; at++) {
         if (rows[at].section == section && strcmp(rows[at].name, name) == 0) {
-            return loader->value[at][i];
+            return at;
         }
     }
     upt_panic(__FILE__, __LINE__, name);
+}
+
+static double
+value_of(const struct loader *loader, enum section section, const char *name, size_t i)
+{
+    return loader->value[row_of(section, name)][i];
 }
 
 static void
@@ -370,10 +386,7 @@ const char *const upt_risk_names[UPT_R_COUNT] = {
 double
 upt_model_weight(int feature, double weight)
 {
-    size_t at = 0;
-    while (rows[at].section != S_RISK || strcmp(rows[at].name, upt_risk_names[feature]) != 0) {
-        at++;
-    }
+    size_t at = row_of(S_RISK, upt_risk_names[feature]);
     return fmax(rows[at].limit[0].least, fmin(rows[at].limit[0].most, weight));
 }
 
@@ -433,6 +446,7 @@ take_risk_and_silence(struct loader *loader)
         model->risk[i].mean = value_of(loader, S_RISK, upt_risk_names[i], 1);
         model->risk[i].least = value_of(loader, S_RISK, upt_risk_names[i], 2);
         model->risk[i].most = value_of(loader, S_RISK, upt_risk_names[i], 3);
+        model->risk[i].origin = loader->origin[row_of(S_RISK, upt_risk_names[i])];
         if (model->risk[i].least >= model->risk[i].most) {
             return FAIL(loader, "[risk] %s: allowed: least below most", upt_risk_names[i]);
         }

@@ -57,6 +57,11 @@ struct upt_bgbb {
     double alpha, beta, gamma, delta;
 };
 
+/* Where a feature's figures are from: FITTED: from data; GIVEN: the weight is chosen; UNSEEN: so is the mean, since the
+ * data never shows the feature. In the file the last word of its row. */
+enum upt_origin { UPT_FITTED, UPT_GIVEN, UPT_UNSEEN, UPT_ORIGINS };
+extern const char *const upt_origin_names[UPT_ORIGINS]; /* "", "given", "unseen" */
+
 /* What a segment adds to the log-odds of every horizon, and how well that is known. */
 struct upt_segment_shift {
     char name[UPT_MODEL_NAME_MAX + 1];
@@ -87,6 +92,7 @@ struct upt_model {
     double segment_sd;   /* of log-odds between segments: how far one that is not listed may be off */
     struct {
         double weight, mean, least, most;
+        enum upt_origin origin;
     } risk[UPT_R_COUNT];
     size_t segments_n;
     struct upt_segment_shift segment[UPT_MODEL_SEGMENTS_MAX]; /* by name, ascending */

@@ -59,10 +59,14 @@ put_risk(const struct upt_model *model, const char *notes, struct upt_buf *out)
         upt_buf_printf(out, "intercept_%dd %.6f\n", 30 * (h + 1), model->intercept[h]);
     }
     upt_buf_printf(out, "# Standard deviation of the log-odds between segments.\nsegment_sd %.6f\n", model->segment_sd);
-    upt_buf_puts(out, "#             weight mean least most\n");
+    upt_buf_puts(
+        out,
+        "# given: the weight is chosen, not fitted; unseen: the mean, too, since the data never shows the feature.\n"
+        "#             weight mean least most\n");
     for (int i = 0; i < UPT_R_FITTED; i++) {
-        upt_buf_printf(out, "%-13s %.6f %.6f %.10g %.10g\n", upt_risk_names[i], model->risk[i].weight,
-                       model->risk[i].mean, model->risk[i].least, model->risk[i].most);
+        upt_buf_printf(out, "%-13s %.6f %.6f %.10g %.10g%s%s\n", upt_risk_names[i], model->risk[i].weight,
+                       model->risk[i].mean, model->risk[i].least, model->risk[i].most,
+                       model->risk[i].origin == UPT_FITTED ? "" : " ", upt_origin_names[model->risk[i].origin]);
     }
     if (model->segments_n > 0) {
         upt_buf_puts(out, "\n# What a segment adds to the log-odds, shrunk towards 0, and its standard deviation.\n"

@@ -40,10 +40,9 @@ DAYS_SILENT_WEIGHT = 0.4
 COUNT_MOST, SPREAD_MOST = 20.0, 0.9
 GAPS_LEAST, GAPS_LEAST_DAYS, GAPS_REGULAR = 1.25, 5.0, 0.6
 LOGISTIC_SCALE = math.sqrt(3) / math.pi
-# Features of the risk: least and most value, and the weight if it is not fitted but given. Limits are those of what 30
-# days can show: beyond them a feature counts as at the limit (volume: the p80 of those that stayed, so that it cannot buy
-# a low risk). gone_odds: 30 days of history cannot show what the odds are
-# worth after a year; from 0 to 0.3 the fit is as good. seat_use: there are no seats in this data.
+# Features of the risk: least and most value, and the weight if it is not fitted but given; the file's head says why.
+# Limits are those of what 30 days can show: beyond them a feature counts as at the limit (volume: the p80 of those that
+# stayed, so that it cannot buy a low risk).
 RISK = {"gone_odds": (-8, 8, 0.1), "days_silent": (0, 6), "own_silence": (0, 8), "silence_x_gap": (0, 12),
         "gap_mean": (0, 3.4), "gap_spread": (0, 1.5), "tenure_days": (0, 1.9), "tenure_weeks": (1.9, 3.4),
         "active_2d": (-2.31, 1.3), "frequency_10d": (-2.31, 2.7), "frequency_21d": (-2.31, 3.2), "active_weeks": (0, 5),
@@ -417,6 +416,9 @@ def write(version, data, bgbb, rows, means, silence, gaps):
 # {data.size} enrollments in {len(set(data.course))} online courses, 30 days each, churned = nothing in the 10 days after ({data.churned.mean():.1%}).
 # That is no business product: take scores and the order of risks from it, and fit probabilities to your own accounts with
 # `uptake fit`.
+# Of the risk not fitted but given: the weights of gone_odds (30 days of history cannot show what the odds are worth after a
+# year; from 0 to 0.3 the fit is as good) and of seat_use, with the mean at which it adds nothing (no seats in this data).
+# Nor are 60 and 90 days fitted: nothing is known of an account later than 40 days after its course began.
 
 # BG/BB by the account's own period: activity ~ Beta(alpha, beta), leaving ~ Beta(gamma, delta).
 # daily, weekly: maximum likelihood over all enrollments (weekly with daily's gamma: 4 weeks do not show two numbers).
@@ -466,7 +468,8 @@ days           3
         out(f"intercept_{days}d 0")
     out("segment_sd 0.3")
     for name, (least, most, *given) in RISK.items():
-        out(f"{name:13s} {given[0] if given else 0:g} {(least + most) / 2:g} {least:g} {most:g}")
+        origin = " unseen" if name == "seat_use" else " given" if given else ""
+        out(f"{name:13s} {given[0] if given else 0:g} {(least + most) / 2:g} {least:g} {most:g}{origin}")
     out(f"""
 # P(gone for good | silent so long): logistic regression over the days of enrollments with at least 5 active days.
 # own_silence: log(1 + (days / typical gap)^(1/s)); days_silent: log(1 + days), its weight given; count: log of active

@@ -124,6 +124,9 @@ class Files(unittest.TestCase):
         turned.write_text("account,churned\n" + "".join(f"{name(n)},{int(day >= DAYS - 60)}\n" for n, day in last.items()))
         fit("--events", str(self.events), "--labels", str(turned), "--output", str(self.path / "t.model"), "--no-report")
         self.assertIn("days_silent   0.000000", "\n".join(risk_part(self.path / "t.model")))
+        # Without days in the file an outcome is that of all horizons.
+        self.assertIn("\n# Not fitted: 60 and 90 days,", (self.path / "t.model").read_text())
+        self.assertNotIn("Not fitted", (self.path / "l.model").read_text())
 
     def test_outcomes_by_hand(self) -> None:
         """50 accounts use the product on each of days 0 to 199, 30 up to day 49. Silence is 60 days: outcomes are known of

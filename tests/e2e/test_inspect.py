@@ -455,8 +455,10 @@ class Model(unittest.TestCase):
         shipped = Path(__file__).resolve().parents[2] / "aggregate/score/default.model"
         got = json.loads(self.shown("--json"))
         model, process = got["model"], got["process"]
-        rows = dict(re.findall(r"(?m)^([a-z0-9_]+) +(-?[0-9.]+) -?[0-9.]+ -?[0-9.]+ -?[0-9.]+$", shipped.read_text().split("\n[risk]\n")[1].split("\n[silence]\n")[0]))
+        rows = dict(re.findall(r"(?m)^([a-z0-9_]+) +(-?[0-9.]+) -?[0-9.]+ -?[0-9.]+ -?[0-9.]+(?: given| unseen)?$", shipped.read_text().split("\n[risk]\n")[1].split("\n[silence]\n")[0]))
         self.assertEqual({f["name"]: f["weight"] for f in model["features"]}, {name: float(w) for name, w in rows.items()})
+        self.assertEqual({f["name"]: f["origin"] for f in model["features"] if f["origin"] != "fitted"}, {"gone_odds": "given", "seat_use": "unseen"})
+        self.assertIn("Not fitted: 60 and 90 days, ", model["fitted"])
         self.assertEqual((process["hash"], process["version"]), (model["hash"], model["version"]))
         self.assertIn("92591 samples of 20816 accounts", model["fitted"])
         self.assertEqual((process["all"]["outcomes"], process["all"]["left"]), (10, 5))

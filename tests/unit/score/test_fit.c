@@ -109,10 +109,19 @@ signs_and_kept(void **state)
     struct upt_fit_options o = options();
     struct upt_error err = {0};
     o.keep[UPT_R_SILENCE] = true;
+    for (size_t i = 0; i < N; i++) {
+        v[i].x[UPT_R_SEAT_USE] = NAN;
+    }
     model->risk[UPT_R_SILENCE].weight = 0.25;
     assert_int_equal(upt_fit(v, N, NULL, names, 4, &o, model, &err), UPT_OK);
     assert_true(fabs(model->risk[UPT_R_BREADTH].weight) <= 0);
     assert_true(fabs(model->risk[UPT_R_SILENCE].weight - 0.25) <= 0);
+    assert_int_equal(model->risk[UPT_R_SILENCE].origin, UPT_GIVEN);
+    assert_int_equal(model->risk[UPT_R_VOLUME].origin, UPT_FITTED);
+    assert_int_equal(model->risk[UPT_R_BREADTH].origin, UPT_FITTED); /* the data spoke, and was not believed */
+    assert_int_equal(model->risk[UPT_R_GAP_MEAN].origin, UPT_GIVEN); /* does not vary */
+    assert_int_equal(model->risk[UPT_R_SEAT_USE].origin, UPT_UNSEEN);
+    assert_true(fabs(model->risk[UPT_R_SEAT_USE].mean - 0.5) <= 0); /* the base's */
     assert_true(model->risk[UPT_R_VOLUME].weight < -0.4);
     upt_model_destroy(&model);
     free(v);

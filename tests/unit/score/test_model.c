@@ -68,6 +68,9 @@ shipped_loads(void **state)
     }
     assert_int_equal(weights, 1000);
     assert_int_equal(model->weight_milli[UPT_C_RETURN], 300);
+    assert_int_equal(model->risk[UPT_R_GONE_ODDS].origin, UPT_GIVEN);
+    assert_int_equal(model->risk[UPT_R_SEAT_USE].origin, UPT_UNSEEN);
+    assert_int_equal(model->risk[UPT_R_SILENCE].origin, UPT_FITTED);
     upt_model_destroy(&model);
     char *text = shipped();
     assert_int_equal(load(text, &err), UPT_OK);
@@ -91,6 +94,8 @@ refusals(void **state)
     refused("critical_below 30", "critical_below 60", ": ", "critical_below < at_risk_below");
     refused("confidence_floor   0.15", "confidence_floor   0.36", ": ", "confidence_floor at most confidence_band");
     refused("critical_below 30", "critical_below 30 1", ": ", "2 values; allowed: value");
+    refused("critical_below 30", "critical_below given", ": ", "given: not a decimal number");
+    refused("0 1 unseen", "0 1 chosen", ": ", "5 values; allowed: weight mean least most, then given or unseen");
     refused("critical_below 30", "critical_below 3o", ": ", "3o: not a decimal number");
     refused("critical_below 30", "critical_below 0x1E", ": ", "not a decimal number");
     refused("critical_below 30", "critical_below nan", ": ", "not a decimal number");
