@@ -202,6 +202,12 @@ by_phase_and_segment(void **state)
     world_profile(w, "a", 10, "onboarding_steps", "x");
     eval = world_eval(w, "a");
     assert_true(eval.phase != UPT_PHASE_ONBOARDING && eval.weight_milli[UPT_PART_ONBOARDING] < 100);
+    world_profile(w, "a", 10, "segment", "");
+    world_profile(w, "a", 10, "plan", "trial");
+    assert_int_equal(world_eval(w, "a").weight_milli[UPT_PART_ONBOARDING],
+                     466); /* 350 of 400 + 350, what is left goes to parts of use */
+    world_profile(w, "a", 10, "plan", "poc");
+    assert_int_equal(world_eval(w, "a").weight_milli[UPT_PART_ONBOARDING], 417); /* 250 of 350 + 250 */
     world_free(w);
 }
 

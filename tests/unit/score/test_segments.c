@@ -382,6 +382,10 @@ conditions(void **state)
     judged("{field: login_age_days, is: 5}", true);
     judged("{field: key_event_age_days, is: 2}", true);
     judged("{field: contact_age_days, known: false}", true);
+    /* Nobody was in touch, and nothing is wrong. */
+    judged("{all: [{field: open_alerts, is: 0}, {any: [{field: contact_age_days, above: 60}, {field: contact_age_days, "
+           "known: false}]}]}",
+           true);
     judged("{field: contacted_since_onboarding, known: false}", true);
     judged("{field: phase, is: ONBOARDING}", true);
     judged("{field: health_band, in: [CRITICAL, AT_RISK, WATCH, HEALTHY, UNKNOWN]}", true);

@@ -157,6 +157,16 @@ care(void **state)
     IS("tickets_per_user", 2);
     IS("tickets_open", 1);
     ABSENT("time_to_close"); /* how long it took was not said */
+    struct upt_event closed = {.event_id = UPT_STR(""),
+                               .account_id = UPT_STR("a"),
+                               .occurred_at = at(9),
+                               .duration_ms = 36 * UPT_HOUR_MS,
+                               .has_duration = true,
+                               .quantity = 1,
+                               .kind = UPT_KIND_TICKET_CLOSED};
+    upt_state_begin(w->st, w->offset++, at(9));
+    assert_true(upt_state_apply(w->st, closed.account_id, &closed));
+    IS("time_to_close", 1.5);
     event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 10);
     event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 10);
     event(w, 10, UPT_KIND_SURVEY, "nps", NULL, 7);
@@ -176,6 +186,30 @@ care(void **state)
     event(w, 95, UPT_KIND_CONTACT, NULL, NULL, 1);
     IS("days_since_contact", 2);
     IS("contacts", 2);
+    world_free(w);
+}
+
+/* How often it comes, and where that is among those that stayed. */
+static void
+habits(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d <= 28; d += 7) {
+        event(w, d, UPT_KIND_USAGE, "f", "ann", 1);
+    }
+    double weight = 1 + 0.95 + 0.95 * 0.95 + 0.95 * 0.95 * 0.95; /* of four gaps of a week */
+    double k = w->model->silence.gap_weight;
+    IS("natural_gap", exp(upt_round6((weight * log(7) + k * w->model->silence.gap_mean) / (weight + k))));
+    IS("cadence", 7);
+    world_to(w, 200, 0, 59); /* long after the last: fewer days and features than any that stayed */
+    IS("adoption_percentile", 0);
+    for (int d = 200; d < 260; d++) {
+        for (char name[] = "a"; name[0] <= 'j'; name[0]++) {
+            event(w, d, UPT_KIND_USAGE, name, "ann", 1);
+        }
+    }
+    IS("adoption_percentile", 1);
     world_free(w);
 }
 
@@ -417,17 +451,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),
-        cmocka_unit_test(steps),
-        cmocka_unit_test(people),
-        cmocka_unit_test(care),
-        cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),
-        cmocka_unit_test(releases),
-        cmocka_unit_test(trend),
-        cmocka_unit_test(shown_daily),
-        cmocka_unit_test(shown_and_gone),
-        cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),  cmocka_unit_test(steps),          cmocka_unit_test(people),
+        cmocka_unit_test(care),        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),    cmocka_unit_test(releases),       cmocka_unit_test(trend),
+        cmocka_unit_test(shown_daily), cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
