@@ -1,9 +1,9 @@
 /* uptake forget: writes the null record of an account, on which uptake forgets it.
  *
- * The record must be in the account's partition: in another one only its health record ends. Redis says which that is, if it
- * has a row; producers may use any partitioner, and only where there is no row is it computed as Java clients do. Where
- * Redis does not answer nothing is written, unless the partition is given. It goes through the log and not around it,
- * so that every replay forgets at the same place. One thread. */
+ * The record must be in the account's partition: in another one only its health record ends. Redis says which that is,
+ * if it has a row; producers may use any partitioner, and only where there is no row is it computed as Java clients do.
+ * Where Redis does not answer nothing is written, unless the partition is given. It goes through the log and not around
+ * it, so that every replay forgets at the same place. One thread. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -32,6 +32,7 @@ upt_lane_make_state(void *ctx, int32_t partition, void **ret_user, struct upt_st
     if (status != UPT_OK) {
         return status;
     }
+    upt_score_add_up(score, lane->metrics->outcomes);
     const struct upt_state_config state_config = {.partition = partition,
                                                   .max_future_ms = config->max_future_ms,
                                                   .dedup_window_ms = config->dedup_window_ms,

@@ -284,10 +284,10 @@ print_process(const struct upt_model *model, const json_t *process)
         printf("; SIGHUP makes it read the file\n");
     }
     if (!json_is_object(all)) {
-        printf("\nThe running process has seen no outcome yet: a 30-day risk has one 90 days after it.\n");
+        printf("\nThe running process knows of no outcome yet: a 30-day risk has one 90 days after it.\n");
         return;
     }
-    printf("\n30-day risks whose outcome the running process has seen since its start\n  "
+    printf("\n30-day risks whose outcome is known, of the partitions that the running process has\n  "
            "%-24s%10s%10s%10s%10s%8s%8s%11s\n",
            "segment", "outcomes", "left", "foretold%", "left%", "AUC", "error", "lead, days");
     print_row(all, "all");

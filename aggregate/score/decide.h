@@ -5,6 +5,7 @@
 #include "aggregate/score/score.h"
 #include "evaluate.h"
 #include "fleet.h"
+#include "outcome.h"
 #include "rules.h"
 #include "uptake/signal.h"
 
@@ -20,6 +21,7 @@ struct upt_score {
     struct upt_sink sink;
     char config_hash[17];
     struct upt_fleet fleet;                                              /* of the partition; in the checkpoint */
+    struct upt_outcome_table outcomes;                                   /* likewise */
     char segments[UPT_SEGMENT_LIST_MAX], controlled[UPT_CONTROLLED_MAX]; /* texts of the row filled last */
 };
 

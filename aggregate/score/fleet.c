@@ -238,16 +238,14 @@ upt_fleet_encode(const struct upt_fleet *fleet, struct upt_buf *out)
 }
 
 bool
-upt_fleet_decode(struct upt_fleet *fleet, struct upt_str in)
+upt_fleet_decode(struct upt_fleet *fleet, struct upt_cur *cur)
 {
     *fleet = (struct upt_fleet){0};
-    if (in.len == 0) {
-        return true;
-    }
-    struct upt_codec codec = {.cur = upt_cur_of(in)};
+    struct upt_codec codec = {.cur = *cur};
     if (upt_codec_word(&codec, 0, 1) != UPT_FLEET_VERSION) {
         return false;
     }
     fields(&codec, fleet);
-    return codec.cur.ok && codec.cur.p == codec.cur.end;
+    *cur = codec.cur;
+    return cur->ok;
 }

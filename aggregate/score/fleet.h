@@ -42,6 +42,6 @@ bool upt_fleet_lately(const struct upt_fleet *fleet);
 
 #define UPT_FLEET_VERSION 1
 void upt_fleet_encode(const struct upt_fleet *fleet, struct upt_buf *out);
-bool upt_fleet_decode(struct upt_fleet *fleet, struct upt_str in);
+bool upt_fleet_decode(struct upt_fleet *fleet, struct upt_cur *cur);
 
 #endif

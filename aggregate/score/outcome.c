@@ -4,17 +4,23 @@
  * contract or after 90 silent days, else those long dead would flatter the figures for ever.
  *
  * Left: CHURNED within the 30 days, or no key-active day in the SILENCE_DAYS after them. Noted risks are in the
- * checkpoint; counts begin with the process, and a replay after a restart counts its days once more, as everything on
- * /metrics. Decides nothing. The lane's thread. */
+ * checkpoint, with the account, and so are the counts, with the partition: an outcome takes 90 days, and a process that
+ * knew only its own would seldom know any. They are of one model: another one begins anew, with the risks that it tells
+ * itself. The first segments have counts of their own, as in the process. Decides nothing. The lane's thread. */
+#include "outcome.h"
+
+#include <string.h>
+
 #include "activity.h"
 #include "decide.h"
-#include "uptake/outcomes.h"
+#include "uptake/assert.h"
 
 #define HORIZON_DAYS 30
 #define SILENCE_DAYS 60
 #define SILENT_LONG 90 /* days: that such an account stays away is no news; as in `uptake fit` */
 #define ALARM_E4 7500
 #define MINUTES_A_DAY 1440
+#define TABLE_VERSION 1
 
 static bool
 has_left(const struct upt_score_ext *ext, int64_t until)
@@ -31,16 +37,156 @@ has_left(const struct upt_score_ext *ext, int64_t until)
     return true;
 }
 
+/* The first UPT_OUTCOME_SEGMENTS names have a place; "" and `other` always do. */
+static struct upt_outcome_counts *
+counts_of(struct upt_outcome_table *table, struct upt_str name)
+{
+    bool none = name.p == NULL || name.len == 0;
+    bool other = !none && (name.len > UPT_OUTCOME_NAME_MAX || memchr(name.p, '\0', name.len) != NULL);
+    unsigned named = 0;
+    for (unsigned i = 0; i < table->n && !other; i++) {
+        const char *have = table->segment[i].name;
+        if (upt_str_eq(none ? UPT_STR("") : name, upt_str_of(have))) {
+            return &table->segment[i].counts;
+        }
+        named += have[0] != '\0' && strcmp(have, "other") != 0 ? 1 : 0;
+    }
+    if (other || (named == UPT_OUTCOME_SEGMENTS && !none && !upt_str_eq(name, UPT_STR("other")))) {
+        return counts_of(table, UPT_STR("other"));
+    }
+    upt_assert(table->n < UPT_OUTCOME_SLOTS);
+    if (!none) {
+        memcpy(table->segment[table->n].name, name.p, name.len);
+    }
+    return &table->segment[table->n++].counts;
+}
+
 static void
 count(const struct upt_decision *d, bool left)
 {
     const struct upt_score_ext *ext = d->ext;
-    struct upt_outcomes *outcomes = upt_state_metrics(d->st)->outcomes;
-    bool told = left && ext->foretold.risk_e4 >= ALARM_E4 && ext->last_day > ext->foretold.day;
-    if (outcomes != NULL) {
-        upt_outcomes_add(outcomes, upt_account_trait(d->acct, UPT_STR("segment")), ext->foretold.risk_e4, left,
-                         told ? (uint32_t)(ext->last_day - ext->foretold.day) : 0);
+    struct upt_outcome_table *table = &d->score->outcomes;
+    struct upt_str segment = upt_account_trait(d->acct, UPT_STR("segment"));
+    uint32_t risk = ext->foretold.risk_e4;
+    bool told = left && risk >= ALARM_E4 && ext->last_day > ext->foretold.day;
+    uint32_t lead = told ? (uint32_t)(ext->last_day - ext->foretold.day) : 0;
+    upt_state_partition_changes(d->st);
+    struct upt_outcome_counts *counts = counts_of(table, segment);
+    uint32_t hundredth = risk / 100 < UPT_OUTCOME_HUNDREDTHS ? risk / 100 : UPT_OUTCOME_HUNDREDTHS - 1;
+    counts->n[left ? 1 : 0][hundredth]++;
+    counts->risk_e4[hundredth / 10] += risk;
+    counts->leads += told ? 1 : 0;
+    counts->lead_days += lead;
+    if (table->shared != NULL) {
+        upt_outcomes_add(table->shared, segment, risk, left, lead);
     }
+}
+
+/* ---- checkpoint ---- */
+
+static void
+numbers(struct upt_outcome_counts *counts, struct upt_buf *out, struct upt_cur *cur)
+{
+    uint32_t *small[] = {counts->n[0], counts->n[1], &counts->leads, &counts->lead_days};
+    static const int many[] = {UPT_OUTCOME_HUNDREDTHS, UPT_OUTCOME_HUNDREDTHS, 1, 1};
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < many[i]; k++) {
+            if (out != NULL) {
+                upt_buf_put_varint(out, small[i][k]);
+            } else {
+                small[i][k] = (uint32_t)upt_cur_varint(cur);
+            }
+        }
+    }
+    for (int k = 0; k < UPT_OUTCOME_TENTHS; k++) {
+        if (out != NULL) {
+            upt_buf_put_varint(out, counts->risk_e4[k]);
+        } else {
+            counts->risk_e4[k] = upt_cur_varint(cur);
+        }
+    }
+}
+
+void
+upt_outcome_encode(const struct upt_outcome_table *table, struct upt_buf *out)
+{
+    if (table->model[0] == '\0') {
+        return;
+    }
+    upt_buf_put_varint(out, TABLE_VERSION);
+    upt_buf_put(out, table->model, sizeof(table->model) - 1);
+    upt_buf_put_zigzag(out, table->since);
+    upt_buf_put_varint(out, table->n);
+    for (unsigned i = 0; i < table->n; i++) {
+        struct upt_outcome_counts copy = table->segment[i].counts;
+        struct upt_str name = upt_str_of(table->segment[i].name);
+        upt_buf_put_varint(out, name.len);
+        upt_buf_put(out, name.p, name.len);
+        numbers(&copy, out, NULL);
+    }
+}
+
+static void
+move(const struct upt_outcome_table *table, bool away)
+{
+    for (unsigned i = 0; table->shared != NULL && i < table->n; i++) {
+        upt_outcomes_move(table->shared, upt_str_of(table->segment[i].name), &table->segment[i].counts, away);
+    }
+}
+
+bool
+upt_outcome_decode(struct upt_outcome_table *table, struct upt_cur *cur)
+{
+    upt_outcome_fini(table);
+    if (cur->p == cur->end) {
+        return true;
+    }
+    bool good = upt_cur_varint(cur) == TABLE_VERSION;
+    struct upt_str model = upt_cur_bytes(cur, sizeof(table->model) - 1);
+    table->since = upt_cur_zigzag(cur);
+    uint64_t n = upt_cur_varint(cur);
+    good = good && cur->ok && n <= UPT_OUTCOME_SLOTS;
+    if (good) {
+        memcpy(table->model, model.p, model.len);
+    }
+    for (uint64_t i = 0; good && i < n; i++) {
+        uint64_t len = upt_cur_varint(cur);
+        struct upt_str name = upt_cur_bytes(cur, len);
+        good = cur->ok && len <= UPT_OUTCOME_NAME_MAX;
+        if (good) {
+            memcpy(table->segment[i].name, name.p, name.len);
+            numbers(&table->segment[i].counts, NULL, cur);
+            good = cur->ok;
+        }
+    }
+    table->n = good ? (unsigned)n : 0;
+    move(table, false);
+    return good && cur->p == cur->end;
+}
+
+void
+upt_outcome_fini(struct upt_outcome_table *table)
+{
+    struct upt_outcomes *shared = table->shared;
+    move(table, true);
+    *table = (struct upt_outcome_table){.shared = shared};
+}
+
+/* ---- the day ---- */
+
+/* Whether what was noted of the account is the word of the model in use. */
+static bool
+of_this_model(struct upt_decision *d)
+{
+    struct upt_outcome_table *table = &d->score->outcomes;
+    if (strcmp(table->model, d->score->model->hash) != 0) {
+        bool first = table->model[0] == '\0';
+        upt_state_partition_changes(d->st);
+        upt_outcome_fini(table);
+        memcpy(table->model, d->score->model->hash, sizeof(table->model));
+        table->since = first ? 0 : d->eval->today;
+    }
+    return d->ext->foretold.day >= table->since - 1; /* noted on the day after the one that it is about */
 }
 
 void
@@ -50,12 +196,15 @@ upt_outcome_daily(struct upt_decision *d)
     if (!d->eval->has_key) {
         return;
     }
+    bool own = of_this_model(d);
     if (ext->foretold.risk_e4 != UPT_NULL_U16) {
         int64_t until = (int64_t)ext->foretold.day + HORIZON_DAYS;
-        if (d->eval->today <= until + SILENCE_DAYS) {
+        if (own && d->eval->today <= until + SILENCE_DAYS) {
             return;
         }
-        count(d, has_left(ext, until));
+        if (own) {
+            count(d, has_left(ext, until));
+        }
     }
     bool gone = ext->churned_min > ext->renewed_min || d->eval->act.day - d->eval->act.last > SILENT_LONG;
     ext->foretold.day = (int32_t)d->eval->today - 1;

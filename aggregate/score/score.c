@@ -401,12 +401,20 @@ static void
 encode_partition(void *ctx, struct upt_buf *out)
 {
     upt_fleet_encode(&score_of(ctx)->fleet, out);
+    upt_outcome_encode(&score_of(ctx)->outcomes, out);
 }
 
 static bool
 decode_partition(void *ctx, struct upt_str in)
 {
-    return upt_fleet_decode(&score_of(ctx)->fleet, in);
+    struct upt_score *score = score_of(ctx);
+    struct upt_cur cur = upt_cur_of(in);
+    if (in.len == 0) {
+        score->fleet = (struct upt_fleet){0};
+        upt_outcome_fini(&score->outcomes);
+        return true;
+    }
+    return upt_fleet_decode(&score->fleet, &cur) && upt_outcome_decode(&score->outcomes, &cur);
 }
 
 const struct upt_observer upt_score_observer = {
@@ -447,10 +455,18 @@ void
 upt_score_destroy(struct upt_score **score_p)
 {
     if (*score_p != NULL) {
+        upt_outcome_fini(&(*score_p)->outcomes);
         (*score_p)->magic = 0;
     }
     free(*score_p);
     *score_p = NULL;
+}
+
+void
+upt_score_add_up(struct upt_score *score, struct upt_outcomes *outcomes)
+{
+    upt_assert(score->outcomes.n == 0);
+    score->outcomes.shared = outcomes;
 }
 
 void

@@ -14,6 +14,7 @@
 #include "uptake/status.h"
 
 struct upt_model;
+struct upt_outcomes;
 struct upt_rules;
 struct upt_score;
 
@@ -32,6 +33,8 @@ UPT_NODISCARD upt_status upt_score_create(const struct upt_model *model, const s
                                           const char *config_hash, const struct upt_sink *sink, struct upt_score **ret,
                                           struct upt_error *reterr);
 void upt_score_destroy(struct upt_score **score_p);
+/* Before the first event or checkpoint: where its outcomes are added to those of others. Borrowed, until destroyed. */
+void upt_score_add_up(struct upt_score *score, struct upt_outcomes *outcomes);
 /* For upt_state_config.observer; observer_ctx is the upt_score. */
 extern const struct upt_observer upt_score_observer;
 

@@ -1,5 +1,6 @@
-/* What became of the accounts whose 30-day risk was foretold, by segment: counts since the process began, and how good
- * the risk was by them. One for a process, shared by its lanes.
+/* What became of the accounts whose 30-day risk was foretold, by segment, and how good the risk was by it. One for a
+ * process, shared by its lanes. Counters are of what the process saw since it began; figures of all that was ever seen
+ * in the partitions that it has: those come with their counts (aggregate/score/outcome.c) and take them away again.
  *
  * Segments are named by whoever sends the events, so their number is bounded: the first UPT_OUTCOME_SEGMENTS that are
  * seen have counts of their own, what comes later is one more, `other`; accounts without a segment have theirs, with
@@ -23,6 +24,18 @@
 struct upt_outcomes;
 struct upt_outcomes *upt_outcomes_create(void);
 void upt_outcomes_destroy(struct upt_outcomes **outcomes_p);
+
+/* What a partition knows of a segment. */
+#define UPT_OUTCOME_HUNDREDTHS 100
+#define UPT_OUTCOME_TENTHS 10
+struct upt_outcome_counts {
+    uint32_t n[2][UPT_OUTCOME_HUNDREDTHS]; /* stayed, left; by risk */
+    uint64_t risk_e4[UPT_OUTCOME_TENTHS];  /* sum */
+    uint32_t leads, lead_days;             /* of those told in time */
+};
+/* What a partition brings to the figures, or takes away; no counter knows of it. */
+void upt_outcomes_move(struct upt_outcomes *outcomes, struct upt_str segment, const struct upt_outcome_counts *counts,
+                       bool away);
 
 /* A risk (in ten-thousandths) whose outcome has come. lead_days: from it to the last use, of one that left and that an
  * alarm would have told in time; else 0. */

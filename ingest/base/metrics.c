@@ -120,10 +120,12 @@ upt_metrics_markdown(struct upt_buf *out)
                                                      : "");
     }
     upt_outcomes_markdown(out);
-    upt_buf_printf(out,
-                   "\n`segment` is the account's trait, \"\" without one: the first %d that had an outcome since the "
-                   "start, all others `other`. Gauges of the risk are absent until there are both outcomes.\n\nBeside "
-                   "them, under the names that every Prometheus client gives: `uptake_build_info{version}`, "
-                   "`process_start_time_seconds`, `process_cpu_seconds_total`, `process_resident_memory_bytes`.\n",
-                   UPT_OUTCOME_SEGMENTS);
+    upt_buf_printf(
+        out,
+        "\n`segment` is the account's trait, \"\" without one: the first %d that had an outcome, all others "
+        "`other`. Counters of the risk are the process's; its gauges are of all outcomes that the partitions "
+        "it has ever had, and absent until there are both kinds.\n\nBeside "
+        "them, under the names that every Prometheus client gives: `uptake_build_info{version}`, "
+        "`process_start_time_seconds`, `process_cpu_seconds_total`, `process_resident_memory_bytes`.\n",
+        UPT_OUTCOME_SEGMENTS);
 }

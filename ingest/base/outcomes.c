@@ -12,8 +12,8 @@
 
 #include "uptake/assert.h"
 
-#define HUNDREDTHS 100
-#define TENTHS 10
+#define HUNDREDTHS UPT_OUTCOME_HUNDREDTHS
+#define TENTHS UPT_OUTCOME_TENTHS
 #define NONE 0
 #define OTHER (UPT_OUTCOME_SLOTS - 1)
 
@@ -27,7 +27,8 @@ struct upt_outcomes {
     pthread_mutex_t mutex; /* @locks appending a name */
     _Atomic int names_n;
     char name[UPT_OUTCOME_SEGMENTS][UPT_OUTCOME_NAME_MAX + 1];
-    struct slot slot[UPT_OUTCOME_SLOTS];
+    struct slot slot[UPT_OUTCOME_SLOTS]; /* since the start: the counters */
+    struct slot kept[UPT_OUTCOME_SLOTS]; /* with what partitions brought: the figures */
 };
 
 struct upt_outcomes *
@@ -109,14 +110,34 @@ get(_Atomic uint64_t *v)
 void
 upt_outcomes_add(struct upt_outcomes *outcomes, struct upt_str segment, uint32_t risk_e4, bool left, uint32_t lead_days)
 {
-    struct slot *slot = &outcomes->slot[slot_of(outcomes, segment)];
+    int at = slot_of(outcomes, segment);
+    struct slot *both[] = {&outcomes->slot[at], &outcomes->kept[at]};
     uint32_t hundredth = risk_e4 / 100 < HUNDREDTHS ? risk_e4 / 100 : HUNDREDTHS - 1;
-    count(&slot->n[left ? 1 : 0][hundredth], 1);
-    count(&slot->risk_e4[hundredth / 10], risk_e4);
-    if (lead_days > 0) {
-        count(&slot->leads, 1);
-        count(&slot->lead_days, lead_days);
+    for (int i = 0; i < 2; i++) {
+        count(&both[i]->n[left ? 1 : 0][hundredth], 1);
+        count(&both[i]->risk_e4[hundredth / 10], risk_e4);
+        if (lead_days > 0) {
+            count(&both[i]->leads, 1);
+            count(&both[i]->lead_days, lead_days);
+        }
     }
+}
+
+void
+upt_outcomes_move(struct upt_outcomes *outcomes, struct upt_str segment, const struct upt_outcome_counts *counts,
+                  bool away)
+{
+    struct slot *slot = &outcomes->kept[slot_of(outcomes, segment)];
+    uint64_t by = away ? UINT64_MAX : 1; /* times −1, modulo 2^64 */
+    for (int k = 0; k < HUNDREDTHS; k++) {
+        count(&slot->n[0][k], by * counts->n[0][k]);
+        count(&slot->n[1][k], by * counts->n[1][k]);
+    }
+    for (int k = 0; k < TENTHS; k++) {
+        count(&slot->risk_e4[k], by * counts->risk_e4[k]);
+    }
+    count(&slot->leads, by * counts->leads);
+    count(&slot->lead_days, by * counts->lead_days);
 }
 
 /* ---- figures ---- */
@@ -132,6 +153,16 @@ static bool
 is_there(struct upt_outcomes *outcomes, int slot)
 {
     return slot == NONE || slot == OTHER || slot <= atomic_load_explicit(&outcomes->names_n, memory_order_acquire);
+}
+
+static bool
+any_counted(struct slot *slot)
+{
+    bool any = false;
+    for (int k = 0; k < HUNDREDTHS && !any; k++) {
+        any = get(&slot->n[0][k]) + get(&slot->n[1][k]) > 0;
+    }
+    return any;
 }
 
 /* Sums of a slot, or of all. */
@@ -166,7 +197,7 @@ upt_outcomes_figures(struct upt_outcomes *outcomes, int slot, struct upt_outcome
     double risk = 0;
     for (int i = slot < 0 ? 0 : slot; i < (slot < 0 ? UPT_OUTCOME_SLOTS : slot + 1); i++) {
         if (is_there(outcomes, i)) {
-            add_slot(&outcomes->slot[i], &sums);
+            add_slot(&outcomes->kept[i], &sums);
         }
     }
     for (int tenth = 0; tenth < TENTHS; tenth++) {
@@ -217,9 +248,9 @@ static const struct {
     const char *of_all, *of_segment, *help;
 } gauges[GAUGES] = {
     [AUC] = {"uptake_risk_auc", "uptake_segment_risk_auc",
-             "How well the 30-day risk has ranked who left, by outcomes since the start"},
+             "How well the 30-day risk has ranked who left, by all outcomes so far"},
     [ERROR] = {"uptake_risk_calibration_error", "uptake_segment_risk_calibration_error",
-               "Mean difference of predicted and observed over tenths of the scale, by outcomes since the start"},
+               "Mean difference of predicted and observed over tenths of the scale, by all outcomes so far"},
     [LEAD] = {"uptake_risk_lead_mean_days", "uptake_segment_risk_lead_mean_days",
               "Days from a risk of at least .75 to the last use of those that left, in the mean"},
 };
@@ -270,7 +301,7 @@ put_counters(struct upt_outcomes *outcomes, const bool *used, struct upt_buf *ou
                        counters[what].name);
         for (int i = 0; i < UPT_OUTCOME_SLOTS; i++) {
             struct slot *slot = &outcomes->slot[i];
-            if (!used[i]) {
+            if (!used[i] && !any_counted(slot)) {
                 continue;
             }
             if (what == OUTCOMES || what == PREDICTED) {

@@ -436,7 +436,8 @@ class Model(unittest.TestCase):
                 guarded = {"admin": {**listen["admin"], "token_file": str(token)}}
                 self.uptake.configure(merged(self.config, guarded))
                 self.uptake.launch()
-                wait_until("it answers", lambda: "no outcome yet" in self.shown(**guarded), 30, 0.2)  # counts begin with the process
+                wait_until("it answers", lambda: "Nothing of a running process" not in self.shown(**guarded), 30, 0.2)
+                wait_until("the outcomes of before", lambda: re.search(r"(?m)^  all +10 +5 ", self.shown(**guarded)), 30, 0.2)
                 self.assertRegex(self.shown(), r"(?m)^Nothing of a running process: .*/status.json: it answers 401$")
             finally:
                 self.uptake.close()

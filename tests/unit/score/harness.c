@@ -187,6 +187,7 @@ new_score(struct world *w)
     struct upt_error err = {0};
     struct upt_score *score = NULL;
     assert_int_equal(upt_score_create(w->model, w->rules, "00112233aabbccdd", &w->sink, &score, &err), UPT_OK);
+    upt_score_add_up(score, w->metrics->outcomes);
     return score;
 }
 

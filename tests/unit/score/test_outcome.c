@@ -1,4 +1,6 @@
 /* Outcomes of risks on the metrics: who left, who stayed, when they are counted, and what a restart keeps. */
+#include <stdio.h>
+
 #include "harness.h"
 
 static struct upt_outcome_figures
@@ -104,13 +106,135 @@ by_segment(void **state)
     world_free(w);
 }
 
+/* Another process, with counts of its own: it knows of the outcomes, its counters do not. Twice in one process is once;
+ * and a partition that goes takes them away. */
+static void
+kept(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct upt_buf page = {0};
+    world_use(w, "a", 0, "f", 1);
+    world_use(w, "b", 0, "f", 1);
+    world_profile(w, "a", 0, "segment", "courses");
+    world_to(w, 1, 0, 59);
+    world_use(w, "b", 40, "f", 1);
+    world_to(w, 91, 0, 59);
+    struct upt_outcome_figures before = all(w);
+    assert_int_equal(before.n, 2);
+    struct upt_outcomes *old = w->metrics->outcomes;
+    w->metrics->outcomes = upt_outcomes_create();
+    world_restart(w);
+    struct upt_outcome_figures after = all(w);
+    assert_memory_equal(&after, &before, sizeof(after));
+    assert_true(upt_outcomes_figures(w->metrics->outcomes, 1, &after));
+    assert_string_equal(after.segment, "courses");
+    assert_false(upt_outcomes_figures(old, UPT_OUTCOME_ALL, &after));
+    upt_outcomes_prometheus(w->metrics->outcomes, &page);
+    upt_buf_put(&page, "", 1);
+    assert_non_null(strstr(page.p, "\nuptake_risk_auc "));
+    assert_null(strstr(page.p, "\"} 1\n"));
+    upt_buf_clear(&page);
+    upt_outcomes_prometheus(old, &page);
+    upt_buf_put(&page, "", 1);
+    assert_non_null(strstr(page.p, "\"} 1\n")); /* a counter does not fall */
+    world_restart(w);
+    after = all(w);
+    assert_memory_equal(&after, &before, sizeof(after));
+    world_to(w, 200, 0, 59);
+    world_restart(w);
+    assert_int_equal(all(w).n, 4);
+    upt_outcomes_destroy(&old);
+    upt_buf_fini(&page);
+    world_free(w);
+}
+
+/* More segments than have a place: the rest are one, also after a restart. */
+static void
+many_segments(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    struct upt_outcome_figures f;
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "s%02d", i);
+        world_use(w, name, 0, "f", 1);
+        world_profile(w, name, 0, "segment", i == 0 ? "" : i == 1 ? "other" : name);
+    }
+    world_to(w, 91, 0, 59);
+    struct upt_outcomes *old = w->metrics->outcomes;
+    w->metrics->outcomes = upt_outcomes_create();
+    world_restart(w);
+    upt_outcomes_destroy(&old);
+    assert_int_equal(all(w).n, 20);
+    assert_true(upt_outcomes_figures(w->metrics->outcomes, UPT_OUTCOME_SLOTS - 1, &f));
+    assert_int_equal(f.n, 20 - 1 - UPT_OUTCOME_SEGMENTS);
+    world_free(w);
+}
+
+/* Another model is judged by what it foretold itself, from the first day on, and not by what another one had noted. */
+static void
+of_one_model(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    for (int d = 0; d < 300; d += 3) {
+        world_use(w, "a", d, "f", 1);
+    }
+    world_to(w, 300, 0, 59);
+    assert_int_equal(all(w).n, 3);
+    memset(w->model->hash, '0', 16);
+    world_use(w, "a", 300, "f", 1);
+    world_to(w, 301, 0, 59);
+    assert_int_equal(all(w).n, 0);
+    assert_int_equal(world_ext(w, "a")->foretold.day, DAY0 + 300); /* noted anew */
+    world_restart(w);
+    world_to(w, 390, 0, 59);
+    assert_int_equal(all(w).n, 0);
+    world_to(w, 391, 0, 59);
+    assert_int_equal(all(w).n, 1);
+    world_restart(w);
+    assert_int_equal(all(w).n, 1);
+    world_free(w);
+}
+
+/* What is cut off anywhere, or has more behind it, is refused; nothing of it is added up. */
+static void
+damaged(void **state)
+{
+    (void)state;
+    struct upt_outcome_figures f;
+    struct upt_outcomes *shared = upt_outcomes_create();
+    struct upt_outcome_table table = {
+        .model = "0123456789abcdef", .since = -3, .n = 2, .segment[0] = {"a", {.n[1][99] = 300, .leads = 7}}};
+    struct upt_buf out = {0};
+    table.segment[1].counts.risk_e4[3] = UINT64_C(1) << 60;
+    upt_outcome_encode(&table, &out);
+    struct upt_cur nothing = upt_cur_of(UPT_STR("")); /* a checkpoint of before */
+    struct upt_outcome_table none = {.n = 1};
+    assert_true(upt_outcome_decode(&none, &nothing) && none.n == 0);
+    for (size_t len = 1; len <= out.len + 1; len++) {
+        struct upt_outcome_table got = {.shared = shared};
+        upt_buf_reserve(&out, 1)[0] = 0;
+        struct upt_cur cur = upt_cur_of((struct upt_str){out.p, (uint32_t)len});
+        assert_true(upt_outcome_decode(&got, &cur) == (len == out.len));
+        assert_true(len != out.len || memcmp(got.segment, table.segment, sizeof(got.segment)) == 0);
+        upt_outcome_fini(&got);
+    }
+    assert_false(upt_outcomes_figures(shared, UPT_OUTCOME_ALL, &f));
+    upt_buf_fini(&out);
+    upt_outcomes_destroy(&shared);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(left_and_stayed),
-        cmocka_unit_test(told_by_events),
-        cmocka_unit_test(by_segment),
+        cmocka_unit_test(left_and_stayed), cmocka_unit_test(told_by_events),
+        cmocka_unit_test(by_segment),      cmocka_unit_test(kept),
+        cmocka_unit_test(many_segments),   cmocka_unit_test(of_one_model),
+        cmocka_unit_test(damaged),
     };
     return cmocka_run_group_tests_name("score_outcome", tests, NULL, NULL);
 }
