@@ -24,7 +24,7 @@ struct item {
 
 struct expect {
     int64_t from, to; /* ms; to: exclusive. One minute apart: an exact time */
-    char account[48], rule[24], subject[140];
+    char account[48], rule[24], subject[140], says[120], play[120];
     int action, severity; /* −1: any */
     int line;
     bool met;
@@ -32,7 +32,7 @@ struct expect {
 
 struct scenario {
     const char *file;
-    char title[200], watch[400], account[48];
+    char title[200], watch[400], account[48], segments[1000];
     int line;
     struct item *items;
     int items_n;
@@ -168,7 +168,15 @@ name_in(const char *const *names, int n, const char *text)
     return -1;
 }
 
-/* expect DAY[..DAY] [HH:MM] ACTION RULE [SEVERITY] [about SUBJECT] [of ACCOUNT] */
+/* What stands between the next two quotation marks. */
+static void
+read_quoted(char **save, char *buf, size_t cap)
+{
+    char *text = strtok_r(NULL, "\"", save);
+    (void)snprintf(buf, cap, "%s", text == NULL ? "" : text);
+}
+
+/* expect DAY[..DAY] [HH:MM] ACTION RULE [SEVERITY] [about "SUBJECT"] [says "PART"] [play "PART"] [of ACCOUNT] */
 static void
 read_expect(struct scenario *s, char *rest, int line)
 {
@@ -204,14 +212,34 @@ read_expect(struct scenario *s, char *rest, int line)
         if (name_in(upt_severity_names, 4, word) >= 0) {
             e->severity = name_in(upt_severity_names, 4, word);
         } else if (strcmp(word, "about") == 0) {
-            char *subject = strtok_r(NULL, "\"", &save);
-            (void)snprintf(e->subject, sizeof(e->subject), "%s", subject == NULL ? "" : subject);
+            read_quoted(&save, e->subject, sizeof(e->subject));
+        } else if (strcmp(word, "says") == 0) {
+            read_quoted(&save, e->says, sizeof(e->says));
+        } else if (strcmp(word, "play") == 0) {
+            read_quoted(&save, e->play, sizeof(e->play));
         } else if (strcmp(word, "of") == 0) {
             char *account = strtok_r(NULL, " ", &save);
             (void)snprintf(e->account, sizeof(e->account), "%s", account == NULL ? "" : account);
         } else {
-            bad(s, line, "allowed after the rule: a severity, about \"SUBJECT\", of ACCOUNT");
+            bad(s, line, "allowed after the rule: a severity, about \"SUBJECT\", says or play \"PART\", of ACCOUNT");
         }
+    }
+}
+
+/* segment NAME CONDITION, as in the rules file */
+static void
+read_segment(struct scenario *s, const char *rest, int line)
+{
+    char name[64];
+    int used = 0;
+    size_t len = strlen(s->segments);
+    if (sscanf(rest, "%63s %n", name, &used) != 1 || rest[used] != '{') {
+        bad(s, line, "allowed: segment NAME {CONDITION}");
+    }
+    int more = snprintf(s->segments + len, sizeof(s->segments) - len, "%s  %s: {when: %s}\n",
+                        len == 0 ? "segments:\n" : "", name, rest + used);
+    if (more < 0 || (size_t)more >= sizeof(s->segments) - len) {
+        bad(s, line, "too many segments");
     }
 }
 
@@ -251,6 +279,8 @@ read_line(struct scenario *s, char *text, int line)
         (void)snprintf(s->watch, sizeof(s->watch), "%s", rest);
     } else if (strcmp(first, "account") == 0) {
         (void)snprintf(s->account, sizeof(s->account), "%s", rest);
+    } else if (strcmp(first, "segment") == 0) {
+        read_segment(s, rest, line);
     } else if (strcmp(first, "every") == 0) {
         read_every(s, rest, line);
     } else if (strcmp(first, "expect") == 0) {
@@ -267,7 +297,7 @@ read_line(struct scenario *s, char *text, int line)
         }
         add(s, day, minutes, rest, line);
     } else {
-        bad(s, line, "allowed: scenario, watch, account, every, expect, until, or a day");
+        bad(s, line, "allowed: scenario, watch, account, segment, every, expect, until, or a day");
     }
 }
 
@@ -472,7 +502,8 @@ static bool
 at_its_minute(const struct kept_alert *alert)
 {
     uint64_t minute = upt_hash(alert->account, strlen(alert->account)) % 60;
-    bool daily = strcmp(alert->rule, "SILENCE") != 0 && strcmp(alert->rule, "DATA_QUALITY") != 0;
+    bool daily = strcmp(alert->rule, "SILENCE") != 0 && strcmp(alert->rule, "DATA_QUALITY") != 0 &&
+                 strncmp(alert->rule, "SEGMENT_", 8) != 0;
     return !daily || alert->a.changed_at % UPT_DAY_MS == (int64_t)minute * UPT_MINUTE_MS;
 }
 
@@ -482,7 +513,9 @@ meets(const struct expect *e, const struct kept_alert *alert)
     return !e->met && (int)alert->a.action == e->action && strcmp(alert->rule, e->rule) == 0 &&
            strcmp(alert->account, e->account) == 0 && alert->a.changed_at >= e->from && alert->a.changed_at < e->to &&
            (e->severity < 0 || (int)alert->a.severity == e->severity) &&
-           (e->subject[0] == '\0' || strcmp(alert->subject, e->subject) == 0) && at_its_minute(alert);
+           (e->subject[0] == '\0' || strcmp(alert->subject, e->subject) == 0) &&
+           strstr(alert->counterfactual, e->says) != NULL && strstr(alert->play, e->play) != NULL &&
+           at_its_minute(alert);
 }
 
 static void
@@ -530,7 +563,7 @@ static void
 run(void **state)
 {
     struct scenario *s = *state;
-    struct world *w = world_new(NULL);
+    struct world *w = world_new(s->segments[0] == '\0' ? NULL : s->segments);
     qsort(s->items, (size_t)s->items_n, sizeof(*s->items), by_time);
     if (s->end == 0) {
         bad(s, s->line, "allowed: a line `until DAY` in each scenario");
