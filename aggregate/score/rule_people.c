@@ -132,9 +132,10 @@ upt_rule_champion(struct upt_decision *d)
         v.finding.window_ms = 28 * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_CHAMPION_SILENT, 0, &v)) {
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%s; it was active on %d of 28 days. One use by this user closes it.",
-                           removed ? "The most active user was removed" : "The most active user is silent",
-                           (int)h->champion_days);
+                           "The most active user %s; it was active on %d of 28 days. %s",
+                           removed ? "was removed" : "is silent", (int)h->champion_days,
+                           removed ? "Once this has ended, the next most active user is watched."
+                                   : "One use by this user closes it.");
         }
     }
     upt_verdict_apply(d, UPT_RULE_CHAMPION_SILENT, 0, &v);
@@ -197,7 +198,7 @@ upt_rule_adopted(struct upt_decision *d)
         v.finding.unit = UPT_STR("users a working day / seats");
         v.finding.window_ms = 7 * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_ADOPTED, 0, &v)) {
-            int days = (int)(d->facts->today - d->facts->start);
+            int days = (int)(h->adopted_since + (int64_t)p[UPT_P_ADOPTED_DAYS] - d->facts->start);
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
                            "Up to speed %d day%s after the start. News: it ends by itself.", days, upt_plural(days));
         }
