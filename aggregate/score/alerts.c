@@ -148,6 +148,15 @@ upt_alert_subject(const struct upt_decision *d, const struct upt_slot *slot, cha
     }
 }
 
+struct upt_str
+upt_alert_play(const struct upt_decision *d, const struct upt_slot *slot)
+{
+    const struct upt_rule *rule = &d->score->rules->rule[slot->rule];
+    bool two = slot->rule == UPT_RULE_SENTIMENT || slot->rule == UPT_RULE_CONTACT_GAP;
+    const char *play = two && slot->subject != 0 ? rule->other_play : rule->play;
+    return play[0] == '\0' ? UPT_STR_NULL : upt_str_of(play);
+}
+
 static void
 emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previous, const struct upt_finding *finding)
 {
@@ -174,7 +183,7 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
         .window_ms = finding->window_ms,
         .p_value = finding->p_value,
         .counterfactual = finding->counterfactual[0] == '\0' ? UPT_STR_NULL : upt_str_of(finding->counterfactual),
-        .suggested_play = spec->play[0] == '\0' ? UPT_STR_NULL : upt_str_of(spec->play),
+        .suggested_play = upt_alert_play(d, slot),
         .model_version = upt_str_of(d->score->model->version),
         .config_hash = upt_str_of(d->score->config_hash),
         .partition = upt_state_partition(d->st),

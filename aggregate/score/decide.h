@@ -110,6 +110,8 @@ void upt_alert_sweep(struct upt_decision *d);
 void upt_alert_complete(struct upt_decision *d, int rule, struct upt_str subject, struct upt_str play);
 /* What an open alert is about, the same from OPEN to the end; null: the account as a whole. */
 struct upt_str upt_alert_subject(const struct upt_decision *d, const struct upt_slot *slot, char buf[32]);
+/* What to do about it, by the rules file; null: nothing is written there. */
+struct upt_str upt_alert_play(const struct upt_decision *d, const struct upt_slot *slot);
 /* The id of an open alert. */
 void upt_alert_id_of(const struct upt_decision *d, const struct upt_slot *slot, char ret[33]);
 struct upt_finding upt_finding_none(void);

@@ -342,8 +342,7 @@ put_alerts(struct upt_buf *out, const struct upt_decision *d)
         } else {
             upt_buf_puts(out, "null,");
         }
-        const char *play = d->score->rules->rule[slot->rule].play;
-        put_text(out, "suggested_play", play[0] == '\0' ? UPT_STR_NULL : upt_str_of(play));
+        put_text(out, "suggested_play", upt_alert_play(d, slot));
         upt_buf_puts(out, "}");
         any = true;
     }

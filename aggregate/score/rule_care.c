@@ -49,7 +49,8 @@ upt_rule_pain(struct upt_decision *d)
     upt_verdict_apply(d, UPT_RULE_SUPPORT_PAIN, 0, &v);
 }
 
-static void
+/* Whether they are bad, or the alert that says so is open. */
+static bool
 judge_low(struct upt_decision *d, const struct upt_relation *r)
 {
     const double *p = d->score->rules->rule[UPT_RULE_SENTIMENT].p;
@@ -74,18 +75,19 @@ judge_low(struct upt_decision *d, const struct upt_relation *r)
                        "Better answers close it; the mean stands for %.1f answers.", enough ? n : nps_n);
     }
     upt_verdict_apply(d, UPT_RULE_SENTIMENT, 0, &v);
+    return v.kind == UPT_V_ON || upt_alert_is_open(d->ext, UPT_RULE_SENTIMENT, 0) != NULL;
 }
 
-/* Good answers, and a behaviour that says otherwise: they may be masking dissatisfaction. */
+/* Good answers, none of them called bad, and a behaviour that says otherwise: they may be masking dissatisfaction. */
 static void
-judge_masked(struct upt_decision *d, const struct upt_relation *r)
+judge_masked(struct upt_decision *d, const struct upt_relation *r, bool low)
 {
     const double *p = d->score->rules->rule[UPT_RULE_SENTIMENT].p;
     struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
     double n = 0;
     bool fresh = d->facts->today - r->survey_day <= FRESH_DAYS;
-    bool good = upt_relation_csat(r, d->facts->today, &n) >= p[UPT_P_SENTIMENT_HIGH] ||
-                (d->ext->nps_min > 0 && d->ext->nps_tenths >= NPS_GOOD);
+    bool good = !low && (upt_relation_csat(r, d->facts->today, &n) >= p[UPT_P_SENTIMENT_HIGH] ||
+                         (d->ext->nps_min > 0 && d->ext->nps_tenths >= NPS_GOOD));
     bool falling = upt_alert_is_open(d->ext, UPT_RULE_USAGE_DROP, 0) != NULL ||
                    upt_alert_is_open(d->ext, UPT_RULE_SILENCE, 0) != NULL || d->ext->band == UPT_BAND_CRITICAL ||
                    d->ext->band == UPT_BAND_AT_RISK;
@@ -109,8 +111,7 @@ upt_rule_sentiment(struct upt_decision *d)
 {
     const struct upt_relation *r = d->ext->signals.relation;
     if (r != NULL && r->survey_day != UPT_NO_DAY) {
-        judge_low(d, r);
-        judge_masked(d, r);
+        judge_masked(d, r, judge_low(d, r));
     }
 }
 

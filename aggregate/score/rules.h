@@ -23,6 +23,7 @@ struct upt_rule {
     int64_t cool_down_ms, expire_ms; /* expire_ms 0: never by itself */
     double p[UPT_RULE_NUMBERS];      /* the rule's own numbers: the enumerations below */
     char play[UPT_PLAY_MAX + 1];
+    char other_play[UPT_PLAY_MAX + 1]; /* of a rule that speaks of two things: of the second (upt_alert_play) */
 };
 
 /* Places in p, by rule. */

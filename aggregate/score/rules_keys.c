@@ -61,6 +61,10 @@ const char *const upt_rule_names[UPT_RULES] = {
     {                                                                                          \
         "rules." name ".expire_after", UPT_KEY_DURATION, RULE(id, expire_ms), 0, YEAR_MS, 0    \
     }
+#define OTHER_PLAY(name, id, key)                                                     \
+    {                                                                                 \
+        "rules." name "." key, UPT_KEY_TEXT, RULE(id, other_play), 0, UPT_PLAY_MAX, 0 \
+    }
 #define NUMBER(name, id, key, place, least, most)                                                   \
     {                                                                                               \
         "rules." name "." key, UPT_KEY_REAL, RULE(id, p) + (place) * sizeof(double), least, most, 0 \
@@ -165,6 +169,7 @@ const struct upt_rules_key upt_rules_keys[] = {
     NUMBER("SUPPORT_PAIN", UPT_RULE_SUPPORT_PAIN, "least_tickets", UPT_P_PAIN_LEAST, 1, 1000),
     NUMBER("SUPPORT_PAIN", UPT_RULE_SUPPORT_PAIN, "quiet_days", UPT_P_PAIN_QUIET, 1, 28),
     DAILY("SENTIMENT", UPT_RULE_SENTIMENT),
+    OTHER_PLAY("SENTIMENT", UPT_RULE_SENTIMENT, "play_hidden"),
     NUMBER("SENTIMENT", UPT_RULE_SENTIMENT, "csat_below", UPT_P_SENTIMENT_LOW, 0, 10),
     NUMBER("SENTIMENT", UPT_RULE_SENTIMENT, "least_answers", UPT_P_SENTIMENT_N, 1, 1000),
     NUMBER("SENTIMENT", UPT_RULE_SENTIMENT, "csat_good_from", UPT_P_SENTIMENT_HIGH, 0, 10),
@@ -190,6 +195,7 @@ const struct upt_rules_key upt_rules_keys[] = {
     NUMBER("TRAINING_NEED", UPT_RULE_TRAINING_NEED, "usage_below", UPT_P_TRAINING_USAGE, 0, 1),
     NUMBER("TRAINING_NEED", UPT_RULE_TRAINING_NEED, "trained_below", UPT_P_TRAINING_SHARE, 0, 1),
     DAILY("CONTACT_GAP", UPT_RULE_CONTACT_GAP),
+    OTHER_PLAY("CONTACT_GAP", UPT_RULE_CONTACT_GAP, "play_follow_up"),
     NUMBER("CONTACT_GAP", UPT_RULE_CONTACT_GAP, "other_tiers_days", UPT_P_CONTACT_DAYS, 1, 366),
     DAILY("RELEASE_UNUSED", UPT_RULE_RELEASE_UNUSED),
     NUMBER("RELEASE_UNUSED", UPT_RULE_RELEASE_UNUSED, "days", UPT_P_RELEASE_DAYS, 1, 366),
