@@ -100,6 +100,20 @@ upt_rule_stall(struct upt_decision *d)
     upt_verdict_apply(d, UPT_RULE_BREADTH_STALL, 0, &v);
 }
 
+/* One release at a time is news: another is open, or in its cool-down. */
+static bool
+told_of_another(const struct upt_decision *d, uint32_t subject)
+{
+    const struct upt_slots *slots = &d->ext->signals.slots;
+    bool told = false;
+    for (unsigned i = 0; i < slots->n; i++) {
+        const struct upt_slot *slot = &slots->v[i];
+        told = told ||
+               (slot->rule == UPT_RULE_RELEASE_UNUSED && slot->subject != subject && slot->state != UPT_SLOT_PENDING);
+    }
+    return told;
+}
+
 void
 upt_rule_release(struct upt_decision *d)
 {
@@ -112,7 +126,7 @@ upt_rule_release(struct upt_decision *d)
         bool open = upt_alert_is_open(d->ext, UPT_RULE_RELEASE_UNUSED, release->name_hash) != NULL;
         if (upt_release_used_after(d->st, d->acct, release, d->facts->today) != UPT_NOT_USED) {
             v.kind = UPT_V_OFF;
-        } else if (!open && since >= (int64_t)p[UPT_P_RELEASE_DAYS] + 7) {
+        } else if (!open && (since >= (int64_t)p[UPT_P_RELEASE_DAYS] + 7 || told_of_another(d, release->name_hash))) {
             v.kind = UPT_V_OFF; /* old news: it leaves its place to others */
         } else if (open || account_lives(d)) {
             v.kind = (double)since >= p[UPT_P_RELEASE_DAYS] ? UPT_V_ON : UPT_V_OFF;
