@@ -554,6 +554,7 @@ upt_model_load(const char *path, struct upt_model **ret, struct upt_error *reter
     upt_status status =
         loader.model == NULL ? upt_fail(reterr, UPT_ENOMEM, "out of memory for the model") : parse_text(&loader, text);
     if (status == UPT_OK) {
+        loader.model->shipped = path == NULL || path[0] == '\0';
         (void)snprintf(loader.model->hash, sizeof(loader.model->hash), "%016llx",
                        (unsigned long long)upt_hash(text.p, text.len));
     }

@@ -71,6 +71,7 @@ struct upt_segment_shift {
 struct upt_model {
     char version[UPT_VERSION_MAX + 1];
     char hash[17]; /* of the file's bytes, 16 hex digits */
+    bool shipped;  /* built in: its probabilities are those of other accounts */
     struct upt_bgbb bgbb[UPT_CADENCES];
     double blocks, blocks_least, share; /* cadence: of at least blocks_least and at most blocks, share must be active */
     double scale[UPT_CADENCES];         /* an active period counts as so many active days */

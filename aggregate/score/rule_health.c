@@ -11,6 +11,8 @@
 
 #define PARTS_TOLD 3
 #define RHYTHM_DAYS 5 /* a typical gap from which on one waits for the account's next day */
+#define RHYTHM_SEEN 3 /* active days after which it has a rhythm: one waits for twice its typical gap */
+#define RHYTHM_MORE 7 /* and for no more days than these beyond it */
 
 /* Behind what buf holds: the parts that take most points from the score. */
 static void
@@ -88,14 +90,19 @@ upt_risk_horizon(const struct upt_rules *rules)
     return days < 45 ? 0 : days < 75 ? 1 : 2;
 }
 
-/* In its first weeks nobody knows how often an account comes: one that came on two Mondays may well be there on the
- * next. Until then it has to be silent for its own typical gap; one that came on a single day has none. */
+/* One that comes as it always came is not leaving, however many of its cohort do: with three active days or more it has
+ * to be silent for longer than twice its own typical gap. Before that, in its first weeks, nobody knows how often it
+ * comes: one that came on two Mondays may well be there on the next; one that came on a single day has no gap. */
 static bool
 may_come_yet(const struct upt_decision *d)
 {
     const struct upt_activity *act = &d->eval->act;
+    double silent = (double)(act->day - act->last);
+    if (act->days_n >= RHYTHM_SEEN && silent <= fmin(2 * act->gap_own, act->gap_own + RHYTHM_MORE)) {
+        return true;
+    }
     return (double)d->facts->age < d->score->rules->rule[UPT_RULE_CHURN_RISK].p[UPT_P_RISK_EARLY] &&
-           (act->days_n < 2 || (act->gap_own >= RHYTHM_DAYS && (double)(act->day - act->last) < act->gap_own));
+           (act->days_n < 2 || (act->gap_own >= RHYTHM_DAYS && silent < act->gap_own));
 }
 
 void
@@ -117,9 +124,13 @@ upt_rule_risk(struct upt_decision *d)
         v.finding.unit = UPT_STR("probability");
         v.finding.window_ms = upt_horizon_days[horizon] * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_CHURN_RISK, 0, &v)) {
+            double base = d->eval->base[horizon];
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "A probability of less than %.2f within %d days closes it.", p[UPT_P_RISK_OFF],
-                           upt_horizon_days[horizon]);
+                           "A probability of less than %.2f within %d days closes it. The model begins at %.2f%s; this "
+                           "account's factors %s that.",
+                           p[UPT_P_RISK_OFF], upt_horizon_days[horizon], 1 / (1 + exp(-base)),
+                           d->score->model->shipped ? " (course participants, as shipped: fit your own)" : "",
+                           d->eval->logit[horizon] < base ? "lower" : "raise");
         }
     }
     upt_verdict_apply(d, UPT_RULE_CHURN_RISK, 0, &v);
