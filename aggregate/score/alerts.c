@@ -153,8 +153,7 @@ upt_alert_play(const struct upt_decision *d, const struct upt_slot *slot)
 {
     const struct upt_rule *rule = &d->score->rules->rule[slot->rule];
     bool two = slot->rule == UPT_RULE_SENTIMENT || slot->rule == UPT_RULE_CONTACT_GAP;
-    bool other = slot->rule == UPT_RULE_SILENCE ? slot->severity == UPT_INFO : two && slot->subject != 0;
-    const char *play = other ? rule->other_play : rule->play;
+    const char *play = two && slot->subject != 0 ? rule->other_play : rule->play;
     return play[0] == '\0' ? UPT_STR_NULL : upt_str_of(play);
 }
 

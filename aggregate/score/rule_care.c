@@ -88,9 +88,8 @@ judge_masked(struct upt_decision *d, const struct upt_relation *r, bool low)
     bool fresh = d->facts->today - r->survey_day <= FRESH_DAYS;
     bool good = !low && (upt_relation_csat(r, d->facts->today, &n) >= p[UPT_P_SENTIMENT_HIGH] ||
                          (d->ext->nps_min > 0 && d->ext->nps_tenths >= NPS_GOOD));
-    const struct upt_slot *silence = upt_alert_is_open(d->ext, UPT_RULE_SILENCE, 0);
     bool falling = upt_alert_is_open(d->ext, UPT_RULE_USAGE_DROP, 0) != NULL ||
-                   (silence != NULL && silence->severity > UPT_INFO) || d->ext->band == UPT_BAND_CRITICAL ||
+                   upt_alert_is_open(d->ext, UPT_RULE_SILENCE, 0) != NULL || d->ext->band == UPT_BAND_CRITICAL ||
                    d->ext->band == UPT_BAND_AT_RISK;
     if (fresh) {
         v.kind = good && falling ? UPT_V_ON : UPT_V_OFF;

@@ -13,8 +13,6 @@
 #include "uptake/time.h"
 #include "uptake/units.h"
 
-#define MINUTES_A_DAY 1440
-
 static bool
 judged(const struct upt_decision *d, const struct upt_activity *act)
 {
@@ -28,24 +26,6 @@ tick_of(const struct upt_score_ext *ext, int64_t minutes)
     return -upt_floor_div(-ext->last_key_ms, UPT_MINUTE_MS) * UPT_MINUTE_MS + minutes * UPT_MINUTE_MS;
 }
 
-/* The level of a severity. What WARNING would tell is INFO as long as the silence is no longer than usual for them. */
-static double
-level_of(const struct upt_decision *d, int severity)
-{
-    const double *level = d->score->rules->silence_level;
-    return severity == UPT_INFO ? fmin(level[UPT_INFO], level[UPT_WARNING]) : level[severity];
-}
-
-/* Minutes of silence after which a severity is reached; -1: never. */
-static int64_t
-minutes_to(const struct upt_decision *d, const struct upt_activity *act, int severity)
-{
-    double level = level_of(d, severity);
-    int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, act, level) : -1;
-    int64_t usual = severity == UPT_WARNING ? (int64_t)(upt_gap_p99(act) * MINUTES_A_DAY) + 1 : 0;
-    return minutes >= 0 && minutes < usual ? usual : minutes;
-}
-
 /* Highest severity reached by now and since when (its lowest level, if it opens now). UPT_OFF: none. */
 static int
 reached(const struct upt_decision *d, const struct upt_activity *act, int64_t *ret_since)
@@ -54,10 +34,11 @@ reached(const struct upt_decision *d, const struct upt_activity *act, int64_t *r
     int64_t silent = (d->now - tick_of(d->ext, 0)) / UPT_MINUTE_MS;
     double risk = silent > 0 ? upt_silence_risk(d->score->model, act, silent) : 0;
     for (int s = UPT_INFO; s <= UPT_CRITICAL; s++) {
-        if (risk < level_of(d, s)) {
+        double level = d->score->rules->silence_level[s];
+        if (risk < level) {
             continue; /* nearly always: the search below is for the minute at which it was reached */
         }
-        int64_t minutes = minutes_to(d, act, s);
+        int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, act, level) : -1;
         if (minutes >= 0 && tick_of(d->ext, minutes) <= d->now) {
             if (severity == UPT_OFF) {
                 *ret_since = tick_of(d->ext, minutes);
@@ -99,9 +80,11 @@ upt_rule_silence_arm(struct upt_decision *d)
         /* One that ended while it was snoozed comes back at its lowest level. */
         bool open = slot != NULL && slot->state == UPT_SLOT_OPEN && (slot->flags & UPT_SLOT_HELD) == 0;
         for (int s = open ? slot->severity + 1 : UPT_INFO; judged(d, &act) && s <= UPT_CRITICAL; s++) {
-            int64_t minutes = minutes_to(d, &act, s); /* what is usual may hold WARNING beyond HIGH */
-            if (minutes >= 0 && (due == UPT_NO_CLOCK || tick_of(d->ext, minutes) < due)) {
+            double level = d->score->rules->silence_level[s];
+            int64_t minutes = level <= 1 ? upt_silence_minutes(d->score->model, &act, level) : -1;
+            if (minutes >= 0) {
                 due = tick_of(d->ext, minutes);
+                break;
             }
         }
         if (due != UPT_NO_CLOCK && slot != NULL && slot->state == UPT_SLOT_CLOSED) {

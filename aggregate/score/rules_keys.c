@@ -138,7 +138,6 @@ const struct upt_rules_key upt_rules_keys[] = {
     BAND("AT_RISK", UPT_BAND_AT_RISK),
     BAND("CRITICAL", UPT_BAND_CRITICAL),
     COMMON("SILENCE", UPT_RULE_SILENCE),
-    OTHER_PLAY("SILENCE", UPT_RULE_SILENCE, "play_usual"),
     SILENCE("INFO", UPT_INFO),
     SILENCE("WARNING", UPT_WARNING),
     SILENCE("HIGH", UPT_HIGH),

@@ -107,33 +107,6 @@ weekly_with_jitter(void **state)
     world_free(w);
 }
 
-/* Within what is usual for them it is INFO, and HIGH comes at its own minute though WARNING would come later. */
-static void
-usual_for_them(void **state)
-{
-    (void)state;
-    static const int days[] = {0, 1, 2, 7, 8, 9, 14, 21, 28, 35};
-    struct world *w = world_only("SILENCE", NULL);
-    for (size_t i = 0; i < sizeof(days) / sizeof(days[0]); i++) {
-        world_use(w, "a", days[i], "f", 3);
-    }
-    int64_t last = (DAY0 + 35) * UPT_DAY_MS + 12 * UPT_HOUR_MS;
-    int before = w->alerts_n;
-    struct upt_eval eval = world_eval(w, "a");
-    world_to(w, 60, 0, 0);
-    assert_true(w->alerts_n >= before + 2);
-    const struct kept_alert *open = &w->alert[before];
-    const struct kept_alert *high = &w->alert[before + 1];
-    assert_int_equal(open->a.action, UPT_OPEN);
-    assert_int_equal(open->a.severity, UPT_INFO);
-    assert_true(open->a.changed_at == last + upt_silence_minutes(w->model, &eval.act, 0.2) * UPT_MINUTE_MS);
-    int64_t minutes = upt_silence_minutes(w->model, &eval.act, 0.4);
-    assert_true(upt_gap_p99(&eval.act) * 1440 > (double)minutes);
-    assert_int_equal(high->a.severity, UPT_HIGH);
-    assert_true(high->a.changed_at == last + minutes * UPT_MINUTE_MS);
-    world_free(w);
-}
-
 static void
 ends_at_the_next_use(void **state)
 {
@@ -276,7 +249,6 @@ main(void)
         cmocka_unit_test(ends_at_the_next_use), cmocka_unit_test(cool_down),
         cmocka_unit_test(cool_down_of_seconds), cmocka_unit_test(young),
         cmocka_unit_test(deadline_follows),     cmocka_unit_test(churned),
-        cmocka_unit_test(usual_for_them),
     };
     return cmocka_run_group_tests_name("score_silence", tests, NULL, NULL);
 }
