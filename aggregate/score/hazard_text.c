@@ -152,5 +152,9 @@ upt_hazard_say(const struct upt_model *model, const struct upt_eval *eval, int i
         }
         (void)snprintf(cohort, sizeof(cohort), "%.*f", says[i].cohort_decimals, mean);
         (void)snprintf(buf, cap, months && says[i].monthly != NULL ? says[i].monthly : says[i].words, value, cohort);
+        char *behind = model->risk[i].origin == UPT_UNSEEN ? strstr(buf, " (cohort") : NULL;
+        if (behind != NULL && behind + 2 <= buf + cap) {
+            memcpy(behind, ".", 2); /* no cohort was seen with it */
+        }
     }
 }

@@ -90,15 +90,17 @@ upt_risk_horizon(const struct upt_rules *rules)
     return days < 45 ? 0 : days < 75 ? 1 : 2;
 }
 
-/* One that comes as it always came is not leaving, however many of its cohort do: with three active days or more it has
- * to be silent for longer than twice its own typical gap. Before that, in its first weeks, nobody knows how often it
- * comes: one that came on two Mondays may well be there on the next; one that came on a single day has no gap. */
+/* One that comes as it always came is not leaving, however many of the shipped model's cohort did: with three active
+ * days or more it has to be silent for longer than twice its own typical gap. Before that, in its first weeks, nobody
+ * knows how often it comes: one that came on two Mondays may well be there on the next; one that came on a single day
+ * has no gap. */
 static bool
 may_come_yet(const struct upt_decision *d)
 {
     const struct upt_activity *act = &d->eval->act;
     double silent = (double)(act->day - act->last);
-    if (act->days_n >= RHYTHM_SEEN && silent <= fmin(2 * act->gap_own, act->gap_own + RHYTHM_MORE)) {
+    bool seen = d->score->model->shipped && act->days_n >= RHYTHM_SEEN;
+    if (seen && silent <= fmin(2 * act->gap_own, act->gap_own + RHYTHM_MORE)) {
         return true;
     }
     return (double)d->facts->age < d->score->rules->rule[UPT_RULE_CHURN_RISK].p[UPT_P_RISK_EARLY] &&

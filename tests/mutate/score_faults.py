@@ -52,7 +52,7 @@ RULES = [
           "    return severity < UPT_CRITICAL && then != 0 &&", "    return severity <= UPT_CRITICAL && then != 0 &&",
           "unit:score/test_score_facts", "cap"),
     Fault("as_it_always_came", "one that comes as it always came has no CHURN_RISK", SCORE + "rule_health.c",
-          "    if (act->days_n >= RHYTHM_SEEN && ", "    if (act->days_n >= 99 * RHYTHM_SEEN && ", "scenario:score", "Near miss: one user, every weekday"),
+          "act->days_n >= RHYTHM_SEEN;", "act->days_n >= 99 * RHYTHM_SEEN;", "scenario:score", "Near miss: one user, every weekday"),
     Fault("every_release", "one unused release at a time", SCORE + "rule_feature.c",
           "|| told_of_another(d, release->name_hash)", "|| (told_of_another(d, release->name_hash) && since < 0)", "scenario:features",
           "A release every two weeks"),
