@@ -30,7 +30,7 @@ struct upt_decoded {
     int32_t schema_id;
     const struct upt_event *events; /* owned by the decoder until the next call; slices borrow the value */
     uint32_t events_n;
-    bool copied; /* properties were written anew: their slices are the decoder's until the next call, too */
+    bool copied;      /* properties were written anew: their slices are the decoder's until the next call, too */
     char detail[256]; /* one sentence for a person when reason is set */
 };
 
