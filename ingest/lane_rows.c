@@ -61,15 +61,22 @@ push_one_forgotten(struct upt_part *part, struct upt_str account)
     part->forgotten_set = !upt_view_push_forgotten(part->lane->view, part->id, upt_state_pos(part->st), account);
 }
 
+/* One that has come again since is left out: its new row, which is still to be pushed, replaces the old one whole. A
+ * deletion that left before it, in a replay, would be seen. */
 static bool
 push_forgotten(struct upt_part *part)
 {
     struct upt_str account;
     if (part->forgotten_set) {
-        push_one_forgotten(part, upt_buf_str(&part->forgotten));
+        part->forgotten_set = upt_state_find(part->st, upt_buf_str(&part->forgotten)) == NULL;
+        if (part->forgotten_set) {
+            push_one_forgotten(part, upt_buf_str(&part->forgotten));
+        }
     }
     while (!part->forgotten_set && upt_state_next_forgotten(part->st, &account)) {
-        push_one_forgotten(part, account);
+        if (upt_state_find(part->st, account) == NULL) {
+            push_one_forgotten(part, account);
+        }
     }
     return !part->forgotten_set;
 }

@@ -297,7 +297,7 @@ sim_check_settled(int64_t last_tick)
             return false;
         }
     }
-    return sim_redis_shares_settled();
+    return sim_redis_walked() && sim_redis_shares_settled();
 }
 
 /* ---- the end ---- */

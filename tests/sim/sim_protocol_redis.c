@@ -18,6 +18,7 @@
 #define ARGS 512
 #define SUMS_MAX 17
 #define LATE 8
+#define WALK_US 3000000
 
 /* The server's end of a connection. */
 struct server {
@@ -52,6 +53,7 @@ static struct late late[LATE];
 static size_t late_n;
 static uint64_t life; /* scripts are gone with a restart */
 static bool scripts;
+static int64_t taken_us; /* when a marker was taken last */
 
 /* ---- keys ---- */
 
@@ -61,6 +63,7 @@ sim_redis_reset(void)
     memset(&sim_db, 0, sizeof(sim_db));
     memset(&saved, 0, sizeof(saved));
     late_n = 0;
+    taken_us = 0;
     scripts = false;
     life++;
 }
@@ -393,6 +396,12 @@ will_share(size_t key)
 }
 
 bool
+sim_redis_walked(void)
+{
+    return sim_now_us - taken_us > WALK_US;
+}
+
+bool
 sim_redis_shares_settled(void)
 {
     static const char family[] = "uptake:feature:";
@@ -496,6 +505,10 @@ run_command(struct connection *to, struct server *server, const struct upt_str *
             }
         }
     } else if (is(args[0], "SET")) {
+        char marker[128]; /* epoch, owner, count of writes, position */
+        long long count = 0;
+        snprintf(marker, sizeof(marker), "%.*s", (int)args[2].len, args[2].p);
+        taken_us = sscanf(marker, "%*s %*s %lld", &count) == 1 && count == 1 ? sim_now_us : taken_us;
         sim_note("%.*s becomes %.*s", (int)args[1].len, args[1].p, (int)args[2].len, args[2].p);
         set_fields(args[1], &(struct sim_field){.name = UPT_STR(""), .value = args[2]}, 1);
         return ok(to);

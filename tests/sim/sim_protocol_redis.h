@@ -34,6 +34,8 @@ void sim_redis_tick(void); /* commands of broken connections that come late */
 /* Whether shares are quotients by the totals as they are, or a process is there that makes that one anew when it ends.
  * After a crash, or when commands of a broken connection come later than that, the next start mends them. */
 bool sim_redis_shares_settled(void);
+/* Whether who took a marker last has had the time to walk over the keys; else the next start does. */
+bool sim_redis_walked(void);
 const struct sim_value *sim_redis_get(struct upt_str key);
 struct upt_str sim_redis_field(const struct sim_value *value, struct upt_str name); /* null: none */
 
