@@ -1,4 +1,5 @@
 /* Outcomes of risks on the metrics: who left, who stayed, when they are counted, and what a restart keeps. */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "harness.h"
@@ -9,6 +10,15 @@ all(const struct world *w)
     struct upt_outcome_figures f = {0};
     (void)upt_outcomes_figures(w->metrics->outcomes, UPT_OUTCOME_ALL, &f);
     return f;
+}
+
+/* Not byte for byte: there is padding behind the name. */
+static void
+assert_same(const struct upt_outcome_figures *a, const struct upt_outcome_figures *b)
+{
+    const size_t from = offsetof(struct upt_outcome_figures, n);
+    assert_string_equal(a->segment, b->segment);
+    assert_memory_equal((const char *)a + from, (const char *)b + from, sizeof(*a) - from);
 }
 
 static uint64_t
@@ -126,7 +136,7 @@ kept(void **state)
     w->metrics->outcomes = upt_outcomes_create();
     world_restart(w);
     struct upt_outcome_figures after = all(w);
-    assert_memory_equal(&after, &before, sizeof(after));
+    assert_same(&after, &before);
     assert_true(upt_outcomes_figures(w->metrics->outcomes, 1, &after));
     assert_string_equal(after.segment, "courses");
     assert_false(upt_outcomes_figures(old, UPT_OUTCOME_ALL, &after));
@@ -140,7 +150,7 @@ kept(void **state)
     assert_non_null(strstr(page.p, "\"} 1\n")); /* a counter does not fall */
     world_restart(w);
     after = all(w);
-    assert_memory_equal(&after, &before, sizeof(after));
+    assert_same(&after, &before);
     world_to(w, 200, 0, 59);
     world_restart(w);
     assert_int_equal(all(w).n, 4);
