@@ -56,8 +56,6 @@ RULES = [
     Fault("every_release", "one unused release at a time", SCORE + "rule_feature.c",
           "|| told_of_another(d, release->name_hash)", "|| (told_of_another(d, release->name_hash) && since < 0)", "scenario:features",
           "A release every two weeks"),
-    Fault("dormant_seats", "seats are of accounts that are used", SCORE + "rule_engine.c",
-          "{upt_rule_seats, CUSTOMER, true, 0}", "{upt_rule_seats, CUSTOMER | DORMANT, true, 0}", "scenario:seats", "Near miss: nobody comes any more"),
     Fault("good_beside_bad", "answers that are bad are not called good", SCORE + "rule_care.c",
           "    bool good = !low && (", "    bool good = (low || !low) && (", "scenario:care", "Bad answers and one good one"),
     Fault("one_play", "a follow-up has a play of its own", SCORE + "alerts.c",
