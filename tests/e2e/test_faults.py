@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import threading
 import time
 import unittest
 from unittest import mock
