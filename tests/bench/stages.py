@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import statistics
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
