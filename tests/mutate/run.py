@@ -96,7 +96,8 @@ class Tree:
         elif kind == "signals":
             argv = [sys.executable, "tests/sim/run_signals.py", "--binary", str(self.build / "tests/sim/sim_signals"), "--seeds", rest]
         elif kind in ("protocol", "latest"):
-            argv = [str(self.build / "tests/sim/sim_protocol"), "--first", "1", "--seeds", rest, *(["--latest"] if kind == "latest" else [])]
+            seeds, _, first = rest.partition("@")
+            argv = [str(self.build / "tests/sim/sim_protocol"), "--first", first or "1", "--seeds", seeds, *(["--latest"] if kind == "latest" else [])]
         else:
             module, _, case = rest.partition(".")
             argv = ["tests/support/python.sh", "-m", f"e2e.{module}", case]
