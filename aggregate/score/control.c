@@ -122,25 +122,14 @@ find(const struct upt_decision *d, struct upt_str id)
     return NULL;
 }
 
-/* Cuts at a whole character. */
-static int
-fitting(struct upt_str text, uint32_t most)
-{
-    uint32_t len = text.p == NULL ? 0 : text.len < most ? text.len : most;
-    while (len > 0 && len < text.len && ((unsigned char)text.p[len] & 0xC0) == 0x80) {
-        len--;
-    }
-    return (int)len;
-}
-
 static void
 close_alert(struct upt_decision *d, struct upt_slot *slot, const struct order *order)
 {
     struct upt_eval eval;
     struct upt_facts facts;
     struct upt_finding finding = upt_finding_none();
-    int by = fitting(order->by, BY_MAX);
-    int reason = fitting(order->reason, REASON_MAX);
+    int by = upt_fitting(order->by, BY_MAX);
+    int reason = upt_fitting(order->reason, REASON_MAX);
     (void)snprintf(finding.counterfactual, sizeof(finding.counterfactual), "Closed by hand%s%.*s%s%.*s",
                    by > 0 ? " by " : "", by, by > 0 ? order->by.p : "", reason > 0 ? ": " : ".", reason,
                    reason > 0 ? order->reason.p : "");

@@ -25,6 +25,18 @@ struct upt_score {
     char segments[UPT_SEGMENT_LIST_MAX], controlled[UPT_CONTROLLED_MAX]; /* texts of the row filled last */
 };
 
+/* The goals of an account (trait `goals`), as they stand today. */
+struct upt_goals {
+    bool listed;              /* the trait is there */
+    int n, reached;           /* the first of the list, at most UPT_GOALS_MAX; of these */
+    int dated, late;          /* with a date; of these past it and not reached */
+    bool has_next;            /* one with a date is not reached */
+    int64_t next;             /* the earliest date of those, a day */
+    struct upt_str next_name; /* whose it is; within the trait */
+    double progress;          /* of those with a target the mean of what is there of it, at most 1; NaN: none has one */
+};
+void upt_goals_read(const struct upt_decision *d, struct upt_goals *ret);
+
 /* What several rules ask of an account, read once for a daily evaluation. NaN: not known. */
 struct upt_facts {
     int64_t today, age; /* age: days since the first key-active day, or since it was first seen */
@@ -38,11 +50,14 @@ struct upt_facts {
     int tier;           /* UPT_TIER_… */
     double patience;    /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2; a trial half */
     int steps_n, steps_done; /* onboarding checklist; steps_n 0: none */
-    bool watched;            /* the 90 days after onboarding: half as many evaluations suffice to open */
-    bool aftermath;          /* it was within the last 7 days */
-    bool outage;             /* the whole fleet was quiet yesterday, or is today so far */
+    struct upt_goals goals;
+    bool watched;   /* the 90 days after onboarding: half as many evaluations suffice to open */
+    bool aftermath; /* it was within the last 7 days */
+    bool outage;    /* the whole fleet was quiet yesterday, or is today so far */
 };
 void upt_facts_read(const struct upt_decision *d, struct upt_facts *ret);
+/* The next name of a comma-separated list, blanks around it left out. False: no more. */
+bool upt_name_next(struct upt_str list, uint32_t *at, struct upt_str *ret);
 /* Of a comma-separated list the first `most` names, and how many of them are among the hashes (16 bits). */
 int upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most, int *ret_done);
 /* The word is in the comma-separated list, letters of either case. */
@@ -210,6 +225,8 @@ upt_plural(double n)
 {
     return n > 0.5 && n < 1.5 ? "" : "s";
 }
+/* Bytes of a text of at most so many, cut at a whole character. */
+int upt_fitting(struct upt_str text, uint32_t most);
 /* The five largest factors and `other`; texts go to text. */
 int upt_factors(const struct upt_model *model, const struct upt_eval *eval, struct upt_factor *ret, char text[][200]);
 

@@ -12,9 +12,8 @@
 #define WATCH_DAYS 90 /* after onboarding */
 #define TRIAL_PATIENCE 0.5
 
-/* The next name of a comma-separated list, blanks around it left out. False: no more. */
-static bool
-next_name(struct upt_str list, uint32_t *at, struct upt_str *ret)
+bool
+upt_name_next(struct upt_str list, uint32_t *at, struct upt_str *ret)
 {
     while (*at < list.len) {
         uint32_t from = *at;
@@ -43,7 +42,7 @@ upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most
     struct upt_str name;
     int n = 0;
     *ret_done = 0;
-    for (uint32_t at = 0; list.p != NULL && n < most && next_name(list, &at, &name); n++) {
+    for (uint32_t at = 0; list.p != NULL && n < most && upt_name_next(list, &at, &name); n++) {
         uint16_t wanted = (uint16_t)upt_hash(name.p, name.len);
         bool done = false;
         for (int i = 0; i < hash_n; i++) {
@@ -71,7 +70,7 @@ bool
 upt_named(struct upt_str list, struct upt_str word)
 {
     struct upt_str name;
-    for (uint32_t at = 0; word.p != NULL && next_name(list, &at, &name);) {
+    for (uint32_t at = 0; word.p != NULL && upt_name_next(list, &at, &name);) {
         if (same_word(name, word)) {
             return true;
         }
@@ -140,6 +139,7 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
         ret->seats = (double)seats / 1e6;
         ret->utilisation = upt_round6(fmin(1, (double)ret->users.d30 / ret->seats));
     }
+    upt_goals_read(d, &ret->goals);
     ret->steps_n = upt_steps_listed(d->ext, upt_account_trait(d->acct, UPT_STR("onboarding_steps")), &ret->steps_done);
     if (relation != NULL && relation->onboarded_day != UPT_NO_DAY) {
         ret->watched = ret->today - relation->onboarded_day <= WATCH_DAYS;

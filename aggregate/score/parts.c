@@ -166,18 +166,13 @@ education(const struct upt_decision *d, const struct upt_facts *f, struct part *
 }
 
 static bool
-outcomes(const struct upt_decision *d, struct part *ret)
+outcomes(const struct upt_facts *f, struct part *ret)
 {
-    const struct upt_relation *r = d->ext->signals.relation;
-    struct upt_str list = upt_account_trait(d->acct, UPT_STR("goals"));
-    if (list.p == NULL) {
+    if (f->goals.n == 0) {
         return false;
     }
-    int done = 0;
-    int n = upt_names_listed(list, r == NULL ? NULL : r->goals, r == NULL ? 0 : r->goals_n, UPT_GOALS_MAX, &done);
-    ret->value = n == 0 ? 0 : (double)done / n;
-    ret->share = ret->value;
-    return n > 0;
+    ret->value = ret->share = (double)f->goals.reached / f->goals.n;
+    return true;
 }
 
 /* ---- weights ---- */
@@ -311,7 +306,7 @@ upt_parts_add(const struct upt_decision *d, struct upt_eval *eval, struct upt_fa
     has[UPT_PART_SUPPORT] = support(&now, f, &part[UPT_PART_SUPPORT]);
     has[UPT_PART_SENTIMENT] = sentiment(&now, f, &part[UPT_PART_SENTIMENT]);
     has[UPT_PART_EDUCATION] = education(&now, f, &part[UPT_PART_EDUCATION]);
-    has[UPT_PART_OUTCOMES] = outcomes(&now, &part[UPT_PART_OUTCOMES]);
+    has[UPT_PART_OUTCOMES] = outcomes(f, &part[UPT_PART_OUTCOMES]);
     for (int i = UPT_C_COUNT; i < UPT_PARTS; i++) {
         eval->value[i] = has[i] ? upt_round6(part[i].value) : (double)NAN;
         eval->sub_e5[i] = has[i] ? (int32_t)lround(upt_round6(fmax(0, fmin(1, part[i].share))) * 1e5) : 0;

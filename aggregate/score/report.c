@@ -282,6 +282,24 @@ goals_reached(const struct reading *x)
 }
 
 static double
+goals_late(const struct reading *x)
+{
+    return x->f->goals.dated == 0 ? NONE : (double)x->f->goals.late;
+}
+
+static double
+days_to_goal(const struct reading *x)
+{
+    return x->f->goals.has_next ? (double)(x->f->goals.next - x->f->today) : NONE;
+}
+
+static double
+goal_progress(const struct reading *x)
+{
+    return x->f->goals.progress;
+}
+
+static double
 renewal_days(const struct reading *x)
 {
     return x->f->has_renewal ? (double)x->f->to_renewal : NONE;
@@ -418,6 +436,10 @@ static const struct {
     [UPT_SIGNAL_CONTACTS] = {"contacts", contacts, "Times a person was in touch with them: %.0f", PLAIN},
     [UPT_SIGNAL_DAYS_SINCE_CONTACT] = {"days", contact_days, "Days since a person was in touch with them: %.0f", PLAIN},
     [UPT_SIGNAL_GOALS_REACHED] = {"goals", goals_reached, "Goals reached: %.0f", PLAIN},
+    [UPT_SIGNAL_GOALS_LATE] = {"goals", goals_late, "Goals past their date and not reached: %.0f", PLAIN},
+    [UPT_SIGNAL_DAYS_TO_GOAL] = {"days", days_to_goal, "Days to the date of the next goal: %.0f", PLAIN},
+    [UPT_SIGNAL_GOAL_PROGRESS] = {"share of the targets", goal_progress,
+                                  "Of what the goals have as targets, there is: %.0f%%", PERCENT},
     [UPT_SIGNAL_DAYS_TO_RENEWAL] = {"days", renewal_days, "Days to the renewal: %.0f", PLAIN},
     [UPT_SIGNAL_ADOPTION_PERCENTILE] = {"share of the accounts that stayed", adoption_percentile,
                                         "Of the accounts that stayed, those that use it less: %.0f%%", PERCENT},

@@ -3,7 +3,8 @@
  *
  * Lateness is judged only where there is something to be late with: a checklist (trait onboarding_steps), goals (trait
  * goals). How long is too long comes from the rules file, shorter for products that promise value at once (trait
- * ttv_class) and for trials. Value before the contract began is in time. The lane's thread. */
+ * ttv_class) and for trials. Value before the contract began is in time. A goal with a date of its own is late after
+ * that day, in any phase: it was agreed on. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
 
@@ -16,6 +17,8 @@
 #define DAYS_TO_CRITICAL 30
 #define DAYS_TO_HIGH 60
 #define DAYS_TO_WARNING 90
+#define OVERDUE 1 /* subject of TTV_LATE */
+#define NAME_MAX_SHOWN 60
 #define GRACE_DAYS 30 /* after the renewal date, for the RENEWED to arrive */
 
 static void
@@ -55,15 +58,42 @@ upt_rule_onboarding(struct upt_decision *d)
     judge_late(d, UPT_RULE_ONBOARDING_LATE, f->steps_done == f->steps_n, what);
 }
 
+static void
+judge_overdue(struct upt_decision *d)
+{
+    const struct upt_goals *goals = &d->facts->goals;
+    struct upt_verdict v = upt_verdict_of(goals->late > 0 ? UPT_V_ON : UPT_V_OFF);
+    double days = goals->has_next ? (double)(d->facts->today - goals->next) : 0;
+    v.severity = days >= d->score->rules->rule[UPT_RULE_TTV_LATE].p[UPT_P_OVERDUE] ? UPT_HIGH : UPT_WARNING;
+    v.quick = goals->late == 0; /* reached, or another date was agreed on */
+    if (goals->late > 0) {
+        v.since_ms = (goals->next + 1) * UPT_DAY_MS;
+        v.finding.observed = days;
+        v.finding.expected = 0;
+        v.finding.unit = UPT_STR("days past the date");
+    }
+    if (goals->late > 0 && upt_verdict_speaks(d, UPT_RULE_TTV_LATE, OVERDUE, &v)) {
+        char date[16];
+        upt_format_day(goals->next, date);
+        (void)snprintf(
+            v.finding.counterfactual, sizeof(v.finding.counterfactual),
+            "%d of %d goals with a date are past it, first %.*s (%s); reaching them, or new dates, close it.",
+            goals->late, goals->dated, upt_fitting(goals->next_name, NAME_MAX_SHOWN), goals->next_name.p, date);
+    }
+    upt_verdict_apply(d, UPT_RULE_TTV_LATE, OVERDUE, &v);
+}
+
 void
 upt_rule_ttv(struct upt_decision *d)
 {
     const struct upt_relation *r = d->ext->signals.relation;
-    if (upt_account_trait(d->acct, UPT_STR("goals")).p == NULL) {
+    if (!d->facts->goals.listed) {
         struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
         upt_verdict_apply(d, UPT_RULE_TTV_LATE, 0, &v);
+        upt_verdict_apply(d, UPT_RULE_TTV_LATE, OVERDUE, &v);
         return;
     }
+    judge_overdue(d);
     judge_late(d, UPT_RULE_TTV_LATE, r != NULL && r->value_day != UPT_NO_DAY,
                "The first VALUE event (a goal reached) closes it.");
 }

@@ -181,19 +181,21 @@ survey(struct upt_relation *r, const struct upt_event *ev, int32_t day)
     }
 }
 
-/* Notes a name by its hash, once; of more than fit the first count. */
-static void
+/* Notes a name by its hash, once, and returns its place; −1: of more than fit the first count. */
+static int
 note_name(uint16_t *v, uint8_t *n, int most, struct upt_str name)
 {
     uint16_t hash = (uint16_t)upt_hash(name.p, name.len);
     for (int i = 0; i < *n; i++) {
         if (v[i] == hash) {
-            return;
+            return i;
         }
     }
-    if (*n < most) {
-        v[(*n)++] = hash;
+    if (*n == most) {
+        return -1;
     }
+    v[*n] = hash;
+    return (*n)++;
 }
 
 static int32_t
@@ -238,14 +240,30 @@ ticket(struct upt_relation *r, const struct upt_event *ev, int32_t day)
 }
 
 static void
-value(struct upt_relation *r, const struct upt_event *ev, int32_t day)
+add_units(struct upt_state *st, struct upt_relation *r, const struct upt_event *ev)
+{
+    size_t had = r->goals_n;
+    int at = note_name(r->goals, &r->goals_n, UPT_GOALS_MAX, ev->feature);
+    if (r->goals_n > had) {
+        r->goal_units =
+            upt_state_resize(st, r->goal_units, had * sizeof(*r->goal_units), r->goals_n * sizeof(*r->goal_units));
+    }
+    if (at >= 0) {
+        uint64_t most = (uint64_t)(UPT_GOAL_UNITS_MAX * UPT_MICRO);
+        uint64_t sum = r->goal_units[at] + (uint64_t)upt_micro_from_double(ev->quantity);
+        r->goal_units[at] = sum < most ? sum : most;
+    }
+}
+
+static void
+value(struct upt_state *st, struct upt_relation *r, const struct upt_event *ev, int32_t day)
 {
     earlier(&r->value_day, day);
     if (upt_str_eq(property(ev, UPT_STR("level")), UPT_STR("exceeded"))) {
         earlier(&r->exceeded_day, day);
     }
     if (ev->feature.p != NULL) {
-        note_name(r->goals, &r->goals_n, UPT_GOALS_MAX, ev->feature);
+        add_units(st, r, ev);
     }
 }
 
@@ -326,17 +344,17 @@ upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struc
             r = upt_relation_of(st, signals);
             earlier(&r->first_step_day, day);
             later(&r->last_step_day, day);
-            note_name(r->steps, &r->steps_n, UPT_STEPS_MAX, ev->feature);
+            (void)note_name(r->steps, &r->steps_n, UPT_STEPS_MAX, ev->feature);
         }
         break;
     case UPT_KIND_VALUE:
-        value(upt_relation_of(st, signals), ev, day);
+        value(st, upt_relation_of(st, signals), ev, day);
         break;
     case UPT_KIND_TRAINING:
         r = upt_relation_of(st, signals);
         later(&r->training_day, day);
         if (ev->feature.p != NULL) {
-            note_name(r->courses, &r->courses_n, UPT_COURSES_MAX, ev->feature);
+            (void)note_name(r->courses, &r->courses_n, UPT_COURSES_MAX, ev->feature);
         }
         break;
     case UPT_KIND_TICKET_OPENED:
@@ -678,6 +696,14 @@ relation_fields(struct upt_codec *codec, struct upt_relation *r)
 }
 
 static void
+goal_fields(struct upt_codec *codec, struct upt_relation *r)
+{
+    for (int i = 0; i < r->goals_n; i++) {
+        UPT_INT(r->goal_units[i], uint64_t, 8);
+    }
+}
+
+static void
 release_fields(struct upt_codec *codec, struct upt_release *r)
 {
     UPT_INT(r->day, int32_t, 4);
@@ -728,6 +754,7 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
     if (signals->relation != NULL) {
         struct upt_relation *r = signals->relation;
         relation_fields(codec, r);
+        goal_fields(codec, r);
         for (int i = 0; i < r->releases_n; i++) {
             release_fields(codec, &r->releases[i]);
         }
@@ -793,6 +820,8 @@ read_relation(struct upt_state *st, struct upt_signals *signals, struct upt_code
         r->courses_n > UPT_COURSES_MAX) {
         return false;
     }
+    r->goal_units = upt_state_resize(st, NULL, 0, r->goals_n * sizeof(*r->goal_units));
+    goal_fields(codec, r);
     if (n > 0) {
         r->releases = upt_state_resize(st, NULL, 0, UPT_RELEASES_MAX * sizeof(*r->releases));
     }
@@ -878,6 +907,8 @@ upt_signals_fini(struct upt_state *st, struct upt_signals *signals)
     if (r != NULL) {
         size_t bytes = r->releases == NULL ? 0 : UPT_RELEASES_MAX * sizeof(*r->releases);
         r->releases = upt_state_resize(st, r->releases, bytes, 0);
+        bytes = r->goal_units == NULL ? 0 : r->goals_n * sizeof(*r->goal_units);
+        r->goal_units = upt_state_resize(st, r->goal_units, bytes, 0);
         (void)upt_state_resize(st, r, sizeof(*r), 0);
     }
     if (h != NULL) {

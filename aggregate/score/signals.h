@@ -23,6 +23,7 @@ struct upt_codec;
 #define UPT_NO_DAY INT32_MIN
 #define UPT_TICKET_WEEKS 5
 #define UPT_GOALS_MAX 8
+#define UPT_GOAL_UNITS_MAX 1e12 /* a sum of a goal's units stays there */
 #define UPT_RELEASES_MAX 4
 #define UPT_NOT_USED UINT16_MAX
 #define UPT_STEPS_MAX 16
@@ -134,6 +135,7 @@ struct upt_relation {
     uint16_t steps[UPT_STEPS_MAX];     /* hashes of onboarding steps done */
     uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed (feature of TRAINING) */
     uint8_t goals_n, steps_n, courses_n, releases_n;
+    uint64_t *goal_units;         /* of each of goals, the quantity of its VALUE events in millionths */
     struct upt_release *releases; /* newest first */
 };
 

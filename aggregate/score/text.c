@@ -8,6 +8,16 @@
 #define SHOWN 5
 
 int
+upt_fitting(struct upt_str text, uint32_t most)
+{
+    uint32_t len = text.p == NULL ? 0 : text.len < most ? text.len : most;
+    while (len > 0 && len < text.len && ((unsigned char)text.p[len] & 0xC0) == 0x80) {
+        len--;
+    }
+    return (int)len;
+}
+
+int
 upt_factors(const struct upt_model *model, const struct upt_eval *eval, struct upt_factor *ret, char text[][200])
 {
     if (!eval->has_key) {

@@ -54,7 +54,10 @@
     X(RELEASE_WAITING, "release_waiting")                     \
     X(CONSUMPTION_SHARE, "consumption_share")                 \
     X(CONTRACT_VALUE, "contract_value")                       \
-    X(RELEASE_UPTAKE_LAG, "release_uptake_lag")
+    X(RELEASE_UPTAKE_LAG, "release_uptake_lag")               \
+    X(GOALS_LATE, "goals_late")                               \
+    X(DAYS_TO_GOAL, "days_to_goal")                           \
+    X(GOAL_PROGRESS, "goal_progress")
 
 #define UPT_SIGNAL_ID(id, name) UPT_SIGNAL_##id,
 enum { UPT_SIGNAL_LIST(UPT_SIGNAL_ID) UPT_SIGNALS };

@@ -77,6 +77,24 @@ def listed(text: Optional[str]) -> list[str]:
     return [name.strip(" ") for name in (text or "").split(",") if name.strip(" ")]
 
 
+class Goal(NamedTuple):
+    name: str
+    due: Optional[int]  # day
+    target: Optional[int]  # millionths
+
+
+def goal_of(text: str) -> Goal:
+    """NAME, with @DATE and =NUMBER behind it in either order, or one of them, or none."""
+    due = target = None
+    for mark in "@=@":
+        name, _, behind = (part.strip(" ") for part in text.rpartition(mark))
+        if name and mark == "@" and due is None and day_of(behind) is not None:
+            text, due = name, day_of(behind)
+        elif name and mark == "=" and DECIMAL.match(behind) and 0 < float(behind) <= 1e12 and round6(float(behind)) > 0:
+            text, target = name, round(round6(float(behind)) * 1e6)
+    return Goal(text, due, target)
+
+
 # ---------------------------------------------------------------- the account's own cadence
 
 
@@ -294,7 +312,7 @@ class Facts:
     # ---- the signals
 
     def signals(self) -> dict[str, int]:
-        found = self.beginnings() | self.rhythm() | self.people() | self.care() | self.contract()
+        found = self.beginnings() | self.rhythm() | self.people() | self.care() | self.contract() | self.goals()
         return {name: micro(value) for name, value in found.items() if value is not None}
 
     def beginnings(self) -> dict[str, Optional[float]]:
@@ -315,7 +333,22 @@ class Facts:
             "onboarding_days": days,
             "onboarding_in_time": None if days is None else int(days <= LATE_DAYS * self.patience()),
             "time_to_features": waits[(len(waits) - 1) // 2] if waits else None,
-            "goals_reached": min(8, len({e.feature for e in values if e.feature})) or None,
+        }
+
+    def goals(self) -> dict[str, Optional[float]]:
+        units: dict[str, int] = {}  # of the first 8 goals that were ever named
+        for e in self.of("VALUE"):
+            if e.feature and (e.feature in units or len(units) < 8):
+                units[e.feature] = min(10**18, units.get(e.feature, 0) + e.micro)
+        goals = [goal_of(text) for text in listed(self.trait("goals"))[:8]]
+        dated = [goal for goal in goals if goal.due is not None]
+        open_until = [goal.due for goal in dated if goal.name not in units or units[goal.name] < (goal.target or 0)]
+        shares = [min(1, units.get(goal.name, 0) / goal.target) for goal in goals if goal.target]
+        return {
+            "goals_reached": len(units) or None,
+            "goals_late": sum(day < self.today for day in open_until) if dated else None,
+            "days_to_goal": min(open_until) - self.today if open_until else None,
+            "goal_progress": sum(shares) / len(shares) if shares else None,
         }
 
     def rhythm(self) -> dict[str, Optional[float]]:

@@ -44,64 +44,91 @@ make_life(void)
 
 /* ---- the log ---- */
 
+/* Three goals, each with a date, a target, both or neither. */
+static void
+make_goals(struct sim_op *op)
+{
+    static const char *const targets[] = {"", "=40", "=0.5", " = 2.5e1", "=1e9"};
+    char text[64] = "";
+    for (int i = 0; i < 3; i++) {
+        char date[16] = "";
+        bool dated = i < 2 && sim_rnd(3) > 0;
+        if (dated) {
+            upt_format_day(life.began + (int64_t)sim_rnd(150), date);
+        }
+        const char *target = SIM_ONE_OF(targets);
+        size_t len = strlen(text);
+        bool first = sim_rnd(2) == 0;
+        snprintf(text + len, sizeof(text) - len, "%sg%u%s%s%s%s", i > 0 ? "," : "", sim_rnd(life.goals),
+                 first ? target : "", dated ? "@" : "", date, first ? "" : target);
+    }
+    sim_property(op, "goals", text);
+}
+
+static const char *const pairs[][2] = {{"contract_start", "soon"},
+                                       {"contract_start", ""},
+                                       {"onboarding_steps", "s0"},
+                                       {"onboarding_steps", "s0, s1"},
+                                       {"onboarding_steps", "s1,s0, s2,,"},
+                                       {"onboarding_steps", "s0,s9,s17,s20"},
+                                       {"onboarding_steps", ""},
+                                       {"onboarding_steps", "s0"},
+                                       {"onboarding_steps", "s1"},
+                                       {"goals", "g0,g1"},
+                                       {"goals", ""},
+                                       {"goals", "g0=0,g1@soon,g2 = x,g0@2026-02-30,=3,@2026-02-01"},
+                                       {"contract_value", "50000"},
+                                       {"contract_value", "12.345678"},
+                                       {"contract_value", "5e9"},
+                                       {"contract_value", "4000000000"},
+                                       {"contract_value", "1e15"},
+                                       {"contract_value", "2e15"},
+                                       {"contract_value", "-3"},
+                                       {"contract_value", "much"},
+                                       {"contract_value", "0x10"},
+                                       {"contract_value", " 7"},
+                                       {"contract_value", "+12.5e3"},
+                                       {"contract_value", "0"},
+                                       {"entitlement", "100"},
+                                       {"entitlement", "7.5"},
+                                       {"entitlement", "0"},
+                                       {"entitlement", "3000"},
+                                       {"entitlement", "none"},
+                                       {"ttv_class", "SHORT"},
+                                       {"ttv_class", "IMMEDIATE"},
+                                       {"ttv_class", "LONG"},
+                                       {"ttv_class", ""},
+                                       {"ttv_class", "long"},
+                                       {"plan", "trial"},
+                                       {"plan", "Free"},
+                                       {"plan", "trial"},
+                                       {"plan", "poc"},
+                                       {"plan", "paid poc"},
+                                       {"plan", "evaluation"},
+                                       {"plan", "business"},
+                                       {"plan", ""},
+                                       {"training", "yes"},
+                                       {"training", ""},
+                                       {"renewal_date", "later"},
+                                       {"renewal_date", ""},
+                                       {"seats", "12"},
+                                       {"seats", "2.5"},
+                                       {"seats", "0"},
+                                       {"seats", ""},
+                                       {"tier", "gold"},
+                                       {"segment", "smb"}};
+
 static void
 make_trait(struct sim_op *op)
 {
-    static const char *const pairs[][2] = {{"contract_start", "soon"},
-                                           {"contract_start", ""},
-                                           {"onboarding_steps", "s0"},
-                                           {"onboarding_steps", "s0, s1"},
-                                           {"onboarding_steps", "s1,s0, s2,,"},
-                                           {"onboarding_steps", "s0,s9,s17,s20"},
-                                           {"onboarding_steps", ""},
-                                           {"onboarding_steps", "s0"},
-                                           {"onboarding_steps", "s1"},
-                                           {"goals", "g0,g1"},
-                                           {"goals", ""},
-                                           {"contract_value", "50000"},
-                                           {"contract_value", "12.345678"},
-                                           {"contract_value", "5e9"},
-                                           {"contract_value", "4000000000"},
-                                           {"contract_value", "1e15"},
-                                           {"contract_value", "2e15"},
-                                           {"contract_value", "-3"},
-                                           {"contract_value", "much"},
-                                           {"contract_value", "0x10"},
-                                           {"contract_value", " 7"},
-                                           {"contract_value", "+12.5e3"},
-                                           {"contract_value", "0"},
-                                           {"entitlement", "100"},
-                                           {"entitlement", "7.5"},
-                                           {"entitlement", "0"},
-                                           {"entitlement", "3000"},
-                                           {"entitlement", "none"},
-                                           {"ttv_class", "SHORT"},
-                                           {"ttv_class", "IMMEDIATE"},
-                                           {"ttv_class", "LONG"},
-                                           {"ttv_class", ""},
-                                           {"ttv_class", "long"},
-                                           {"plan", "trial"},
-                                           {"plan", "Free"},
-                                           {"plan", "trial"},
-                                           {"plan", "poc"},
-                                           {"plan", "paid poc"},
-                                           {"plan", "evaluation"},
-                                           {"plan", "business"},
-                                           {"plan", ""},
-                                           {"training", "yes"},
-                                           {"training", ""},
-                                           {"renewal_date", "later"},
-                                           {"renewal_date", ""},
-                                           {"seats", "12"},
-                                           {"seats", "2.5"},
-                                           {"seats", "0"},
-                                           {"seats", ""},
-                                           {"tier", "gold"},
-                                           {"segment", "smb"}};
     if (sim_rnd(6) == 0) {
         char steps[32];
         snprintf(steps, sizeof(steps), "s%u, s%u", sim_rnd(life.steps), sim_rnd(life.steps));
         sim_property(op, "onboarding_steps", steps);
+        return;
+    }
+    if (sim_rnd(6) == 0) {
+        make_goals(op);
         return;
     }
     if (sim_rnd(4) == 0) {
@@ -135,6 +162,7 @@ make_content(struct sim_op *op)
         if (sim_rnd(3) == 0) {
             sim_property(op, "level", sim_rnd(3) == 0 ? "basic" : "exceeded");
         }
+        ev->quantity = sim_rnd(3) > 0 ? 1 : sim_rnd(30) == 0 ? 1e9 : 0.5 * sim_rnd(30);
         return sim_rnd(6) == 0 ? NULL : numbered(op, 'g', life.goals);
     case UPT_KIND_RELEASE:
         return sim_rnd(8) == 0 ? NULL : numbered(op, 'f', life.features + 1);

@@ -104,6 +104,10 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
         ((unsigned char *)h)[i] = (unsigned char)(i % 50 + 2);
     }
     r->goals_n = 3;
+    r->goal_units = upt_state_resize(st, NULL, 0, 3 * sizeof(*r->goal_units));
+    for (unsigned i = 0; i < 3; i++) {
+        r->goal_units[i] = UINT64_C(999999999999999999) - i;
+    }
     r->steps_n = UPT_STEPS_MAX;
     r->courses_n = UPT_COURSES_MAX;
     r->releases_n = 2;
@@ -139,6 +143,7 @@ same_parts(const struct upt_signals *a, const struct upt_signals *b)
     assert_int_equal(a->slots.silence_open, b->slots.silence_open);
     assert_int_equal(a->slots.name_wanted, b->slots.name_wanted);
     assert_memory_equal(a->relation, b->relation, offsetof(struct upt_relation, releases_n) + 1);
+    assert_memory_equal(a->relation->goal_units, b->relation->goal_units, 3 * sizeof(uint64_t));
     assert_memory_equal(a->relation->releases, b->relation->releases, 2 * sizeof(struct upt_release));
     struct upt_habits x = *a->habits;
     struct upt_habits y = *b->habits;

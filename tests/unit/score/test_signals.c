@@ -259,6 +259,55 @@ contract(void **state)
     world_free(w);
 }
 
+/* Dates and targets of goals, each with or without the other; a plain list is what it was. */
+static void
+goals(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_profile(w, "a", 0, "goals", "hours saved, cost cut");
+    event(w, 0, UPT_KIND_VALUE, "cost cut", NULL, 30);
+    ABSENT("goals_late");
+    ABSENT("days_to_goal");
+    ABSENT("goal_progress");
+    world_profile(w, "a", 0, "goals",
+                  "hours saved = 500 @2025-01-11,cost cut@2025-01-06, reports=8,a@b=c"); /* day 10, 5 */
+    world_to(w, 5, 0, 59);
+    IS("days_to_goal", 5); /* the other one is reached */
+    IS("goals_late", 0);
+    IS("goal_progress", 0);
+    event(w, 5, UPT_KIND_VALUE, "hours saved", NULL, 120.5);
+    event(w, 2, UPT_KIND_VALUE, "hours saved", NULL, 4.5);
+    event(w, 5, UPT_KIND_VALUE, "reports", NULL, 9);
+    IS("goal_progress", (0.25 + 1) / 2);
+    assert_true(fabs(world_eval(w, "a").value[UPT_PART_OUTCOMES] - 0.5) < 1e-6); /* cost cut and reports, of four */
+    world_restart(w);
+    IS("goal_progress", (0.25 + 1) / 2);
+    world_to(w, 10, 0, 59);
+    IS("goals_late", 0); /* its day is not over */
+    world_to(w, 11, 0, 59);
+    IS("goals_late", 1);
+    IS("days_to_goal", -1);
+    event(w, 11, UPT_KIND_VALUE, "hours saved", NULL, 375);
+    IS("goals_late", 0);
+    ABSENT("days_to_goal");
+    IS("goal_progress", 1);
+    event(w, 11, UPT_KIND_VALUE, "a@b=c", NULL, 1); /* no date, no number: a name */
+    assert_true(fabs(world_eval(w, "a").value[UPT_PART_OUTCOMES] - 1) < 1e-6);
+    world_profile(w, "a", 11, "goals", "hours saved=1e12,reports@2025-1-1,=5,costs=0,more=2e12");
+    for (int i = 0; i < 1001; i++) {
+        event(w, 11, UPT_KIND_VALUE, "hours saved", NULL, 1e9);
+    }
+    IS("goal_progress", 1); /* the only target: what is none belongs to the name */
+    ABSENT("goals_late");
+    event(w, 11, UPT_KIND_VALUE, "reports@2025-1-1", NULL, 1);
+    event(w, 11, UPT_KIND_VALUE, "=5", NULL, 1);
+    event(w, 11, UPT_KIND_VALUE, "costs=0", NULL, 1);
+    event(w, 11, UPT_KIND_VALUE, "more=2e12", NULL, 1);
+    assert_true(fabs(world_eval(w, "a").value[UPT_PART_OUTCOMES] - 1) < 1e-6);
+    world_free(w);
+}
+
 /* Tried once is tried, also when that is longer ago than the days that are kept of a feature. */
 static void
 releases(void **state)
@@ -451,10 +500,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),  cmocka_unit_test(steps),          cmocka_unit_test(people),
-        cmocka_unit_test(care),        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),    cmocka_unit_test(releases),       cmocka_unit_test(trend),
-        cmocka_unit_test(shown_daily), cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),
+        cmocka_unit_test(steps),
+        cmocka_unit_test(people),
+        cmocka_unit_test(care),
+        cmocka_unit_test(habits),
+        cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),
+        cmocka_unit_test(goals),
+        cmocka_unit_test(releases),
+        cmocka_unit_test(trend),
+        cmocka_unit_test(shown_daily),
+        cmocka_unit_test(shown_and_gone),
+        cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
