@@ -71,7 +71,7 @@ static_assert(offsetof(struct upt_score_ext, segment) + offsetof(struct upt_segm
 static_assert(sizeof(struct upt_score_ext) <= 344, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
-#define UPT_EXT_VERSION 7
+#define UPT_EXT_VERSION 8
 /* segments: the rules' (NULL: none), since memberships are stored by name. */
 void upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_buf *out);
 /* ext is zeroed. What it points to is the state's memory; upt_signals_fini frees it, also after a failure. */

@@ -14,6 +14,7 @@
 #define NONE ((double)NAN)
 #define WEEKS_BACK 13
 #define TREND_WEEKS 4
+#define ENGAGED_DAYS 28
 
 /* What the readings share. */
 struct reading {
@@ -276,6 +277,20 @@ contacts(const struct reading *x)
 }
 
 static double
+stakeholders(const struct reading *x)
+{
+    return x->r == NULL || x->r->stakeholders_n == 0 ? NONE
+                                                     : upt_stakeholders_since(x->r, x->f->today - ENGAGED_DAYS + 1);
+}
+
+static double
+stakeholders_share(const struct reading *x)
+{
+    double wanted = upt_number_of(upt_account_trait(x->d->acct, UPT_STR("stakeholders")));
+    return wanted > 0 ? stakeholders(x) / wanted : NONE;
+}
+
+static double
 goals_reached(const struct reading *x)
 {
     return x->r == NULL || x->r->goals_n == 0 ? NONE : (double)x->r->goals_n;
@@ -435,6 +450,10 @@ static const struct {
     [UPT_SIGNAL_CSAT_ANSWERS] = {"answers", csat_answers, "Answers on satisfaction: %.0f", PLAIN},
     [UPT_SIGNAL_CONTACTS] = {"contacts", contacts, "Times a person was in touch with them: %.0f", PLAIN},
     [UPT_SIGNAL_DAYS_SINCE_CONTACT] = {"days", contact_days, "Days since a person was in touch with them: %.0f", PLAIN},
+    [UPT_SIGNAL_STAKEHOLDERS] = {"people", stakeholders, "People with whom a person was in touch in 28 days: %.0f",
+                                 PLAIN},
+    [UPT_SIGNAL_STAKEHOLDERS_SHARE] = {"people / people to be in touch with", stakeholders_share,
+                                       "Of the people to be in touch with, those of 28 days: %.0f%%", PERCENT},
     [UPT_SIGNAL_GOALS_REACHED] = {"goals", goals_reached, "Goals reached: %.0f", PLAIN},
     [UPT_SIGNAL_GOALS_LATE] = {"goals", goals_late, "Goals past their date and not reached: %.0f", PLAIN},
     [UPT_SIGNAL_DAYS_TO_GOAL] = {"days", days_to_goal, "Days to the date of the next goal: %.0f", PLAIN},

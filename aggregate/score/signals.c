@@ -333,6 +333,21 @@ human(const struct upt_event *ev)
     return !upt_str_eq(property(ev, UPT_STR("human")), UPT_STR("false"));
 }
 
+/* Whom it was with: property `stakeholder`, for those who are no users, or the user. */
+static void
+contact(struct upt_state *st, struct upt_relation *r, const struct upt_event *ev, int32_t day)
+{
+    one_more(&r->contacts);
+    if (human(ev)) {
+        struct upt_str name = property(ev, UPT_STR("stakeholder"));
+        later(&r->contact_day, day);
+        name = name.len > 0 ? name : ev->user_id;
+        if (name.len > 0) {
+            upt_stakeholder_note(st, r, name, day);
+        }
+    }
+}
+
 void
 upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struct upt_event *ev, int64_t at)
 {
@@ -365,11 +380,7 @@ upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struc
         survey(upt_relation_of(st, signals), ev, day);
         break;
     case UPT_KIND_CONTACT:
-        r = upt_relation_of(st, signals);
-        one_more(&r->contacts);
-        if (human(ev)) {
-            later(&r->contact_day, day);
-        }
+        contact(st, upt_relation_of(st, signals), ev, day);
         break;
     case UPT_KIND_RELEASE:
         release(st, signals, ev, day);
@@ -693,6 +704,7 @@ relation_fields(struct upt_codec *codec, struct upt_relation *r)
         UPT_INT(r->courses[i], uint16_t, 2);
     }
     UPT_INT(r->releases_n, uint8_t, 1);
+    UPT_INT(r->stakeholders_n, uint8_t, 1);
 }
 
 static void
@@ -755,6 +767,7 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
         struct upt_relation *r = signals->relation;
         relation_fields(codec, r);
         goal_fields(codec, r);
+        upt_stakeholders_fields(codec, r);
         for (int i = 0; i < r->releases_n; i++) {
             release_fields(codec, &r->releases[i]);
         }
@@ -817,11 +830,13 @@ read_relation(struct upt_state *st, struct upt_signals *signals, struct upt_code
     uint8_t n = r->releases_n;
     r->releases_n = 0;
     if (!codec->cur.ok || n > UPT_RELEASES_MAX || r->goals_n > UPT_GOALS_MAX || r->steps_n > UPT_STEPS_MAX ||
-        r->courses_n > UPT_COURSES_MAX) {
+        r->courses_n > UPT_COURSES_MAX || r->stakeholders_n > UPT_STAKEHOLDERS_MAX) {
         return false;
     }
     r->goal_units = upt_state_resize(st, NULL, 0, r->goals_n * sizeof(*r->goal_units));
     goal_fields(codec, r);
+    r->stakeholders = upt_state_resize(st, NULL, 0, r->stakeholders_n * sizeof(*r->stakeholders));
+    upt_stakeholders_fields(codec, r);
     if (n > 0) {
         r->releases = upt_state_resize(st, NULL, 0, UPT_RELEASES_MAX * sizeof(*r->releases));
     }
@@ -909,6 +924,8 @@ upt_signals_fini(struct upt_state *st, struct upt_signals *signals)
         r->releases = upt_state_resize(st, r->releases, bytes, 0);
         bytes = r->goal_units == NULL ? 0 : r->goals_n * sizeof(*r->goal_units);
         r->goal_units = upt_state_resize(st, r->goal_units, bytes, 0);
+        bytes = r->stakeholders == NULL ? 0 : r->stakeholders_n * sizeof(*r->stakeholders);
+        r->stakeholders = upt_state_resize(st, r->stakeholders, bytes, 0);
         (void)upt_state_resize(st, r, sizeof(*r), 0);
     }
     if (h != NULL) {

@@ -25,6 +25,7 @@ struct upt_codec;
 #define UPT_GOALS_MAX 8
 #define UPT_GOAL_UNITS_MAX 1e12 /* a sum of a goal's units stays there */
 #define UPT_RELEASES_MAX 4
+#define UPT_STAKEHOLDERS_MAX 16
 #define UPT_NOT_USED UINT16_MAX
 #define UPT_STEPS_MAX 16
 #define UPT_COURSES_MAX 8
@@ -113,6 +114,11 @@ struct upt_release {
     char name[UPT_NAME_MAX];
 };
 
+struct upt_stakeholder {
+    uint32_t hash; /* of the name */
+    int32_t day;   /* of the last contact */
+};
+
 struct upt_relation {
     int32_t first_step_day, last_step_day; /* ONBOARDING_STEP */
     int32_t onboarded_day;                 /* the checklist was complete */
@@ -134,9 +140,10 @@ struct upt_relation {
     uint16_t goals[UPT_GOALS_MAX];     /* hashes of goals reached (feature of VALUE) */
     uint16_t steps[UPT_STEPS_MAX];     /* hashes of onboarding steps done */
     uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed (feature of TRAINING) */
-    uint8_t goals_n, steps_n, courses_n, releases_n;
+    uint8_t goals_n, steps_n, courses_n, releases_n, stakeholders_n;
     uint64_t *goal_units;         /* of each of goals, the quantity of its VALUE events in millionths */
     struct upt_release *releases; /* newest first */
+    struct upt_stakeholder *stakeholders;
 };
 
 /* ---- habits ---- */
@@ -199,6 +206,13 @@ struct upt_str upt_signals_shown(const struct upt_signals *signals);
 int64_t upt_first_use_after(const struct upt_account *acct, const struct upt_habits *habits, size_t i);
 /* Of a share from 0 to 1, as weekly samples keep it. */
 uint16_t upt_ten_thousandths(double share);
+
+/* A person was in touch with someone of the account. */
+void upt_stakeholder_note(struct upt_state *st, struct upt_relation *relation, struct upt_str name, int32_t day);
+/* With how many since that day; UPT_STAKEHOLDERS_MAX: or more. */
+int upt_stakeholders_since(const struct upt_relation *relation, int64_t day);
+/* Those that there are, for the checkpoint. */
+void upt_stakeholders_fields(struct upt_codec *codec, struct upt_relation *relation);
 
 /* Tickets opened in the last 28 to 35 days. */
 unsigned upt_relation_tickets(const struct upt_relation *relation, int64_t today);

@@ -57,7 +57,9 @@
     X(RELEASE_UPTAKE_LAG, "release_uptake_lag")               \
     X(GOALS_LATE, "goals_late")                               \
     X(DAYS_TO_GOAL, "days_to_goal")                           \
-    X(GOAL_PROGRESS, "goal_progress")
+    X(GOAL_PROGRESS, "goal_progress")                         \
+    X(STAKEHOLDERS, "stakeholders_28d")                       \
+    X(STAKEHOLDERS_SHARE, "stakeholders_share")
 
 #define UPT_SIGNAL_ID(id, name) UPT_SIGNAL_##id,
 enum { UPT_SIGNAL_LIST(UPT_SIGNAL_ID) UPT_SIGNALS };

@@ -436,6 +436,13 @@ class Facts:
         nps, csat = self.answers("nps"), self.answers("csat")
         good = sum(w for score, w in nps if score >= 9) - sum(w for score, w in nps if score <= 6)
         contacts = self.of("CONTACT")
+        met = {}  # the latest day of each
+        for e in contacts:
+            name = e.properties.get("stakeholder") or e.user
+            if name and e.properties.get("human") != "false":
+                met[name] = max(e.day, met.get(name, e.day))
+        engaged = min(16, sum(self.today - day < 28 for day in met.values())) if met else None
+        wanted = self.number("stakeholders")
         human = [e.day for e in contacts if e.properties.get("human") != "false"]
         return {
             "tickets": n if opened else None,
@@ -446,6 +453,8 @@ class Facts:
             "nps_answers": len(nps) or None,
             "csat": sum(max(0, min(10, score)) * w for score, w in csat) / sum(w for _, w in csat) if csat else None,
             "csat_answers": len(csat) or None,
+            "stakeholders_28d": engaged,
+            "stakeholders_share": engaged / wanted if met and wanted and 0 < wanted <= 1e15 else None,
             "contacts": min(65535, len(contacts)) or None,
             "days_since_contact": self.today - max(human) if human else None,
         }

@@ -75,6 +75,9 @@ static const char *const pairs[][2] = {{"contract_start", "soon"},
                                        {"onboarding_steps", "s0"},
                                        {"onboarding_steps", "s1"},
                                        {"goals", "g0,g1"},
+                                       {"stakeholders", "5"},
+                                       {"stakeholders", "0.5"},
+                                       {"stakeholders", "0"},
                                        {"goals", ""},
                                        {"goals", "g0=0,g1@soon,g2 = x,g0@2026-02-30,=3,@2026-02-01"},
                                        {"contract_value", "50000"},
@@ -182,7 +185,11 @@ make_content(struct sim_op *op)
         }
         return op->feature;
     case UPT_KIND_CONTACT:
-        if (sim_rnd(2) == 0) {
+        if (sim_rnd(3) == 0) {
+            char name[8];
+            snprintf(name, sizeof(name), "p%u", sim_rnd(24));
+            sim_property(op, "stakeholder", sim_rnd(8) == 0 ? "" : name);
+        } else if (sim_rnd(2) == 0) {
             sim_property(op, "human", sim_rnd(3) == 0 ? "true" : "false");
         }
         return NULL;

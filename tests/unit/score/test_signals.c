@@ -259,6 +259,61 @@ contract(void **state)
     world_free(w);
 }
 
+static void
+contact(struct world *w, int day, const char *props, size_t len, const char *user)
+{
+    struct upt_event ev = {.event_id = UPT_STR(""),
+                           .account_id = UPT_STR("a"),
+                           .user_id = upt_str_of(user),
+                           .occurred_at = at(day),
+                           .quantity = 1,
+                           .properties = {.raw = {.p = props, .len = (uint32_t)len}},
+                           .kind = UPT_KIND_CONTACT};
+    int64_t clock = upt_state_clock(w->st);
+    upt_state_begin(w->st, w->offset++, clock > at(day) ? clock : at(day));
+    assert_true(upt_state_apply(w->st, ev.account_id, &ev));
+}
+
+/* Whom a person was in touch with: by the property or the user, each once, by the last time, the latest 16. */
+static void
+stakeholders(void **state)
+{
+    (void)state;
+    static const char cfo[] = "\2\26stakeholder\6cfo";
+    static const char robot[] = "\2\12human\12false";
+    struct world *w = world_new(NULL);
+    event(w, 0, UPT_KIND_USAGE, "f", "ann", 1);
+    world_profile(w, "a", 0, "stakeholders", "4");
+    event(w, 1, UPT_KIND_CONTACT, NULL, NULL, 1); /* with nobody by name */
+    contact(w, 1, robot, sizeof(robot), "ann");
+    ABSENT("stakeholders_28d");
+    ABSENT("stakeholders_share");
+    contact(w, 1, cfo, sizeof(cfo), "ann"); /* ann was there, it was with another */
+    contact(w, 2, NULL, 0, "bob");
+    contact(w, 3, NULL, 0, "bob");
+    contact(w, 3, cfo, sizeof(cfo), NULL);
+    IS("stakeholders_28d", 2);
+    IS("stakeholders_share", 0.5);
+    contact(w, 1, NULL, 0, "bob"); /* late: what is known of later days stays */
+    world_to(w, 30, 0, 59);
+    world_restart(w);
+    IS("stakeholders_28d", 2);
+    world_to(w, 31, 0, 59);
+    IS("stakeholders_28d", 0);
+    contact(w, 31, NULL, 0, "ann");
+    IS("stakeholders_28d", 1);
+    for (char name[] = "A"; name[0] <= 'T'; name[0]++) {
+        contact(w, 32 + (name[0] - 'A') / 10, NULL, 0, name);
+    }
+    IS("stakeholders_28d", 16); /* of 21 */
+    contact(w, 12, NULL, 0, "eve");
+    world_to(w, 60, 0, 59);
+    IS("stakeholders_28d", 10); /* those of day 33, not the earlier ones */
+    world_profile(w, "a", 60, "stakeholders", "0");
+    ABSENT("stakeholders_share");
+    world_free(w);
+}
+
 /* Dates and targets of goals, each with or without the other; a plain list is what it was. */
 static void
 goals(void **state)
@@ -500,19 +555,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),
-        cmocka_unit_test(steps),
-        cmocka_unit_test(people),
-        cmocka_unit_test(care),
-        cmocka_unit_test(habits),
-        cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),
-        cmocka_unit_test(goals),
-        cmocka_unit_test(releases),
-        cmocka_unit_test(trend),
-        cmocka_unit_test(shown_daily),
-        cmocka_unit_test(shown_and_gone),
-        cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),     cmocka_unit_test(steps),
+        cmocka_unit_test(people),         cmocka_unit_test(care),
+        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),       cmocka_unit_test(goals),
+        cmocka_unit_test(stakeholders),   cmocka_unit_test(releases),
+        cmocka_unit_test(trend),          cmocka_unit_test(shown_daily),
+        cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
