@@ -122,7 +122,7 @@ upt_phase_rank(int phase)
     return phase < UPT_PHASE_DORMANT ? phase : -1;
 }
 
-/* The highest phase that the account has held, and the day on which its checklist was complete. */
+/* The highest phase that the account has held, the day on which its checklist was complete, and who was there. */
 void
 upt_phase_daily(struct upt_decision *d)
 {
@@ -137,6 +137,9 @@ upt_phase_daily(struct upt_decision *d)
     if (r != NULL && r->onboarded_day == UPT_NO_DAY && r->last_step_day != UPT_NO_DAY) {
         int done = 0;
         int listed = upt_steps_listed(d->ext, upt_account_trait(d->acct, UPT_STR("onboarding_steps")), &done);
-        r->onboarded_day = listed > 0 && done == listed ? r->last_step_day : UPT_NO_DAY;
+        if (listed > 0 && done == listed) {
+            r->onboarded_day = r->last_step_day;
+            upt_account_onboarded(d->acct);
+        }
     }
 }

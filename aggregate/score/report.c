@@ -186,6 +186,15 @@ training_share(const struct reading *x)
     return known && x->f->users.total > 0 ? (double)x->people.trained / (double)x->f->users.total : NONE;
 }
 
+/* Of the active ones those who came after onboarding was done, and whom nobody has shown anything. */
+static double
+inherited_share(const struct reading *x)
+{
+    uint64_t active = x->people.high + x->people.medium + x->people.low;
+    bool known = x->r != NULL && x->r->onboarded_day != UPT_NO_DAY;
+    return known && active > 0 ? (double)x->people.inherited / (double)active : NONE;
+}
+
 static double
 user_change_90d(const struct reading *x)
 {
@@ -431,6 +440,8 @@ static const struct {
     [UPT_SIGNAL_USERS_MEDIUM] = {"users", users_medium, "Users active on 4 to 11 of 28 days: %.0f", PLAIN},
     [UPT_SIGNAL_USERS_LOW] = {"users", users_low, "Users active on 1 to 3 of 28 days: %.0f", PLAIN},
     [UPT_SIGNAL_TRAINING_SHARE] = {"users trained / users", training_share, "Users that were trained: %.0f%%", PERCENT},
+    [UPT_SIGNAL_INHERITED_SHARE] = {"inherited users / users active in 28 days", inherited_share,
+                                    "Users that came after onboarding and were not trained: %.0f%%", PERCENT},
     [UPT_SIGNAL_USERS_CHANGE] = {"share", user_change_90d, "Users, against 90 days ago: %+.0f%%", PERCENT},
     [UPT_SIGNAL_SEAT_UTILISATION_CHANGE] = {"points of the share", seat_change_90d,
                                             "Share of the seats in use, against 90 days ago, in points: %+.0f",

@@ -407,6 +407,14 @@ upt_account_adoption(const struct upt_state *st, const struct upt_account *acct,
     }
 }
 
+void
+upt_account_onboarded(struct upt_account *acct)
+{
+    for (uint32_t i = 0; i < acct->users.n; i++) {
+        acct->users.v[i].bits |= UPT_USER_ONBOARDED;
+    }
+}
+
 struct upt_account_people
 upt_account_people(const struct upt_state *st, const struct upt_account *acct)
 {
@@ -417,6 +425,7 @@ upt_account_people(const struct upt_state *st, const struct upt_account *acct)
         if ((user->bits & UPT_USER_REMOVED) == 0) {
             unsigned days = upt_count_bits(upt_user_days(user, later));
             counts.trained += (user->bits & UPT_USER_TRAINED) != 0;
+            counts.inherited += days > 0 && (user->bits & (UPT_USER_TRAINED | UPT_USER_ONBOARDED)) == 0;
             counts.high += days >= ENGAGED_HIGH;
             counts.medium += days >= ENGAGED_MEDIUM && days < ENGAGED_HIGH;
             counts.low += days >= 1 && days < ENGAGED_MEDIUM;

@@ -71,8 +71,9 @@ put_users(struct upt_buf *out, const struct upt_account *acct, const struct upt_
         const struct upt_user *user = &acct->users.v[i];
         unsigned removed = (user->bits & UPT_USER_REMOVED) != 0 ? 1 : 0;
         unsigned trained = (user->bits & UPT_USER_TRAINED) != 0 ? 2 : 0;
+        unsigned onboarded = (user->bits & UPT_USER_ONBOARDED) != 0 ? 4 : 0;
         upt_buf_put_le64(out, user->hash);
-        upt_buf_put_varint(out, (uint64_t)upt_user_days(user, later) << 2 | trained | removed);
+        upt_buf_put_varint(out, (uint64_t)upt_user_days(user, later) << 3 | onboarded | trained | removed);
         upt_buf_put_varint(out, upt_user_age(user, now) >= 0 ? upt_user_hours(user, now) + UINT64_C(1) : 0);
     }
 }

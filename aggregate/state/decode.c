@@ -85,7 +85,7 @@ get_users(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, 
         uint64_t hash = upt_cur_le64(cur);
         uint64_t bits = upt_cur_varint(cur);
         uint64_t hours = upt_cur_varint(cur);
-        if (!cur->ok || bits >> 2 > UPT_USER_DAYS || hours > UPT_WINDOW_DAYS * 24) {
+        if (!cur->ok || bits >> 3 > UPT_USER_DAYS || hours > UPT_WINDOW_DAYS * 24) {
             return false;
         }
         bool fresh = false;
@@ -93,8 +93,8 @@ get_users(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, 
         if (!fresh) {
             return false;
         }
-        user->bits =
-            (uint32_t)(bits >> 2) | ((bits & 1) != 0 ? UPT_USER_REMOVED : 0) | ((bits & 2) != 0 ? UPT_USER_TRAINED : 0);
+        user->bits = (uint32_t)(bits >> 3) | ((bits & 1) != 0 ? UPT_USER_REMOVED : 0) |
+                     ((bits & 2) != 0 ? UPT_USER_TRAINED : 0) | ((bits & 4) != 0 ? UPT_USER_ONBOARDED : 0);
         acct->users.total += (bits & 1) == 0;
         if (hours > 0) {
             user->bits |= UPT_USER_ACTIVE;

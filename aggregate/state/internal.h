@@ -175,7 +175,7 @@ upt_item_touch(struct upt_state *st, struct upt_item *item)
 void upt_item_gone(struct upt_state *st, struct upt_item *item);
 
 /* codec.c, decode.c */
-#define UPT_CODEC_VERSION 2
+#define UPT_CODEC_VERSION 3
 #define UPT_PAGE_BYTES (256 * 1024)
 enum { UPT_KEY_ACCOUNT = 'a', UPT_KEY_PAGE = 'p', UPT_KEY_FEATURE = 'f', UPT_KEY_TOTALS = 't' };
 /* Appends the records of an item as of `now` to out; sets item->pages. */

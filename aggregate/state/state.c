@@ -237,7 +237,9 @@ add_user(struct upt_state *st, struct adding *add, const struct upt_event *ev)
         st->totals.users_total++;
     }
     if (!counts_as_active(ev->kind)) {
-        user->bits |= ev->kind == UPT_KIND_TRAINING ? UPT_USER_TRAINED : 0;
+        user->bits |= ev->kind == UPT_KIND_TRAINING          ? UPT_USER_TRAINED
+                      : ev->kind == UPT_KIND_ONBOARDING_STEP ? UPT_USER_ONBOARDED
+                                                             : 0;
         return;
     }
     if ((user->bits & UPT_USER_ACTIVE) == 0 || user->hour != (uint32_t)add->at.b[UPT_R_HOUR]) { /* another hour */

@@ -146,9 +146,12 @@ struct upt_account_users upt_account_users(const struct upt_state *st, const str
 /* Of users_total, apart since rows do not need them. */
 struct upt_account_people {
     uint64_t trained;           /* with a TRAINING event, ever */
+    uint64_t inherited;         /* active in 28 days, no TRAINING, no ONBOARDING_STEP, not there when that was done */
     uint64_t high, medium, low; /* USAGE or VALUE on 12 and more, 4 to 11, 1 to 3 of the last 28 UTC days */
 };
 struct upt_account_people upt_account_people(const struct upt_state *st, const struct upt_account *acct);
+/* Onboarding is done: who is known by now was there. */
+void upt_account_onboarded(struct upt_account *acct);
 /* Of users_total, on the days of the mask (bit i: UTC day today − i, i = 0..27): with adopted_days of them or more, and
  * with any. */
 void upt_account_adoption(const struct upt_state *st, const struct upt_account *acct, uint32_t mask,

@@ -10,9 +10,10 @@
 
 #define UPT_ADOPTION_DAYS 28
 #define UPT_USER_DAYS ((UINT32_C(1) << UPT_ADOPTION_DAYS) - 1)
-#define UPT_USER_ACTIVE (UINT32_C(1) << 28)  /* hour is that of USAGE, LOGIN or VALUE in the last 30 days */
-#define UPT_USER_REMOVED (UINT32_C(1) << 29) /* not in users_total */
-#define UPT_USER_TRAINED (UINT32_C(1) << 30) /* had a TRAINING event */
+#define UPT_USER_ACTIVE (UINT32_C(1) << 28)    /* hour is that of USAGE, LOGIN or VALUE in the last 30 days */
+#define UPT_USER_REMOVED (UINT32_C(1) << 29)   /* not in users_total */
+#define UPT_USER_TRAINED (UINT32_C(1) << 30)   /* had a TRAINING event */
+#define UPT_USER_ONBOARDED (UINT32_C(1) << 31) /* had an ONBOARDING_STEP event, or was there when that was done */
 
 struct upt_user {
     uint64_t hash; /* of the user id */

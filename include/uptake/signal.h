@@ -59,7 +59,8 @@
     X(DAYS_TO_GOAL, "days_to_goal")                           \
     X(GOAL_PROGRESS, "goal_progress")                         \
     X(STAKEHOLDERS, "stakeholders_28d")                       \
-    X(STAKEHOLDERS_SHARE, "stakeholders_share")
+    X(STAKEHOLDERS_SHARE, "stakeholders_share")               \
+    X(INHERITED_SHARE, "inherited_share")
 
 #define UPT_SIGNAL_ID(id, name) UPT_SIGNAL_##id,
 enum { UPT_SIGNAL_LIST(UPT_SIGNAL_ID) UPT_SIGNALS };

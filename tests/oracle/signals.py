@@ -169,6 +169,7 @@ class Account:
     releases: list[Release] = field(default_factory=list)  # newest first
     champion: Optional[str] = None
     champion_days: int = 0
+    onboarded_users: set[str] = field(default_factory=set)  # known when that was noted
     gone: dict[str, int] = field(default_factory=dict)  # user: how many events are not known of them any more
     taken: tuple[int, int] = (0, 0)  # of the last daily evaluation: events known, tick
 
@@ -264,12 +265,14 @@ class Facts:
         steps = listed(self.trait("onboarding_steps"))
         if account.onboarded is None and steps and set(steps[:16]) <= self.steps_done():
             account.onboarded = max(e.day for e in self.of("ONBOARDING_STEP") if e.feature)
+            account.onboarded_users = {user for user, kind in self.known_users() if kind != "USER_REMOVED"}
 
     def forget_users(self) -> None:
         """Those who were removed and are in no window."""
         named = {e.user for e in self.events if e.user}
         for user in named - present_users(self.events) - active_users(self.events, self.tick, "30d"):
             self.account.gone[user] = len(self.events)
+            self.account.onboarded_users.discard(user)
 
     def known_users(self) -> list[tuple[str, str]]:
         """User and kind, in the order of events, without what was forgotten."""
@@ -395,6 +398,8 @@ class Facts:
         month = self.user_days(lambda day: first <= day <= yesterday)
         many = [user for user, of in month.items() if len(of) >= self.config.adoption_min_days]
         trained = {user for user, kind in self.known_users() if kind == "TRAINING"} & present
+        shown = {user for user, kind in self.known_users() if kind in ("TRAINING", "ONBOARDING_STEP")}
+        inherited = set(days) - shown - self.account.onboarded_users
         training = bool(self.of("TRAINING")) or self.trait("training") is not None
         users, utilisation = self.users_30d(), self.utilisation()
         then, then_utilisation = self.account.looks[0] if len(self.account.looks) == 14 else (None, None)
@@ -406,6 +411,7 @@ class Facts:
             "users_high": sum(len(of) >= 12 for of in days.values()) if present else None,
             "users_medium": sum(4 <= len(of) < 12 for of in days.values()) if present else None,
             "users_low": sum(len(of) < 4 for of in days.values()) if present else None,
+            "inherited_share": len(inherited) / len(days) if days and self.account.onboarded is not None else None,
             "training_share": len(trained) / len(present) if present and training else None,
             "users_change_90d": users / then - 1 if then else None,
             "seat_utilisation_change_90d": (

@@ -259,6 +259,41 @@ contract(void **state)
     world_free(w);
 }
 
+/* Who came after onboarding was done, and was shown nothing; the trained, and who did a step, are none of them. */
+static void
+inherited(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_profile(w, "a", 0, "onboarding_steps", "x");
+    event(w, 0, UPT_KIND_USAGE, "f", "ann", 1);
+    event(w, 1, UPT_KIND_LOGIN, NULL, "bob", 1);
+    event(w, 1, UPT_KIND_ONBOARDING_STEP, "x", "ann", 1);
+    ABSENT("inherited_share");
+    world_to(w, 2, 0, 59);
+    IS("inherited_share", 0);
+    event(w, 2, UPT_KIND_USAGE, "f", "bob", 1); /* was there, though not active */
+    event(w, 3, UPT_KIND_USAGE, "f", "cid", 1);
+    event(w, 3, UPT_KIND_USAGE, "f", "dan", 1);
+    IS("inherited_share", 0.5);
+    event(w, 3, UPT_KIND_TRAINING, "basics", "dan", 1);
+    IS("inherited_share", 0.25);
+    event(w, 3, UPT_KIND_USAGE, "f", "eve", 1);
+    event(w, 3, UPT_KIND_ONBOARDING_STEP, "x", "eve", 1);
+    IS("inherited_share", 0.2);
+    world_restart(w);
+    IS("inherited_share", 0.2);
+    event(w, 3, UPT_KIND_USER_REMOVED, NULL, "cid", 1);
+    IS("inherited_share", 0);
+    event(w, 3, UPT_KIND_USER_REMOVED, NULL, "ann", 1);
+    world_to(w, 40, 0, 59); /* ann and cid are forgotten, the others active no more */
+    ABSENT("inherited_share");
+    event(w, 40, UPT_KIND_USAGE, "f", "ann", 1);
+    event(w, 40, UPT_KIND_USAGE, "f", "bob", 1);
+    IS("inherited_share", 0.5);
+    world_free(w);
+}
+
 static void
 contact(struct world *w, int day, const char *props, size_t len, const char *user)
 {
@@ -555,13 +590,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),     cmocka_unit_test(steps),
-        cmocka_unit_test(people),         cmocka_unit_test(care),
-        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),       cmocka_unit_test(goals),
-        cmocka_unit_test(stakeholders),   cmocka_unit_test(releases),
-        cmocka_unit_test(trend),          cmocka_unit_test(shown_daily),
-        cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),   cmocka_unit_test(steps),          cmocka_unit_test(people),
+        cmocka_unit_test(care),         cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),     cmocka_unit_test(goals),          cmocka_unit_test(inherited),
+        cmocka_unit_test(stakeholders), cmocka_unit_test(releases),       cmocka_unit_test(trend),
+        cmocka_unit_test(shown_daily),  cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
