@@ -141,6 +141,8 @@ upt_alert_subject(const struct upt_decision *d, const struct upt_slot *slot, cha
         return upt_str_of(buf);
     case UPT_RULE_SENTIMENT:
         return slot->subject == 0 ? UPT_STR("answers are bad") : UPT_STR("answers hide falling use");
+    case UPT_RULE_POSITIVE:
+        return slot->subject == 0 ? UPT_STR_NULL : UPT_STR("a release tried early");
     case UPT_RULE_TTV_LATE:
         return slot->subject == 0 ? UPT_STR_NULL : UPT_STR("goals past their date");
     case UPT_RULE_CONTACT_GAP:
@@ -154,8 +156,8 @@ struct upt_str
 upt_alert_play(const struct upt_decision *d, const struct upt_slot *slot)
 {
     const struct upt_rule *rule = &d->score->rules->rule[slot->rule];
-    bool two =
-        slot->rule == UPT_RULE_SENTIMENT || slot->rule == UPT_RULE_CONTACT_GAP || slot->rule == UPT_RULE_TTV_LATE;
+    bool two = slot->rule == UPT_RULE_SENTIMENT || slot->rule == UPT_RULE_CONTACT_GAP ||
+               slot->rule == UPT_RULE_TTV_LATE || slot->rule == UPT_RULE_POSITIVE;
     const char *play = two && slot->subject != 0 ? rule->other_play : rule->play;
     return play[0] == '\0' ? UPT_STR_NULL : upt_str_of(play);
 }

@@ -51,7 +51,8 @@ struct upt_facts {
     double patience;    /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2; a trial half */
     int steps_n, steps_done; /* onboarding checklist; steps_n 0: none */
     struct upt_goals goals;
-    bool watched;   /* the 90 days after onboarding: half as many evaluations suffice to open */
+    bool early;     /* trait early_adopter: true, yes or 1 */
+    bool watched;   /* early, or the 90 days after onboarding: half as many evaluations suffice to open */
     bool aftermath; /* it was within the last 7 days */
     bool outage;    /* the whole fleet was quiet yesterday, or is today so far */
 };
@@ -191,6 +192,7 @@ void upt_rule_release(struct upt_decision *d);
 void upt_rule_expansion(struct upt_decision *d);
 void upt_rule_adopted(struct upt_decision *d);
 void upt_rule_positive(struct upt_decision *d);
+void upt_rule_early(struct upt_decision *d); /* the other subject of POSITIVE */
 
 /* ---- rules with a clock of their own ---- */
 void upt_rule_silence_daily(struct upt_decision *d);

@@ -124,6 +124,7 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
         .value = upt_number_of(upt_account_trait(d->acct, UPT_STR("contract_value"))),
         .tier = tier_of(d->score->rules, upt_account_trait(d->acct, UPT_STR("tier"))),
         .patience = patience_of(d),
+        .early = upt_named(UPT_STR("true, yes, 1"), upt_account_trait(d->acct, UPT_STR("early_adopter"))),
         .outage = upt_fleet_holds(d->score, d->now),
         .aftermath = upt_fleet_lately(&d->score->fleet),
     };
@@ -141,7 +142,6 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
     }
     upt_goals_read(d, &ret->goals);
     ret->steps_n = upt_steps_listed(d->ext, upt_account_trait(d->acct, UPT_STR("onboarding_steps")), &ret->steps_done);
-    if (relation != NULL && relation->onboarded_day != UPT_NO_DAY) {
-        ret->watched = ret->today - relation->onboarded_day <= WATCH_DAYS;
-    }
+    ret->watched = ret->early || (relation != NULL && relation->onboarded_day != UPT_NO_DAY &&
+                                  ret->today - relation->onboarded_day <= WATCH_DAYS);
 }

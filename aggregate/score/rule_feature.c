@@ -1,8 +1,8 @@
 /* Rules about features: one that was a habit and is used no more, none new for long, a release that nobody tries.
  *
  * The state knows on which of the last 30 days an account used each feature; habits count the weeks in which it was
- * used more than once (on two days or more). Subjects are features: at most four alerts of a rule at a time. The lane's
- * thread. */
+ * used more than once (on two days or more). Subjects are features: at most four alerts of a rule at a time. Who is
+ * marked as an early adopter has less time to try a release, and is asked about it. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
 
@@ -12,6 +12,8 @@
 
 #define SILENT_LONG 7 /* days: SILENCE speaks for the account as a whole */
 #define WEEK 0x7Fu
+#define EARLY 1       /* subject of POSITIVE */
+#define EARLY_DAYS 14 /* after the first use of a release: it is still new to them */
 
 static bool
 account_lives(const struct upt_decision *d)
@@ -118,7 +120,7 @@ void
 upt_rule_release(struct upt_decision *d)
 {
     const struct upt_relation *r = d->ext->signals.relation;
-    const double *p = d->score->rules->rule[UPT_RULE_RELEASE_UNUSED].p;
+    double days = d->score->rules->rule[UPT_RULE_RELEASE_UNUSED].p[UPT_P_RELEASE_DAYS] * (d->facts->early ? 0.5 : 1);
     for (int i = 0; r != NULL && i < r->releases_n; i++) {
         const struct upt_release *release = &r->releases[i];
         struct upt_verdict v = upt_verdict_of(UPT_V_UNKNOWN);
@@ -126,14 +128,14 @@ upt_rule_release(struct upt_decision *d)
         bool open = upt_alert_is_open(d->ext, UPT_RULE_RELEASE_UNUSED, release->name_hash) != NULL;
         if (upt_release_used_after(d->st, d->acct, release, d->facts->today) != UPT_NOT_USED) {
             v.kind = UPT_V_OFF;
-        } else if (!open && (since >= (int64_t)p[UPT_P_RELEASE_DAYS] + 7 || told_of_another(d, release->name_hash))) {
+        } else if (!open && (since >= (int64_t)days + 7 || told_of_another(d, release->name_hash))) {
             v.kind = UPT_V_OFF; /* old news: it leaves its place to others */
         } else if (open || account_lives(d)) {
-            v.kind = (double)since >= p[UPT_P_RELEASE_DAYS] ? UPT_V_ON : UPT_V_OFF;
+            v.kind = (double)since >= days ? UPT_V_ON : UPT_V_OFF;
         }
         v.since_ms = release->day * UPT_DAY_MS;
         v.finding.observed = (double)since;
-        v.finding.expected = p[UPT_P_RELEASE_DAYS];
+        v.finding.expected = days;
         v.finding.unit = UPT_STR("days since the release");
         v.finding.window_ms = since * UPT_DAY_MS;
         if (upt_verdict_speaks(d, UPT_RULE_RELEASE_UNUSED, release->name_hash, &v)) {
@@ -142,4 +144,31 @@ upt_rule_release(struct upt_decision *d)
         }
         upt_verdict_apply(d, UPT_RULE_RELEASE_UNUSED, release->name_hash, &v);
     }
+}
+
+/* News of an early adopter: of the releases that it has tried in the last days the newest. */
+void
+upt_rule_early(struct upt_decision *d)
+{
+    const struct upt_relation *r = d->ext->signals.relation;
+    struct upt_verdict v = upt_verdict_of(UPT_V_OFF);
+    const struct upt_release *tried = NULL;
+    unsigned after = 0;
+    for (int i = 0; d->facts->early && r != NULL && tried == NULL && i < r->releases_n; i++) {
+        after = upt_release_used_after(d->st, d->acct, &r->releases[i], d->facts->today);
+        bool lately = after != UPT_NOT_USED && d->facts->today - r->releases[i].day - (int64_t)after <= EARLY_DAYS;
+        tried = lately ? &r->releases[i] : NULL;
+    }
+    if (tried != NULL) {
+        v.kind = UPT_V_ON;
+        v.since_ms = (tried->day + (int64_t)after) * UPT_DAY_MS;
+        v.finding.observed = after;
+        v.finding.unit = UPT_STR("days since the release");
+    }
+    if (tried != NULL && upt_verdict_speaks(d, UPT_RULE_POSITIVE, EARLY, &v)) {
+        (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
+                       "It tried %.*s %u day%s after its release. News: it ends by itself.", (int)tried->len,
+                       tried->name, after, upt_plural(after));
+    }
+    upt_verdict_apply(d, UPT_RULE_POSITIVE, EARLY, &v);
 }

@@ -186,4 +186,5 @@ upt_rule_positive(struct upt_decision *d)
         }
     }
     upt_verdict_apply(d, UPT_RULE_POSITIVE, 0, &v);
+    upt_rule_early(d);
 }

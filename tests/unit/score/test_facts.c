@@ -39,7 +39,7 @@ patience(void **state)
     }
 }
 
-/* For 90 days after onboarding half as many evaluations suffice. */
+/* For 90 days after onboarding, and for early adopters, half as many evaluations suffice. */
 static void
 watched(void **state)
 {
@@ -48,14 +48,17 @@ watched(void **state)
     for (int d = 0; d < 90; d++) {
         world_use(w, "watched", d, "f", 1);
         world_use(w, "plain", d, "f", 1);
+        world_use(w, "early", d, "f", 1);
         if (d == 10) {
             world_profile(w, "watched", 10, "onboarding_steps", "x");
+            world_profile(w, "early", 10, "early_adopter", "true");
             world_event(w, "watched", UPT_KIND_ONBOARDING_STEP, "x", 1, at(10));
         }
         world_to(w, d + 1, 0, 59);
     }
     assert_int_equal(opened(w, "plain", "BREADTH_STALL"), 66);   /* 60 days, 7 evaluations */
     assert_int_equal(opened(w, "watched", "BREADTH_STALL"), 63); /* 60 days, 4 evaluations */
+    assert_int_equal(opened(w, "early", "BREADTH_STALL"), 63);
     world_free(w);
 }
 
