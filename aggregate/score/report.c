@@ -127,6 +127,35 @@ effective_features(const struct reading *x)
     return sum > 0 ? exp(log(sum) - logs / sum) : NONE;
 }
 
+static bool
+is_advanced(const struct reading *x, struct upt_str feature)
+{
+    struct upt_str name;
+    struct upt_str list = upt_str_of(x->d->score->rules->advanced);
+    for (uint32_t at = 0; upt_name_next(list, &at, &name);) {
+        if (upt_str_eq(name, feature)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static double
+proficiency(const struct reading *x)
+{
+    int all = 0;
+    int advanced = 0;
+    for (size_t i = 0; x->d->score->rules->advanced[0] != '\0' && i < x->d->eval->features_n; i++) {
+        struct upt_str name;
+        uint32_t days = 0;
+        upt_account_feature(x->d->st, x->d->acct, i, &name, &days);
+        int n = __builtin_popcount(days);
+        all += n;
+        advanced += n > 0 && is_advanced(x, name) ? n : 0;
+    }
+    return all > 0 ? (double)advanced / all : NONE;
+}
+
 static double
 adopted_users(const struct reading *x)
 {
@@ -431,6 +460,8 @@ static const struct {
                                        "Factor by which these gaps differ: %.1f", EXP},
     [UPT_SIGNAL_EFFECTIVE_FEATURES] = {"features", effective_features, "Features that its use is spread over: %.1f",
                                        PLAIN},
+    [UPT_SIGNAL_PROFICIENCY] = {"days of use of advanced features / of all", proficiency,
+                                "Of its use, that of features for those who know it well: %.0f%%", PERCENT},
     [UPT_SIGNAL_ADOPTED_USERS] = {"users", adopted_users, "Users that have adopted the product: %.0f", PLAIN},
     [UPT_SIGNAL_ADOPTION_RATE_28D] = {"adopted users / users active in 28 days", adoption_rate_28d,
                                       "Of the users of 28 days, those that have adopted it: %.0f%%", PERCENT},

@@ -77,8 +77,9 @@ struct upt_rules {
     double publish_score, publish_risk, update_score, update_risk;
     int32_t cap_n; /* alerts opened within cap_ms; CRITICAL ones are not held back */
     int64_t cap_ms;
-    int64_t follow_up_ms;   /* after a HIGH or CRITICAL alert was resolved; 0: off */
-    double value_raised_at; /* contract value from which severities are one step higher; infinity: off */
+    int64_t follow_up_ms;            /* after a HIGH or CRITICAL alert was resolved; 0: off */
+    char advanced[UPT_PLAY_MAX + 1]; /* features for the proficient, comma-separated; empty: not said */
+    double value_raised_at;          /* contract value from which severities are one step higher; infinity: off */
     struct upt_tier tier[UPT_TIERS];
     struct upt_weight_set weights[UPT_WEIGHT_SETS];
     struct upt_rule rule[UPT_RULES];

@@ -119,6 +119,7 @@ const struct upt_rules_key upt_rules_keys[] = {
     {"notify.within", UPT_KEY_DURATION, AT(cap_ms), 0, YEAR_MS, 0},
     {"notify.follow_up", UPT_KEY_DURATION, AT(follow_up_ms), 0, YEAR_MS, 0},
     {"notify.raise_from_value", UPT_KEY_LEVEL, AT(value_raised_at), 0, 1e12, (double)INFINITY},
+    {"proficiency.features", UPT_KEY_TEXT, AT(advanced), 0, UPT_PLAY_MAX, 0},
     WEIGHT_SET("all", 0),
     SEGMENTS("set_1", 1),
     WEIGHT_SET("set_1", 1),

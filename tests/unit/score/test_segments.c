@@ -276,6 +276,38 @@ signals(void **state)
     world_free(w);
 }
 
+/* Satisfied, proficient and using: adopted; one of them missing says what to do. */
+static void
+triad(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {"adopted", "unnecessary", "teach"};
+    struct world *w =
+        world_only("SEGMENT_ENTER SEGMENT_EXIT",
+                   "proficiency: {features: pivot}\nsegments:\n"
+                   "  adopted: {when: {all: [{field: proficiency, from: 0.5}, {field: csat, from: 4}, "
+                   "{field: cadence, to: 7}, {feature: maps, from: 4}]}}\n"
+                   "  unnecessary: {when: {all: [{field: proficiency, from: 0.5}, {field: csat, from: 4}, "
+                   "{feature: maps, below: 4}]}}\n"
+                   "  teach: {when: {all: [{field: proficiency, below: 0.5}, {field: csat, below: 3}]}}\n");
+    for (int i = 0; i < 3; i++) {
+        for (int day = 0; day < 20; day++) {
+            world_event(w, wanted[i], UPT_KIND_USAGE, i == 2 ? "board" : "pivot", 1, at(day, 8, 0));
+            if (i == 0 && day < 4) {
+                world_event(w, wanted[i], UPT_KIND_USAGE, "maps", 1, at(day, 9, 0));
+            }
+        }
+        world_event(w, wanted[i], UPT_KIND_SURVEY, "csat", i == 2 ? 2 : 5, at(19, 12, 0));
+    }
+    world_to(w, 20, 1, 0);
+    for (int i = 0; i < 3; i++) {
+        struct upt_row row;
+        upt_state_row(w->st, world_account(w, wanted[i]), &row);
+        assert_true(upt_str_eq(row.segments, upt_str_of(wanted[i])));
+    }
+    world_free(w);
+}
+
 static void
 six_criteria(void **state)
 {
@@ -610,10 +642,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals),   cmocka_unit_test(all_fields),       cmocka_unit_test(meaning),
-        cmocka_unit_test(conditions), cmocka_unit_test(signals),          cmocka_unit_test(six_criteria),
-        cmocka_unit_test(hours),      cmocka_unit_test(names_not_places), cmocka_unit_test(mapped_after_snapshot),
-        cmocka_unit_test(forgotten),  cmocka_unit_test(restarts),         cmocka_unit_test(by_the_rules),
+        cmocka_unit_test(refusals),         cmocka_unit_test(all_fields),
+        cmocka_unit_test(meaning),          cmocka_unit_test(conditions),
+        cmocka_unit_test(signals),          cmocka_unit_test(triad),
+        cmocka_unit_test(six_criteria),     cmocka_unit_test(hours),
+        cmocka_unit_test(names_not_places), cmocka_unit_test(mapped_after_snapshot),
+        cmocka_unit_test(forgotten),        cmocka_unit_test(restarts),
+        cmocka_unit_test(by_the_rules),
     };
     return cmocka_run_group_tests_name("score_segments", tests, NULL, NULL);
 }

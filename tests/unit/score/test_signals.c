@@ -259,6 +259,30 @@ contract(void **state)
     world_free(w);
 }
 
+/* Days of use of what only the proficient use, of all. */
+static void
+proficient(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    event(w, 0, UPT_KIND_USAGE, "pivot", NULL, 1);
+    ABSENT("proficiency"); /* nobody said what is complicated */
+    world_free(w);
+    w = world_new("proficiency: {features: \"macros, pivot,Board\"}\n");
+    event(w, 0, UPT_KIND_USAGE, NULL, NULL, 1);
+    ABSENT("proficiency");
+    event(w, 0, UPT_KIND_USAGE, "board", NULL, 1);
+    IS("proficiency", 0);
+    for (int day = 1; day <= 3; day++) {
+        event(w, day, UPT_KIND_USAGE, "board", NULL, 1);
+    }
+    event(w, 3, UPT_KIND_USAGE, "pivot", NULL, 9);
+    IS("proficiency", 0.2);
+    world_to(w, 40, 0, 59);
+    ABSENT("proficiency");
+    world_free(w);
+}
+
 /* Who came after onboarding was done, and was shown nothing; the trained, and who did a step, are none of them. */
 static void
 inherited(void **state)
@@ -590,11 +614,14 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),   cmocka_unit_test(steps),          cmocka_unit_test(people),
-        cmocka_unit_test(care),         cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),     cmocka_unit_test(goals),          cmocka_unit_test(inherited),
-        cmocka_unit_test(stakeholders), cmocka_unit_test(releases),       cmocka_unit_test(trend),
-        cmocka_unit_test(shown_daily),  cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),     cmocka_unit_test(steps),
+        cmocka_unit_test(people),         cmocka_unit_test(care),
+        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),       cmocka_unit_test(goals),
+        cmocka_unit_test(proficient),     cmocka_unit_test(inherited),
+        cmocka_unit_test(stakeholders),   cmocka_unit_test(releases),
+        cmocka_unit_test(trend),          cmocka_unit_test(shown_daily),
+        cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
