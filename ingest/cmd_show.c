@@ -344,6 +344,21 @@ print_number(const char *before, const json_t *object, const char *name, bool ph
     }
 }
 
+/* How often the rule was right before, as the record says. */
+static void
+print_worth(const json_t *alert)
+{
+    const json_t *precision = json_object_get(alert, "precision_estimate");
+    const json_t *lead = json_object_get(alert, "expected_lead_days");
+    if (json_is_number(precision)) {
+        printf("\n    so far %.0f%% of this rule's alerts were followed by leaving",
+               100 * json_number_value(precision));
+    }
+    if (json_is_number(lead)) {
+        printf(", for half of them within %.0f days", json_number_value(lead));
+    }
+}
+
 static void
 print_alert(const struct show *show, const char *id, const json_t *alert)
 {
@@ -364,6 +379,7 @@ print_alert(const struct show *show, const char *id, const json_t *alert)
     if (json_is_number(risk)) {
         printf("; risk of churn then %.0f%%", 100 * json_number_value(risk));
     }
+    print_worth(alert);
     print_string("\n    ", upt_json_text(alert, "counterfactual"), "");
     print_string("\n    suggested: ", upt_json_text(alert, "suggested_play"), "");
     printf("\n    id %s\n", id);

@@ -179,8 +179,6 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
         .opened_at = (int64_t)slot->opened_min * UPT_MINUTE_MS,
         .changed_at = d->now,
         .condition_since = (int64_t)slot->since_min * UPT_MINUTE_MS,
-        .expected_lead_days = (double)NAN,
-        .precision_estimate = (double)NAN,
         .observed = finding->observed,
         .expected = finding->expected,
         .expected_low = finding->expected_low,
@@ -195,6 +193,7 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
         .pos = upt_state_pos(d->st),
     };
     put_account(d, &alert);
+    upt_opening_estimate(d->score, rule, &alert.precision_estimate, &alert.expected_lead_days);
     alert.subject = upt_alert_subject(d, slot, subject);
     alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
     upt_alert_id(alert.account, alert.rule, alert.subject, slot->opened_min, alert.alert_id);
@@ -299,6 +298,7 @@ upt_alert_open(struct upt_decision *d, int rule, uint32_t subject, int severity,
     memmove(slots->notified + 1, slots->notified, sizeof(slots->notified) - sizeof(slots->notified[0]));
     slots->notified[0] = minute_of(d->now);
     emit(d, slot, UPT_OPEN, -1, finding);
+    upt_opening_note(d, rule);
     upt_account_touch(d->st, d->acct, 1);
     return true;
 }

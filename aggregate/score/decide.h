@@ -202,9 +202,17 @@ void upt_rule_silence_key_event(struct upt_decision *d, int64_t silent_since);
 void upt_rule_silence_arm(struct upt_decision *d); /* sets the account's timer; eval may be NULL */
 void upt_rule_drop_daily(struct upt_decision *d);
 
-/* ---- outcomes (outcome.c) ---- */
+/* ---- outcomes (outcome.c, openings.c) ---- */
 /* Counts what became of a risk of some time ago, and notes today's. */
 void upt_outcome_daily(struct upt_decision *d);
+/* The account left by that day, as far as it can be known after UPT_OUTCOME_SILENT_DAYS more. */
+bool upt_outcome_left(const struct upt_score_ext *ext, int64_t until);
+/* An alert of the rule has opened. */
+void upt_opening_note(struct upt_decision *d, int rule);
+/* Counts what became of alerts of some time ago. */
+void upt_openings_daily(struct upt_decision *d);
+/* Share of the rule's alerts that were followed by leaving, and the median of days until then; NaN: too few yet. */
+void upt_opening_estimate(const struct upt_score *score, int rule, double *ret_precision, double *ret_lead);
 
 /* ---- band, history (history.c) ---- */
 void upt_band_step(const struct upt_model *model, struct upt_score_ext *ext, const struct upt_eval *eval);

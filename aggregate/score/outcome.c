@@ -3,7 +3,7 @@
  * account there is one risk each 90 days or so, and outcomes are independent witnesses; none while it is gone by
  * contract or after 90 silent days, else those long dead would flatter the figures for ever.
  *
- * Left: CHURNED within the 30 days, or no key-active day in the SILENCE_DAYS after them. Noted risks are in the
+ * Left: CHURNED within the 30 days, or no key-active day in the 60 after them. Noted risks are in the
  * checkpoint, with the account, and so are the counts, with the partition: an outcome takes 90 days, and a process that
  * knew only its own would seldom know any. They are of one model: another one begins anew, with the risks that it tells
  * itself. The first segments have counts of their own, as in the process. Decides nothing. The lane's thread. */
@@ -15,21 +15,18 @@
 #include "decide.h"
 #include "uptake/assert.h"
 
-#define HORIZON_DAYS 30
-#define SILENCE_DAYS 60
 #define SILENT_LONG 90 /* days: that such an account stays away is no news; as in `uptake fit` */
 #define ALARM_E4 7500
-#define MINUTES_A_DAY 1440
-#define TABLE_VERSION 1
+#define TABLE_VERSION 2
 
-static bool
-has_left(const struct upt_score_ext *ext, int64_t until)
+bool
+upt_outcome_left(const struct upt_score_ext *ext, int64_t until)
 {
-    int64_t churned = ext->churned_min / MINUTES_A_DAY;
+    int64_t churned = ext->churned_min / UPT_MINUTES_A_DAY;
     if (ext->churned_min > ext->renewed_min && ext->churned_min > 0) {
         return churned <= until;
     }
-    for (int64_t day = until + 1; day <= until + SILENCE_DAYS; day++) {
+    for (int64_t day = until + 1; day <= until + UPT_OUTCOME_SILENT_DAYS; day++) {
         if (upt_activity_on(ext, day)) {
             return false;
         }
@@ -107,6 +104,39 @@ numbers(struct upt_outcome_counts *counts, struct upt_buf *out, struct upt_cur *
     }
 }
 
+/* Number of the rule, how many left and stayed, and the leads; rules without outcomes are not written. */
+static void
+put_rule(const struct upt_rule_outcomes *counts, int rule, struct upt_buf *out)
+{
+    if (counts->n == 0) {
+        return;
+    }
+    upt_buf_put_varint(out, (uint64_t)rule);
+    upt_buf_put_varint(out, counts->n);
+    upt_buf_put_varint(out, counts->left);
+    for (int days = 0; days <= UPT_OUTCOME_DAYS; days++) {
+        upt_buf_put_varint(out, counts->lead[days]);
+    }
+}
+
+static bool
+get_rules(struct upt_rule_outcomes *rule, struct upt_cur *cur)
+{
+    for (int64_t last = -1; cur->ok && cur->p != cur->end;) {
+        uint64_t i = upt_cur_varint(cur);
+        if (!cur->ok || i >= UPT_RULES || (int64_t)i <= last) {
+            return false;
+        }
+        last = (int64_t)i;
+        rule[i].n = (uint32_t)upt_cur_varint(cur);
+        rule[i].left = (uint32_t)upt_cur_varint(cur);
+        for (int days = 0; days <= UPT_OUTCOME_DAYS; days++) {
+            rule[i].lead[days] = (uint32_t)upt_cur_varint(cur);
+        }
+    }
+    return cur->ok;
+}
+
 void
 upt_outcome_encode(const struct upt_outcome_table *table, struct upt_buf *out)
 {
@@ -123,6 +153,9 @@ upt_outcome_encode(const struct upt_outcome_table *table, struct upt_buf *out)
         upt_buf_put_varint(out, name.len);
         upt_buf_put(out, name.p, name.len);
         numbers(&copy, out, NULL);
+    }
+    for (int rule = 0; rule < UPT_RULES; rule++) {
+        put_rule(&table->rule[rule], rule, out);
     }
 }
 
@@ -161,7 +194,7 @@ upt_outcome_decode(struct upt_outcome_table *table, struct upt_cur *cur)
     }
     table->n = good ? (unsigned)n : 0;
     move(table, false);
-    return good && cur->p == cur->end;
+    return good && get_rules(table->rule, cur) && cur->p == cur->end;
 }
 
 void
@@ -198,12 +231,12 @@ upt_outcome_daily(struct upt_decision *d)
     }
     bool own = of_this_model(d);
     if (ext->foretold.risk_e4 != UPT_NULL_U16) {
-        int64_t until = (int64_t)ext->foretold.day + HORIZON_DAYS;
-        if (own && d->eval->today <= until + SILENCE_DAYS) {
+        int64_t until = (int64_t)ext->foretold.day + UPT_OUTCOME_DAYS;
+        if (own && d->eval->today <= until + UPT_OUTCOME_SILENT_DAYS) {
             return;
         }
         if (own) {
-            count(d, has_left(ext, until));
+            count(d, upt_outcome_left(ext, until));
         }
     }
     bool gone = ext->churned_min > ext->renewed_min || d->eval->act.day - d->eval->act.last > SILENT_LONG;

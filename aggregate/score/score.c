@@ -297,6 +297,7 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     d.eval = &eval;
     keep_evaluation(&d);
     upt_outcome_daily(&d);
+    upt_openings_daily(&d);
     upt_signals_daily(st, acct, &d.ext->signals, eval.today);
     upt_phase_daily(&d);
     d.facts = &facts;

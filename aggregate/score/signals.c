@@ -114,6 +114,16 @@ upt_habits_of(struct upt_state *st, struct upt_signals *signals)
     return signals->habits;
 }
 
+uint16_t *
+upt_opened_days_of(struct upt_state *st, struct upt_signals *signals)
+{
+    struct upt_habits *h = upt_habits_of(st, signals);
+    if (h->opened_day == NULL) {
+        h->opened_day = upt_state_resize(st, NULL, 0, UPT_RULES * sizeof(*h->opened_day));
+    }
+    return h->opened_day;
+}
+
 /* ---- events ---- */
 
 static struct upt_str
@@ -753,7 +763,9 @@ void
 upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
 {
     uint8_t n = signals->slots.n;
-    uint8_t parts = (uint8_t)((signals->relation != NULL ? 1 : 0) | (signals->habits != NULL ? 2 : 0));
+    const uint16_t *opened_day = signals->habits == NULL ? NULL : signals->habits->opened_day;
+    uint8_t parts = (uint8_t)((signals->relation != NULL ? 1 : 0) | (signals->habits != NULL ? 2 : 0) |
+                              (opened_day != NULL ? 4 : 0));
     UPT_INT(n, uint8_t, 1);
     UPT_INT(parts, uint8_t, 1);
     (void)upt_codec_word(codec, signals->slots.name_wanted, 1);
@@ -791,6 +803,9 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
         if (h->shown_len > 0) {
             upt_buf_put(codec->out, h->shown, h->shown_len);
         }
+    }
+    for (int rule = 0; opened_day != NULL && rule < UPT_RULES; rule++) {
+        (void)upt_codec_word(codec, opened_day[rule], 2);
     }
 }
 
@@ -901,6 +916,16 @@ read_habits(struct upt_state *st, struct upt_signals *signals, struct upt_codec 
     return codec->cur.ok && read_shown(st, signals, codec);
 }
 
+static bool
+read_opened_days(struct upt_state *st, struct upt_signals *signals, struct upt_codec *codec)
+{
+    uint16_t *day = upt_opened_days_of(st, signals);
+    for (int rule = 0; rule < UPT_RULES; rule++) {
+        UPT_INT(day[rule], uint16_t, 2);
+    }
+    return codec->cur.ok;
+}
+
 bool
 upt_signals_decode(struct upt_state *st, struct upt_signals *signals, struct upt_codec *codec)
 {
@@ -908,9 +933,10 @@ upt_signals_decode(struct upt_state *st, struct upt_signals *signals, struct upt
     uint8_t parts = 0;
     UPT_INT(n, uint8_t, 1);
     UPT_INT(parts, uint8_t, 1);
-    return codec->cur.ok && parts <= 3 && read_slots(st, signals, codec, n) && codec->cur.ok &&
+    return codec->cur.ok && parts <= 7 && read_slots(st, signals, codec, n) && codec->cur.ok &&
            ((parts & 1) == 0 || read_relation(st, signals, codec)) &&
            ((parts & 2) == 0 || read_habits(st, signals, codec)) &&
+           ((parts & 4) == 0 || read_opened_days(st, signals, codec)) &&
            (signals->slots.name_wanted == 0 || signals->habits != NULL);
 }
 
@@ -934,6 +960,8 @@ upt_signals_fini(struct upt_state *st, struct upt_signals *signals)
         h->seats_e4 =
             upt_state_resize(st, h->seats_e4, h->seats_e4 == NULL ? 0 : UPT_USER_WEEKS * sizeof(*h->seats_e4), 0);
         h->feature = upt_state_resize(st, h->feature, h->feature_n * sizeof(*h->feature), 0);
+        h->opened_day =
+            upt_state_resize(st, h->opened_day, h->opened_day == NULL ? 0 : UPT_RULES * sizeof(*h->opened_day), 0);
         (void)upt_state_resize(st, h, sizeof(*h), 0);
     }
     (void)upt_state_resize(st, signals->slots.v, signals->slots.cap * sizeof(*signals->slots.v), 0);

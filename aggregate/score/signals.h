@@ -3,7 +3,7 @@
  * Three parts, each allocated when there is something to keep, so that an account pays for what it has:
  *   slots      one entry for each alert that is open, about to open, or in its cool-down
  *   relation   what people and systems beside the product said: onboarding, tickets, surveys, contacts, goals, releases
- *   habits     histories that the daily evaluation writes: users, seats, the champion, features
+ *   habits     histories that the daily evaluation writes: users, seats, the champion, features, when rules opened
  * All are written into the account's checkpoint; bounds are below. An event costs O(1); scans belong to the daily
  * evaluation. Days are UTC day numbers, minutes since 1970; UPT_NO_DAY: never. */
 #ifndef UPT_SCORE_SIGNALS_H
@@ -173,7 +173,8 @@ struct upt_habits {
     struct upt_habit_feature *feature; /* in the account's order of features */
     uint16_t feature_n;
     uint16_t shown_len;
-    char *shown; /* the signals of the row, packed (uptake/signal.h); NULL: none is known */
+    char *shown;          /* the signals of the row, packed (uptake/signal.h); NULL: none is known */
+    uint16_t *opened_day; /* by rule: UTC day of an OPEN that is not judged yet, 0: none; NULL: none of any */
 };
 
 struct upt_signals {
@@ -184,6 +185,8 @@ struct upt_signals {
 
 struct upt_relation *upt_relation_of(struct upt_state *st, struct upt_signals *signals);
 struct upt_habits *upt_habits_of(struct upt_state *st, struct upt_signals *signals);
+/* UPT_RULES days of OPEN, made if there are none. */
+uint16_t *upt_opened_days_of(struct upt_state *st, struct upt_signals *signals);
 
 /* An event of a kind that is no USAGE and no LOGIN. */
 void upt_signals_event(struct upt_state *st, struct upt_signals *signals, const struct upt_event *ev, int64_t at);

@@ -209,6 +209,91 @@ of_one_model(void **state)
     world_free(w);
 }
 
+/* n accounts named prefix0 … used on days 0 to `last`; SILENCE opens for each some days after. */
+static void
+use_and_stop(struct world *w, const char *prefix, int n, int last)
+{
+    for (int d = 0; d <= last; d++) {
+        for (int i = 0; i < n; i++) {
+            char name[16];
+            (void)snprintf(name, sizeof(name), "%s%d", prefix, i);
+            world_use(w, name, d, "f", 1);
+        }
+    }
+}
+
+/* The alert of one that falls silent on that day: what is told then of those before it. */
+static const struct kept_alert *
+told_of_one_more(struct world *w, const char *account, int day, int then)
+{
+    for (int d = day - 20; d <= day; d++) {
+        world_use(w, account, d, "f", 1);
+    }
+    world_to(w, then, 0, 59);
+    return world_alert(w, account, "SILENCE", 0);
+}
+
+/* Of 30 that fell silent 18 left, 10 of them told so by CHURNED; 12 came back, some to fall silent once more. */
+static void
+alerts_of_a_rule(void **state)
+{
+    (void)state;
+    struct world *w = world_only("SILENCE", NULL);
+    use_and_stop(w, "first", 1, 5);
+    use_and_stop(w, "gone", 17, 20);
+    use_and_stop(w, "back", 12, 20);
+    world_to(w, 40, 0, 59);
+    int opened = (int)world_day(world_alert(w, "gone0", "SILENCE", 0)->a.opened_at);
+    assert_int_equal(world_count(w, NULL, "SILENCE", UPT_OPEN), 30);
+    assert_in_range(opened, 21, 40);
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "gone%d", i);
+        world_event(w, name, UPT_KIND_CHURNED, NULL, 1, (DAY0 + 41) * UPT_DAY_MS + i);
+    }
+    for (int d = opened + 31; d < opened + 40; d++) {
+        for (int i = 0; i < 12; i++) {
+            char name[16];
+            (void)snprintf(name, sizeof(name), "back%d", i);
+            world_use(w, name, d, "f", 1);
+        }
+    }
+    const struct upt_rule_outcomes *counts = &w->score->outcomes.rule[UPT_RULE_SILENCE];
+    const struct kept_alert *early = told_of_one_more(w, "early", 108, opened + 90); /* when one outcome is known */
+    assert_true(early->a.opened_at > world_alert(w, "first0", "SILENCE", 0)->a.opened_at + 92 * UPT_DAY_MS);
+    assert_true(isnan(early->a.precision_estimate) && isnan(early->a.expected_lead_days));
+    assert_true(world_count(w, "back0", "SILENCE", UPT_OPEN) == 2); /* within the same 90 days: one witness */
+    assert_int_equal(counts->n, 1);
+    world_restart(w);
+    world_to(w, opened + 91, 0, 59);
+    counts = &w->score->outcomes.rule[UPT_RULE_SILENCE];
+    assert_int_equal(counts->n, 30);
+    assert_int_equal(counts->left, 18);
+    assert_int_equal(counts->lead[41 - opened], 10);
+    assert_int_equal(counts->lead[0], 8); /* gone before the alert */
+    world_restart(w);
+    const struct kept_alert *late = told_of_one_more(w, "late", opened + 112, opened + 140);
+    assert_true(fabs(late->a.precision_estimate - .6) < 1e-9);
+    assert_true(fabs(late->a.expected_lead_days - (41 - opened)) < 1e-9);
+    assert_int_equal(w->score->outcomes.rule[UPT_RULE_HEALTH_BAND].n, 0);
+    world_free(w);
+}
+
+/* Another model's alerts are not its own. */
+static void
+alerts_of_one_model(void **state)
+{
+    (void)state;
+    struct world *w = world_only("SILENCE", NULL);
+    use_and_stop(w, "gone", 30, 20);
+    world_to(w, 60, 0, 59);
+    memset(w->model->hash, '0', 16);
+    world_to(w, 200, 0, 59);
+    assert_int_equal(world_count(w, NULL, "SILENCE", UPT_OPEN), 30);
+    assert_int_equal(w->score->outcomes.rule[UPT_RULE_SILENCE].n, 0);
+    world_free(w);
+}
+
 /* What is cut off anywhere, or has more behind it, is refused; nothing of it is added up. */
 static void
 damaged(void **state)
@@ -221,6 +306,10 @@ damaged(void **state)
     struct upt_buf out = {0};
     table.segment[1].counts.risk_e4[3] = UINT64_C(1) << 60;
     upt_outcome_encode(&table, &out);
+    size_t first = out.len; /* a whole one: the rules follow each other up to the end */
+    table.rule[3] = (struct upt_rule_outcomes){.n = 300, .left = 20, .lead = {[0] = 5, [30] = 15}};
+    upt_buf_clear(&out);
+    upt_outcome_encode(&table, &out);
     struct upt_cur nothing = upt_cur_of(UPT_STR("")); /* a checkpoint of before */
     struct upt_outcome_table none = {.n = 1};
     assert_true(upt_outcome_decode(&none, &nothing) && none.n == 0);
@@ -228,8 +317,9 @@ damaged(void **state)
         struct upt_outcome_table got = {.shared = shared};
         upt_buf_reserve(&out, 1)[0] = 0;
         struct upt_cur cur = upt_cur_of((struct upt_str){out.p, (uint32_t)len});
-        assert_true(upt_outcome_decode(&got, &cur) == (len == out.len));
+        assert_true(upt_outcome_decode(&got, &cur) == (len == first || len == out.len));
         assert_true(len != out.len || memcmp(got.segment, table.segment, sizeof(got.segment)) == 0);
+        assert_true(len != out.len || memcmp(got.rule, table.rule, sizeof(got.rule)) == 0);
         upt_outcome_fini(&got);
     }
     assert_false(upt_outcomes_figures(shared, UPT_OUTCOME_ALL, &f));
@@ -241,9 +331,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(left_and_stayed), cmocka_unit_test(told_by_events),
-        cmocka_unit_test(by_segment),      cmocka_unit_test(kept),
-        cmocka_unit_test(many_segments),   cmocka_unit_test(of_one_model),
+        cmocka_unit_test(left_and_stayed),  cmocka_unit_test(told_by_events),
+        cmocka_unit_test(by_segment),       cmocka_unit_test(kept),
+        cmocka_unit_test(many_segments),    cmocka_unit_test(of_one_model),
+        cmocka_unit_test(alerts_of_a_rule), cmocka_unit_test(alerts_of_one_model),
         cmocka_unit_test(damaged),
     };
     return cmocka_run_group_tests_name("score_outcome", tests, NULL, NULL);
