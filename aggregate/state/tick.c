@@ -268,6 +268,7 @@ upt_state_set_clock(struct upt_state *st, int64_t clock)
         st->has_clock = true;
     }
     upt_now_move(&st->now, clock);
+    upt_item_dirty(st, &st->totals.item); /* their as_of says how far the log is, whatever is counted */
 }
 
 void

@@ -35,7 +35,7 @@ struct upt_row row_of(struct fixture *fx, const char *key); /* it must exist */
 uint32_t days_of(struct fixture *fx, const char *key, const char *feature);
 struct upt_feature_row feature_row(struct fixture *fx, const char *name);
 struct upt_totals_row totals(struct fixture *fx);
-void assert_clean(struct fixture *fx); /* nothing has changed since it was drained */
+void assert_clean(struct fixture *fx); /* nothing has changed since it was drained, but the totals' clock */
 void drain(struct fixture *fx);
 
 /* A state topic: what snapshots wrote, in order. */

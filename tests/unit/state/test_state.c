@@ -713,6 +713,28 @@ units_do_not_overflow(void **unused)
     fixture_fini(&fx);
 }
 
+/* Records that count nothing and ticks move the clock: the totals say so, also when they are zeros. */
+static void
+totals_of_nothing(void **state)
+{
+    (void)state;
+    struct fixture fx;
+    struct upt_totals_row row;
+    fixture_init(&fx, NULL, NULL);
+    assert_clean(&fx);
+    move(&fx, T0);
+    assert_true(upt_state_dirty_totals(fx.st, &row));
+    assert_int_equal(row.accounts_total, 0);
+    assert_clean(&fx);
+    move(&fx, T0 + 1);
+    assert_true(upt_state_dirty_totals(fx.st, &row));
+    assert_int_equal(row.as_of, T0 + 1);
+    upt_state_wall_tick(fx.st, T0 + UPT_MINUTE_MS);
+    assert_true(upt_state_dirty_totals(fx.st, &row));
+    assert_int_equal(row.as_of, T0 + UPT_MINUTE_MS);
+    fixture_fini(&fx);
+}
+
 int
 main(void)
 {
@@ -740,6 +762,7 @@ main(void)
         cmocka_unit_test(many_users_and_features),
         cmocka_unit_test(more_features_than_16_bits_can_number),
         cmocka_unit_test(test_groups_that_changed),
+        cmocka_unit_test(totals_of_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
