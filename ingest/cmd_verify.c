@@ -113,25 +113,31 @@ upt_verify_room(void *array, size_t n, size_t *inout_cap, size_t size)
 static void
 print_end(struct upt_verify *v)
 {
-    unsigned verified = 0;
+    unsigned whole = 0, in_part = 0;
     for (int32_t i = 0; i < v->parts_n; i++) {
-        verified += v->parts[i].verified;
+        whole += v->parts[i].verified && !v->parts[i].from_checkpoint;
+        in_part += v->parts[i].verified && v->parts[i].from_checkpoint;
     }
     if (v->json) {
-        printf("{\"equal\":%s,\"differences\":%llu,\"partitions\":%d,\"partitions_verified\":%u,\"records\":%llu,"
-               "\"accounts\":%llu,\"rows\":%llu,\"sums\":%llu,\"alerts\":%llu,\"dead_letters\":%llu,\"behind\":%llu,"
+        printf("{\"equal\":%s,\"differences\":%llu,\"partitions\":%d,\"partitions_verified\":%u,"
+               "\"partitions_from_checkpoint\":%u,\"records\":%llu,\"accounts\":%llu,"
+               "\"rows\":%llu,\"sums\":%llu,\"alerts\":%llu,\"dead_letters\":%llu,\"behind\":%llu,"
                "\"first_differences\":[%.*s],\"notes\":[%.*s]}\n",
-               v->differences == 0 ? "true" : "false", v->differences, (int)v->parts_n, verified, v->records,
+               v->differences == 0 ? "true" : "false", v->differences, (int)v->parts_n, whole, in_part, v->records,
                v->accounts, v->rows_compared, v->sums_compared, v->alerts_compared, v->letters_compared, v->behind,
                (int)v->differences_json.len, v->differences_json.len > 0 ? v->differences_json.p : "",
                (int)v->notes_json.len, v->notes_json.len > 0 ? v->notes_json.p : "");
         return;
     }
     clear_progress(v);
-    printf("%s: %llu differences; %u of %d partitions, %llu records, %llu accounts; compared %llu rows, %llu parts of "
-           "sums, %llu alert transitions, %llu dead letters",
-           v->differences == 0 ? "equal" : "NOT EQUAL", v->differences, verified, (int)v->parts_n, v->records,
-           v->accounts, v->rows_compared, v->sums_compared, v->alerts_compared, v->letters_compared);
+    printf("%s: %llu differences; %u of %d partitions", v->differences == 0 ? "equal" : "NOT EQUAL", v->differences,
+           whole, (int)v->parts_n);
+    if (in_part > 0) {
+        printf(" and %u only from the checkpoint on", in_part);
+    }
+    printf(", %llu records, %llu accounts; compared %llu rows, %llu parts of sums, %llu alert transitions, %llu dead "
+           "letters",
+           v->records, v->accounts, v->rows_compared, v->sums_compared, v->alerts_compared, v->letters_compared);
     if (v->behind > 0) {
         printf("; Redis is %llu records behind the log", v->behind);
     }
@@ -277,7 +283,8 @@ const struct upt_command upt_cmd_verify = {
         "Reads the whole input topic and writes nothing; may be run beside `uptake run`. Compares every account row,\n"
         "feature hash, rank, feature row and the totals in Redis with what the log says at the position they name,\n"
         "and each alert transition and dead letter with those that follow from the log: each exactly once.\n"
-        "Prints up to 20 differences, one a line, and what could not be verified as notes.\n"
+        "Prints up to 20 differences, one a line, and what could not be verified as notes. A partition whose log\n"
+        "cannot be replayed from its start is verified from its checkpoint on, and counted apart.\n"
         "\n"
         "Exit code 0: all that could be verified is equal. 1: something is not. 64 and above (sysexits.h): it\n"
         "could not be done, such as 69, a service is away.\n",

@@ -453,7 +453,8 @@ upt_verify_replay(struct upt_verify *v, struct upt_verify_part *part, struct upt
         if (status != UPT_EAGAIN) {
             return status;
         }
-        why = "the places of former wall ticks are gone, and the topic has CreateTime";
+        why = "the state topic has no first progress record any more, so not surely all places of wall ticks, and the "
+              "topic has CreateTime";
     }
     if (!part->has_checkpoint) {
         upt_verify_note(v, "partition %d is not verified: %s, and there is no checkpoint", (int)part->id, why);

@@ -33,9 +33,10 @@ on_state(void *ctx, const rd_kafka_message_t *msg)
     if (key.p[0] == 'r' && upt_checkpoint_decode(upt_topic_value(msg), &part->checkpoint, &err) == UPT_OK) {
         part->has_checkpoint = true;
     } else if (key.p[0] == 'c' && upt_progress_decode(upt_topic_value(msg), &progress, &err) == UPT_OK) {
-        /* A first record from before any tick: the cleaner has not yet taken any out, and all places are in those that
-         * follow. */
-        part->places_known = part->has_progress ? part->places_known : progress.pos.tick == UPT_NO_CLOCK;
+        /* A first record from before any tick, or that nothing was ever before: the cleaner has not yet taken any out,
+         * no checkpoint has taken places out of it, and all are in it and in those that follow. */
+        part->places_known =
+            part->has_progress ? part->places_known : progress.pos.tick == UPT_NO_CLOCK || msg->offset == 0;
         part->has_progress = true;
         part->published = progress.pos;
         part->other_config |= strcmp(progress.config_hash, v->scoring->config_hash) != 0;
