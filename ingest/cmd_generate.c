@@ -55,7 +55,7 @@ write_labels(const struct wanted *wanted, const struct upt_generator *gen)
         fprintf(stderr, "uptake generate: %s: cannot be written\n", wanted->labels);
         return EX_CANTCREAT;
     }
-    fprintf(file, "account,churn,day,cadence,users\n");
+    fprintf(file, "account,churned,day,how,cadence,users\n");
     for (long long i = 0; i < wanted->accounts; i++) {
         struct upt_label label;
         char day[16] = "";
@@ -63,7 +63,8 @@ write_labels(const struct wanted *wanted, const struct upt_generator *gen)
         if (label.kind != UPT_STAYS) {
             upt_format_day(label.day, day);
         }
-        fprintf(file, "%s,%s,%s,%s,%lld\n", label.account, upt_churn_names[label.kind], day, label.cadence,
+        bool churned = label.kind != UPT_STAYS && label.kind != UPT_PAUSES;
+        fprintf(file, "%s,%d,%s,%s,%s,%lld\n", label.account, churned, day, upt_churn_names[label.kind], label.cadence,
                 (long long)label.users);
     }
     return fclose(file) == 0 ? EX_OK : EX_IOERR;
@@ -186,6 +187,6 @@ const struct upt_command upt_cmd_generate = {
             "  --seed N         1; the same seed makes the same events\n"
             "  --batch N        up to N events of an account in one UsageBatch record\n"
             "  --now TIME       the end, such as 2026-01-31T00:00:00Z\n"
-            "  --labels FILE    who leaves, how and when, as CSV\n",
+            "  --labels FILE    who leaves, when and how, as CSV that `uptake fit --labels` takes\n",
     .run = run,
 };

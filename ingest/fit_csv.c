@@ -1,7 +1,7 @@
 /* Events and labels from text files with a header line, comma-separated, no quotes.
  *
  *     events: account,day,FEATURE…   or   course,enrollment,day,FEATURE…     a number in each: so many USAGE events
- *     labels: account,churned[,day]  or   course,enrollment,churned          1: left
+ *     labels: account,churned[,day…] or   course,enrollment,churned[,day…]   1: left; columns after the day: not read
  *
  * days as 2026-01-31; a file of `account,day` alone is one USAGE event a row. An account of the second form is
  * course-enrollment, its segment the course, and every course is moved to the first day of the first one: cohorts that
@@ -40,6 +40,7 @@ struct csv {
         int32_t first;
     } course[UPT_MODEL_SEGMENTS_MAX];
     int course_n;
+    int columns_n; /* of a line of labels, at most */
     struct upt_error *err;
 };
 
@@ -318,10 +319,10 @@ read_label(struct csv *csv, char *line, size_t *cap)
     int n = split(line, word, COLUMNS_MAX);
     int64_t day = UPT_FIT_NO_DAY;
     struct upt_fitting *f = csv->f;
-    if (n < key + 1 || n > key + 2 || (strcmp(word[key], "0") != 0 && strcmp(word[key], "1") != 0)) {
+    if (n < key + 1 || n > csv->columns_n || (strcmp(word[key], "0") != 0 && strcmp(word[key], "1") != 0)) {
         return FAIL(csv, "allowed: churned 0 or 1, then perhaps the day");
     }
-    if (n == key + 2 && word[key + 1][0] != '\0' &&
+    if (n >= key + 2 && word[key + 1][0] != '\0' &&
         !upt_parse_day(word[key + 1], (uint32_t)strlen(word[key + 1]), &day)) {
         return FAIL(csv, "%.60s: allowed: a day as 2026-01-31", word[key + 1]);
     }
@@ -355,7 +356,10 @@ upt_fit_read_labels(struct upt_fitting *f, const char *path, struct upt_error *r
     int key = csv->courses ? 2 : 1;
     if (status == UPT_OK && (n < key + 1 || strcmp(word[key], "churned") != 0)) {
         status = FAIL(csv, "allowed: a column churned after the account");
+    } else if (status == UPT_OK && n > key + 2 && strcmp(word[key + 1], "day") != 0) {
+        status = FAIL(csv, "%.60s: allowed: a column day after churned, then any others", word[key + 1]);
     }
+    csv->columns_n = n > key + 2 ? n : key + 2;
     for (bool more = true; status == UPT_OK && more;) {
         status = next_line(csv, line, &more);
         status = status == UPT_OK && more ? read_label(csv, line, &cap) : status;

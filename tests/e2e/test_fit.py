@@ -124,6 +124,12 @@ class Files(unittest.TestCase):
         turned.write_text("account,churned\n" + "".join(f"{name(n)},{int(day >= DAYS - 60)}\n" for n, day in last.items()))
         fit("--events", str(self.events), "--labels", str(turned), "--output", str(self.path / "t.model"), "--no-report")
         self.assertIn("days_silent   0.000000", "\n".join(risk_part(self.path / "t.model")))
+        # Columns after the day say what they like.
+        more = self.path / "more.csv"
+        more.write_text("account,churned,day,how\n" + "".join(f"{line},FADES\n" for line in labels.read_text().splitlines()[1:]))
+        fit("--events", str(self.events), "--labels", str(more), "--output", str(self.path / "m.model"), "--no-report")
+        fit("--events", str(self.events), "--labels", str(labels), "--output", str(self.path / "l.model"), "--no-report")
+        self.assertEqual((self.path / "m.model").read_bytes(), (self.path / "l.model").read_bytes())
         # Without days in the file an outcome is that of all horizons.
         self.assertIn("\n# Not fitted: 60 and 90 days,", (self.path / "t.model").read_text())
         self.assertNotIn("Not fitted", (self.path / "l.model").read_text())
@@ -194,6 +200,12 @@ class Files(unittest.TestCase):
             run = fit("--output", out, *args, good=False)
             self.assertEqual(run.returncode, 64)
             self.assertIn(wanted, run.stderr)
+        for text, wanted in (("account,churned,when,day\nA,1,,\n", ":1: when: allowed: a column day after churned, then any others"),
+                             ("account,churned\nA,1,2025-01-06,FADES\n", ":2: allowed: churned 0 or 1, then perhaps the day"),
+                             ("account,churn\nA,FADES\n", ":1: allowed: a column churned after the account")):
+            bad.write_text(text)
+            run = fit("--events", str(self.events), "--labels", str(bad), "--output", out, good=False)
+            self.assertEqual((run.returncode, wanted in run.stderr), (65, True), run.stderr)
         bad.write_text("account,churned\nnobody,1\n")
         run = fit("--events", str(self.events), "--labels", str(bad), "--output", out, good=False)
         self.assertEqual((run.returncode, run.stderr),
@@ -263,6 +275,25 @@ class Log(unittest.TestCase):
             config.write_text(to_yaml(config_for(services, {"input": {"topic": "late"}})))
             fit("-c", str(config), "--output", str(model), "--no-report", *at)
             self.assertEqual(outcomes(model), self.counted(lives, DAYS + 49, *at))
+
+    def test_labels_of_generate(self) -> None:
+        """What `generate` says of who leaves, `fit` takes, and it is of the accounts on the topic."""
+        with tempfile.TemporaryDirectory() as folder, Services() as services:
+            services.kafka.create_topic("made", 2, TOPIC)
+            config, labels, model = (Path(folder) / file for file in ("made.yaml", "labels.csv", "made.model"))
+            config.write_text(to_yaml(config_for(services, {"input": {"topic": "made"}})))
+            made = subprocess.run([str(binary()), "generate", "-c", str(config), "--accounts", "150", "--users", "2", "--days", "200",
+                                   "--churn-share", "0.5", "--labels", str(labels)], capture_output=True, text=True, timeout=120, check=False)
+            self.assertEqual(made.returncode, 0, made.stderr)
+            head, *lines = labels.read_text().splitlines()
+            self.assertEqual((head, len(lines)), ("account,churned,day,how,cadence,users", 150))
+            for line in lines:
+                _, churned, day, how, *_ = line.split(",")
+                self.assertEqual((churned == "1", day != ""), (how in ("FADES", "STOPS", "HEAVY_UNTIL_LAST_DAY"), how != "STAYS"), line)
+            fit("-c", str(config), "--labels", str(labels), "--output", str(model), "--no-report")
+            known, left = outcomes(model)
+            self.assertGreater(left, 20)
+            self.assertGreater(known - left, 20)
 
     def test_log(self) -> None:
         lives = population()
