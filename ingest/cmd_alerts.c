@@ -17,6 +17,7 @@
 #include "ingest/feed.h"
 #include "ingest/topic_read.h"
 #include "uptake/event.h"
+#include "uptake/terminal.h"
 #include "uptake/time.h"
 
 #define RULE_WIDTH 17       /* FEATURE_ABANDONED */

@@ -17,6 +17,7 @@
 #include "ingest/input.h"
 #include "ingest/kafka/client.h"
 #include "ingest/topic_read.h"
+#include "uptake/terminal.h"
 
 #define QUERY_MS 15000
 #define NO_ID INT32_MIN

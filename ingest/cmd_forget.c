@@ -16,6 +16,7 @@
 #include "ingest/kafka/client.h"
 #include "ingest/topic_read.h"
 #include "uptake/event.h"
+#include "uptake/terminal.h"
 
 #define QUERY_MS 15000
 

@@ -22,6 +22,7 @@
 #include "ingest/show_model.h"
 #include "ingest/topic_read.h"
 #include "uptake/event.h"
+#include "uptake/terminal.h"
 #include "uptake/time.h"
 
 struct show {

@@ -1,8 +1,9 @@
 /* uptake top: the accounts most at risk, as Redis ranks them.
  *
  * On a terminal the list is drawn anew every two seconds until Ctrl-C, without a screen library: it clears the screen
- * and writes as many rows as fit. Anywhere else it is written once, so that it can be piped. A Redis that goes away
- * while it is watched is said on the screen and asked again. One thread. */
+ * and writes as many rows and columns as fit. Anywhere else it is written once, so that it can be piped. A Redis that
+ * goes away while it is watched is said on the screen and asked again. One thread. */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include "aggregate/view/view.h"
 #include "ingest/command.h"
 #include "ingest/topic_read.h"
+#include "uptake/terminal.h"
 #include "uptake/time.h"
 
 #define REFRESH_MS 2000
@@ -154,63 +156,90 @@ value(const struct top *top, size_t i, size_t field)
 
 /* ---- showing ---- */
 
-/* At most `width` bytes of it, whole characters, in a column. */
+/* Columns in the order in which they are dropped from the right where a terminal is narrow. */
+enum { C_ACCOUNT, C_RISK, C_BAND, C_HEALTH, C_PHASE, C_ALERTS, C_EVENTS, C_USERS, C_SEEN, C_RENEWAL, C_SEGMENT, C_N };
+static const struct {
+    const char *head;
+    int width;
+    bool left;
+} columns[C_N] = {{"ACCOUNT", 28, true}, {"RISK", 6, false},    {"BAND", 8, true},        {"HEALTH", 6, false},
+                  {"PHASE", 10, true},   {"ALERTS", 6, false},  {"EVENTS 7D", 10, false}, {"USERS 30D", 9, false},
+                  {"SEEN", 6, false},    {"RENEWAL", 10, true}, {"SEGMENT", 16, true}};
+
 static void
-print_cell(const redisReply *text, int width)
+print_cell(int column, const char *p, size_t len)
 {
-    size_t len = text != NULL ? text->len : 0;
-    if (len > (size_t)width) {
-        len = (size_t)width;
-        while (len > 0 && ((unsigned char)text->str[len] & 0xC0) == 0x80) {
-            len--;
-        }
+    char plain[64];
+    int width = columns[column].width;
+    if (columns[column].left) {
+        printf("%*s", width - upt_print_cut(stdout, p, len, width), "");
+    } else {
+        snprintf(plain, sizeof(plain), "%.*s", (int)len, p);
+        printf("%*.*s", width, width, plain);
     }
-    int used = len > 0 ? upt_print_text(stdout, text->str, len) : 0;
-    printf("%*s ", width - used, "");
 }
 
 static void
-print_seen(const redisReply *text, int64_t now_ms)
+format_seen(const redisReply *text, int64_t now_ms, char ret[32])
 {
-    char ago[32] = "";
-    if (text != NULL) {
-        int64_t ms = now_ms - strtoll(text->str, NULL, 10);
-        if (ms >= 2 * UPT_DAY_MS) {
-            snprintf(ago, sizeof(ago), "%lldd", (long long)(ms / UPT_DAY_MS));
-        } else if (ms >= UPT_HOUR_MS) {
-            snprintf(ago, sizeof(ago), "%lldh", (long long)(ms / UPT_HOUR_MS));
-        } else {
-            snprintf(ago, sizeof(ago), "%lldm", (long long)(ms > 0 ? ms / UPT_MINUTE_MS : 0));
-        }
+    int64_t ms = now_ms - strtoll(text->str, NULL, 10);
+    if (ms >= 2 * UPT_DAY_MS) {
+        snprintf(ret, 32, "%lldd", (long long)(ms / UPT_DAY_MS));
+    } else if (ms >= UPT_HOUR_MS) {
+        snprintf(ret, 32, "%lldh", (long long)(ms / UPT_HOUR_MS));
+    } else {
+        snprintf(ret, 32, "%lldm", (long long)(ms > 0 ? ms / UPT_MINUTE_MS : 0));
     }
-    printf("%6s ", ago);
 }
 
 static void
-print_list(const struct top *top, size_t rows)
+print_value(const struct top *top, size_t i, int column, int64_t now_ms)
+{
+    static const int field_of[C_N] = {[C_BAND] = F_BAND,     [C_HEALTH] = F_HEALTH,   [C_PHASE] = F_PHASE,
+                                      [C_ALERTS] = F_ALERTS, [C_EVENTS] = F_EVENTS,   [C_USERS] = F_USERS,
+                                      [C_SEEN] = F_SEEN,     [C_RENEWAL] = F_RENEWAL, [C_SEGMENT] = F_SEGMENT};
+    const redisReply *got = column == C_ACCOUNT ? top->ranks->element[2 * i]
+                            : column == C_RISK  ? top->ranks->element[2 * i + 1]
+                                                : value(top, i, (size_t)field_of[column]);
+    char text[32] = "";
+    if (got != NULL && column == C_RISK) {
+        snprintf(text, sizeof(text), "%.1f%%", 100 * strtod(got->str, NULL));
+    } else if (got != NULL && column == C_HEALTH) {
+        snprintf(text, sizeof(text), "%.1f", strtod(got->str, NULL));
+    } else if (got != NULL && column == C_SEEN) {
+        format_seen(got, now_ms, text);
+    } else if (got != NULL) {
+        print_cell(column, got->str, got->len);
+        return;
+    }
+    print_cell(column, text, strlen(text));
+}
+
+/* room: columns of the screen. */
+static void
+print_list(const struct top *top, size_t rows, int room)
 {
     int64_t now_ms = upt_wall_ms();
-    printf("%-28s %6s %-8s %6s %-10s %6s %10s %8s %6s %-10s %s\n", "ACCOUNT", "RISK", "BAND", "HEALTH", "PHASE",
-           "ALERTS", "EVENTS 7D", "USERS 30D", "SEEN", "RENEWAL", "SEGMENT");
-    for (size_t i = 0; i < top->n && i < rows; i++) {
-        const redisReply *health = value(top, i, F_HEALTH);
-        const redisReply *alerts = value(top, i, F_ALERTS);
-        const redisReply *events = value(top, i, F_EVENTS);
-        const redisReply *users = value(top, i, F_USERS);
-        print_cell(top->ranks->element[2 * i], 28);
-        printf("%5.1f%% ", 100 * strtod(top->ranks->element[2 * i + 1]->str, NULL));
-        print_cell(value(top, i, F_BAND), 8);
-        if (health != NULL) {
-            printf("%6.1f ", strtod(health->str, NULL));
-        } else {
-            printf("%6s ", "");
+    bool shown[C_N];
+    int used = 0;
+    for (int c = 0; c < C_N; c++) {
+        shown[c] = c == 0 || used + 1 + columns[c].width <= room;
+        used += shown[c] ? (c > 0) + columns[c].width : 0;
+    }
+    for (int c = 0; c < C_N; c++) {
+        if (shown[c]) {
+            fputs(c > 0 ? " " : "", stdout);
+            print_cell(c, columns[c].head, strlen(columns[c].head));
         }
-        print_cell(value(top, i, F_PHASE), 10);
-        printf("%6.6s %10.20s %9.20s ", alerts != NULL ? alerts->str : "", events != NULL ? events->str : "",
-               users != NULL ? users->str : "");
-        print_seen(value(top, i, F_SEEN), now_ms);
-        print_cell(value(top, i, F_RENEWAL), 10);
-        print_cell(value(top, i, F_SEGMENT), 16);
+    }
+    printf("\n");
+    for (size_t i = 0; i < top->n && i < rows; i++) {
+        for (int c = 0; c < C_N; c++) {
+            if (shown[c]) {
+                fputs(c > 0 ? " " : "", stdout);
+                print_value(top, i, c, now_ms);
+            }
+        }
         printf("\n");
     }
 }
@@ -247,15 +276,14 @@ print_json(const struct top *top)
     json_decref(list);
 }
 
-/* Rows of the list that fit on the screen. */
+/* Rows of the list that fit on the screen, and its columns. */
 static size_t
-screen_rows(void)
+screen(int *ret_columns)
 {
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row <= HEAD_LINES + 1) {
-        return 20;
-    }
-    return (size_t)size.ws_row - HEAD_LINES - 1;
+    bool told = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+    *ret_columns = !told ? INT_MAX : size.ws_col > 0 ? size.ws_col : 80;
+    return told && size.ws_row > HEAD_LINES + 1 ? (size_t)size.ws_row - HEAD_LINES - 1 : 20;
 }
 
 static int
@@ -270,9 +298,14 @@ watch(struct top *top, long long limit)
         char now[32];
         upt_status status = refresh(top, limit, &err);
         upt_format_time(upt_wall_ms(), now);
-        printf("\033[H\033[2J%s  %s\n", now, status == UPT_OK ? "Ctrl-C ends" : err.msg);
+        int room;
+        size_t rows = screen(&room);
+        const char *said = status == UPT_OK ? "Ctrl-C ends" : err.msg;
+        printf("\033[H\033[2J%.*s  ", room, now);
+        (void)upt_print_cut(stdout, said, strlen(said), room - (int)strlen(now) - 2);
+        printf("\n");
         if (status == UPT_OK) {
-            print_list(top, screen_rows());
+            print_list(top, rows, room);
         }
         fflush(stdout);
         for (int64_t end_ms = upt_mono_ms() + REFRESH_MS; !stopped && upt_mono_ms() < end_ms;) {
@@ -314,7 +347,9 @@ run(int argc, char **argv)
     } else if (json) {
         print_json(&top);
     } else {
-        print_list(&top, top.n);
+        int room;
+        (void)screen(&room);
+        print_list(&top, top.n, room);
     }
     forget(&top);
     disconnect(&top);

@@ -21,6 +21,7 @@
 #include "ingest/pipeline.h"
 #include "ingest/verify.h"
 #include "uptake/assert.h"
+#include "uptake/terminal.h"
 #include "uptake/time.h"
 
 #define EXIT_DIFFERS 1

@@ -9,6 +9,7 @@
 
 #include "aggregate/score/score.h"
 #include "ingest/topic_read.h"
+#include "uptake/terminal.h"
 #include "uptake/time.h"
 
 static void

@@ -18,6 +18,7 @@
 #include "ingest/command.h"
 #include "ingest/pipeline.h"
 #include "ingest/topic_read.h"
+#include "uptake/terminal.h"
 
 #define FILE_MAX ((size_t)1024 * 1024)
 #define ANSWER_MAX ((size_t)16 * 1024 * 1024)

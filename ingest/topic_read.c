@@ -399,25 +399,6 @@ upt_read_redis(const struct upt_config *config, struct redisContext **ret, struc
     return upt_redis_connect(&view, ret, reterr);
 }
 
-int
-upt_print_text(FILE *to, const char *p, size_t len)
-{
-    int columns = 0;
-    for (size_t i = 0, n; i < len; i += n, columns++) {
-        unsigned char c = (unsigned char)p[i];
-        n = c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
-        bool whole = n <= len - i && upt_utf8_valid(p + i, n);
-        n = whole ? n : 1;
-        bool control = c < 0x20 || c == 0x7F || (c == 0xC2 && (unsigned char)p[i + n - 1] < 0xA0); /* to U+009F */
-        if (whole && !control) {
-            fwrite(p + i, 1, n, to);
-        } else {
-            fputc('?', to);
-        }
-    }
-    return columns;
-}
-
 struct upt_str
 upt_json_text(const json_t *object, const char *name)
 {

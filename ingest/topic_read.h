@@ -1,9 +1,6 @@
-/* What commands read and write by hand: a topic to its end, a few records that must arrive, the rows in Redis; and text
- * from outside on a terminal. */
+/* What commands read and write by hand: a topic to its end, a few records that must arrive, the rows in Redis. */
 #ifndef UPT_TOPIC_READ_H
 #define UPT_TOPIC_READ_H
-
-#include <stdio.h>
 
 #include <librdkafka/rdkafka.h>
 
@@ -68,9 +65,6 @@ struct redisContext;
 /* A connection to the configured Redis; the caller frees it with redisFree. */
 UPT_NODISCARD upt_status upt_read_redis(const struct upt_config *config, struct redisContext **ret,
                                         struct upt_error *reterr);
-/* Text from outside: control characters, which a terminal would obey, and bytes that are no UTF-8 as '?'. Returns the
- * columns taken. */
-int upt_print_text(FILE *to, const char *p, size_t len);
 /* The text of a member, which may hold a NUL; null if it is none. */
 struct json_t;
 struct upt_str upt_json_text(const struct json_t *object, const char *name);

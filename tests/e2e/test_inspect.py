@@ -5,9 +5,17 @@ One set of services for all; the tests run in the order of their numbers, those 
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import re
+import select
+import struct
+import subprocess
+import termios
 import time
+import unicodedata
 import unittest
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +27,7 @@ from typing import Any
 from support.kafka_util import Decoder, Message, end_offsets, produce, producer, read_topic
 from support.process import wait_until
 from support.services import Redis, Services
-from support.uptake_proc import Result, Uptake, config_for, merged, run, to_yaml
+from support.uptake_proc import Result, Uptake, binary, config_for, merged, run, to_yaml
 
 from e2e.test_exact import INPUT, until_end
 from e2e.traffic import DAY, Traffic
@@ -172,6 +180,39 @@ class Inspect(unittest.TestCase):
             stored = self.redis.hgetall(f"uptake:account:{{{row['account']}}}")
             self.assertEqual(str(row["events_7d"]), stored["events_7d"])
             self.assertEqual(row["health_band"], stored["health_band"])
+
+    def frame(self, rows: int, columns: int) -> list[str]:
+        """The lines of a frame of `top` on a terminal of this size."""
+        main, end = pty.openpty()
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        shown = b""
+        with subprocess.Popen([str(binary()), "top", "-c", self.config()], stdin=subprocess.DEVNULL, stdout=end, stderr=end) as top:
+            os.close(end)
+            while shown.count(b"\033[2J") < 2 and select.select([main], [], [], 20)[0]:
+                shown += os.read(main, 65536)
+            top.terminate()
+            while select.select([main], [], [], 0.2)[0]:
+                try:
+                    os.read(main, 65536)
+                except OSError:
+                    break
+        os.close(main)
+        return shown.split(b"\033[H\033[2J")[1].decode().replace("\r\n", "\n").split("\n")
+
+    def test_05_top_on_a_terminal(self) -> None:
+        names = {"\u65e5\u672c\u8a9e\u306e\u4f1a\u793e" * 3: 0.9991, "caf\u0065\u0301 \U0001f680": 0.9992, "\u00e9" * 40: 0.9993}
+        self.redis.zadd("uptake:rank:churn_risk", names)
+        self.addCleanup(self.redis.zrem, "uptake:rank:churn_risk", *names)
+        width = lambda line: sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in line)  # noqa: E731
+        for rows, columns, last in ((24, 80, "EVENTS 7D"), (10, 40, "RISK"), (24, 200, "SEGMENT")):
+            lines = self.frame(rows, columns)
+            self.assertLessEqual(len(lines), rows)
+            self.assertEqual([line for line in lines if width(line) > columns], [])
+            self.assertRegex(lines[1], rf"^ACCOUNT .*{last} *$")
+            self.assertTrue(lines[2].startswith("\u00e9" * 28 + "  99.9%"), lines)
+            self.assertTrue(lines[4].startswith("\u65e5\u672c\u8a9e\u306e\u4f1a\u793e" * 2 + "\u65e5\u672c  99.9%"), lines)
+            for line in lines[2:5]:
+                self.assertEqual(width(line[:line.index("%") + 1]), 35, line)
 
     # ---- dead letters
 
