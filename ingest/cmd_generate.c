@@ -1,12 +1,16 @@
 /* uptake generate: made-up, labelled telemetry onto the input topic. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "ingest/avro/encoder.h"
 #include "ingest/command.h"
 #include "ingest/feed.h"
+#include "ingest/input.h"
+#include "ingest/kafka/topics.h"
 #include "uptake/time.h"
 
 struct wanted {
@@ -52,7 +56,7 @@ write_labels(const struct wanted *wanted, const struct upt_generator *gen)
 {
     FILE *file = fopen(wanted->labels, "we");
     if (file == NULL) {
-        fprintf(stderr, "uptake generate: %s: cannot be written\n", wanted->labels);
+        fprintf(stderr, "uptake generate: %s: %s\n", wanted->labels, strerror(errno));
         return EX_CANTCREAT;
     }
     fprintf(file, "account,churned,day,how,cadence,users\n");
@@ -67,7 +71,74 @@ write_labels(const struct wanted *wanted, const struct upt_generator *gen)
         fprintf(file, "%s,%d,%s,%s,%s,%lld\n", label.account, churned, day, upt_churn_names[label.kind], label.cadence,
                 (long long)label.users);
     }
-    return fclose(file) == 0 ? EX_OK : EX_IOERR;
+    if (fclose(file) != 0) {
+        fprintf(stderr, "uptake generate: %s: %s\n", wanted->labels, strerror(errno));
+        return EX_IOERR;
+    }
+    return EX_OK;
+}
+
+/* Whether records as they will be written can be read as bare Avro in the configured schema. */
+static int
+check_framing(const struct upt_config *config, bool batch)
+{
+    struct upt_input input = {0};
+    struct upt_decoder *decoder = NULL;
+    struct upt_decoded decoded;
+    struct upt_buf value = {0};
+    struct upt_error err;
+    const struct upt_str account = UPT_STR("account");
+    const struct upt_event event = {
+        .occurred_at = 1, .account_id = account, .kind = UPT_KIND_USAGE, .feature = UPT_STR("feature"), .quantity = 1};
+    int rc = EX_OK;
+    if (batch) {
+        upt_encode_batch_begin(&value, -1, 1);
+    }
+    upt_encode_event(&value, -1, &event, NULL, 0);
+    if (batch) {
+        upt_encode_batch_end(&value);
+    }
+    upt_status status = upt_input_open(&input, config, &err);
+    if (status == UPT_OK) {
+        status = upt_input_decoder(&input, &decoder, &err);
+    }
+    if (status == UPT_OK) {
+        status = upt_input_decode(&input, decoder, account, upt_buf_str(&value), &decoded, &err);
+    }
+    if (status != UPT_OK) {
+        rc = upt_command_fail(&upt_cmd_generate, &err);
+    } else if (decoded.reason != UPT_REASON_NONE || decoded.batch != batch || decoded.events_n != 1 ||
+               decoded.events[0].occurred_at != 1) {
+        fprintf(stderr,
+                "uptake generate: with framing none records are read by input.schema_file, and %s is not "
+                "schemas/uptake.v1.%s.avsc: set it to that%s\n",
+                config->input_schema_file, batch ? "UsageBatch" : "UsageEvent", batch ? ", or leave --batch out" : "");
+        rc = EX_USAGE;
+    }
+    upt_decoder_destroy(&decoder);
+    upt_input_close(&input);
+    upt_buf_fini(&value);
+    return rc;
+}
+
+/* What would only be seen when all has been sent. */
+static int
+check_first(const struct upt_config *config, const struct wanted *wanted)
+{
+    struct upt_buf notes = {0};
+    struct upt_error err;
+    int rc = strcmp(config->input_framing, "none") == 0 ? check_framing(config, wanted->batch > 1) : EX_OK;
+    if (rc != EX_OK) {
+        return rc;
+    }
+    int64_t age_ms = upt_wall_ms() - wanted->now_ms + wanted->days * UPT_DAY_MS;
+    if (upt_topics_backfill(config, age_ms, &notes, &err) != UPT_OK) {
+        rc = upt_command_fail(&upt_cmd_generate, &err);
+    } else if (notes.len > 0) {
+        fprintf(stderr, "uptake generate: warning: %.*s", (int)notes.len, notes.p);
+    }
+    upt_buf_fini(&notes);
+    return rc;
 }
 
 static void
@@ -124,20 +195,23 @@ generate(const struct upt_config *config, const struct wanted *wanted)
     struct upt_generator *gen = NULL;
     struct upt_feed feed = {0};
     struct upt_error err;
-    int rc = EX_OK;
+    int rc = check_first(config, wanted);
+    if (rc != EX_OK) {
+        return rc;
+    }
     upt_status status = upt_generator_create(&to, &gen, &err);
-    if (status == UPT_OK) {
-        status = upt_feed_open(&feed, config, (int)wanted->batch, &err);
-    }
-    if (status == UPT_OK) {
-        status = produce_all(wanted, gen, &feed, &err);
-    }
     if (status == UPT_OK && wanted->labels != NULL) {
         rc = write_labels(wanted, gen);
     }
+    if (status == UPT_OK && rc == EX_OK) {
+        status = upt_feed_open(&feed, config, (int)wanted->batch, &err);
+    }
+    if (status == UPT_OK && rc == EX_OK) {
+        status = produce_all(wanted, gen, &feed, &err);
+    }
     if (status != UPT_OK) {
         rc = upt_command_fail(&upt_cmd_generate, &err);
-    } else {
+    } else if (rc == EX_OK) {
         printf("%llu events of %lld accounts in %llu records on %s\n", (unsigned long long)feed.events,
                wanted->accounts, (unsigned long long)feed.records, config->input_topic);
     }

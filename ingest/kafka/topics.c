@@ -334,3 +334,57 @@ upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf 
     upt_client_destroy(&rk);
     return status;
 }
+
+static void
+note_backfill(const struct upt_config *config, const struct upt_buf *settings, int64_t age_ms, struct upt_buf *notes)
+{
+    char mend[400], text[800];
+    const char *type = lookup(settings, "message.timestamp.type");
+    const char *policy = lookup(settings, "cleanup.policy");
+    const char *retention = lookup(settings, "retention.ms");
+    long long kept = retention != NULL ? strtoll(retention, NULL, 10) : -1;
+    snprintf(mend, sizeof(mend),
+             "kafka-configs.sh --bootstrap-server %s --alter --entity-type topics --entity-name %s --add-config ",
+             upt_client_prop(config, "bootstrap.servers", "HOST:PORT"), config->input_topic);
+    if (type != NULL && strcmp(type, "LogAppendTime") == 0 && age_ms > UPT_DAY_MS) {
+        snprintf(
+            text, sizeof(text),
+            "topic %s has LogAppendTime, and a backfill needs CreateTime: the clock is that of sending, and events "
+            "of 30 days ago and more become dead letters (too_late). Mend it with: "
+            "%smessage.timestamp.type=CreateTime,retention.ms=-1",
+            config->input_topic, mend);
+        note(notes, text);
+    } else if (kept >= 0 && kept < age_ms && (policy == NULL || strstr(policy, "delete") != NULL)) {
+        snprintf(
+            text, sizeof(text),
+            "topic %s keeps records for %lld hours (retention.ms=%s), these are of up to %lld days ago: the broker "
+            "deletes them, perhaps before they are counted. Mend it with: %sretention.ms=-1",
+            config->input_topic, kept / UPT_HOUR_MS, retention, (long long)(age_ms / UPT_DAY_MS), mend);
+        note(notes, text);
+    }
+}
+
+upt_status
+upt_topics_backfill(const struct upt_config *config, int64_t age_ms, struct upt_buf *notes, struct upt_error *reterr)
+{
+    rd_kafka_t *rk = NULL;
+    struct upt_buf settings = {0};
+    int32_t partitions = 0;
+    upt_status status = upt_client_producer(config, &rk, reterr);
+    if (status != UPT_OK) {
+        return status;
+    }
+    status = upt_client_partitions(rk, config->input_topic, TIMEOUT_MS, &partitions, reterr);
+    if (status == UPT_ENOTFOUND) {
+        status = upt_fail(reterr, UPT_ENOTFOUND,
+                          "there is no topic %s. Make it with: kafka-topics.sh --bootstrap-server %s --create --topic "
+                          "%s --partitions 4 --config message.timestamp.type=CreateTime --config retention.ms=-1",
+                          config->input_topic, upt_client_prop(config, "bootstrap.servers", "HOST:PORT"),
+                          config->input_topic);
+    } else if (status == UPT_OK && describe_topic(rk, config->input_topic, &settings)) {
+        note_backfill(config, &settings, age_ms, notes);
+    }
+    upt_buf_fini(&settings);
+    upt_client_destroy(&rk);
+    return status;
+}

@@ -20,4 +20,9 @@ struct upt_topics {
 UPT_NODISCARD upt_status upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf *notes,
                                             struct upt_topics *ret, struct upt_error *reterr);
 
+/* For events of so long ago, to be written now: notes (one a line) on what the input topic would do to them.
+ * UPT_ENOTFOUND: there is none; the message says how it is made. */
+UPT_NODISCARD upt_status upt_topics_backfill(const struct upt_config *config, int64_t age_ms, struct upt_buf *notes,
+                                             struct upt_error *reterr);
+
 #endif

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from support.browser import Browser
 from support.fakes import Registry
+from support.kafka_util import end_offsets
 from support.process import free_port, wait_until
-from support.uptake_proc import binary
+from support.services import Services
+from support.uptake_proc import binary, config_for, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-EX_USAGE, EX_CONFIG = 64, 78
+EX_USAGE, EX_UNAVAILABLE, EX_CANTCREAT, EX_CONFIG = 64, 69, 73, 78
 
 
 def uptake(*args: str, timeout: float = 60, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -167,6 +169,40 @@ class HugePages(unittest.TestCase):
 
     def test_choice_of_the_user(self) -> None:
         self.assertEqual(self.begins("run", "--help", GLIBC_TUNABLES=""), 1)
+
+
+class Generate(unittest.TestCase):
+    """What would go wrong later is said before anything is sent."""
+
+    def test_said_first(self) -> None:
+        backfill = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}
+        with Services() as services, tempfile.TemporaryDirectory() as folder:
+            self.services, self.folder = services, Path(folder)
+            self.generate("none", EX_UNAVAILABLE, r"^uptake generate: there is no topic none\. Make it with: kafka-topics\.sh .* --topic none ")
+            self.assertNotIn("none-value", services.registry.subjects())
+            services.kafka.create_topic("good", 1, backfill)
+            services.kafka.create_topic("week", 1, {**backfill, "retention.ms": "604800000"})
+            services.kafka.create_topic("append", 1, {**backfill, "message.timestamp.type": "LogAppendTime"})
+            self.generate("good", EX_CANTCREAT, r"labels\.csv: ", "--labels", str(self.folder / "no" / "labels.csv"))
+            bare = {"framing": "none", "schema_file": str(ROOT / "schemas/uptake.v1.UsageEvent.avsc")}
+            self.generate("good", EX_USAGE, r"UsageBatch\.avsc: set it to that, or leave --batch out$", "--batch", "4", **bare)
+            batch = {**bare, "schema_file": str(ROOT / "schemas/uptake.v1.UsageBatch.avsc")}
+            self.generate("good", EX_USAGE, r"UsageEvent\.avsc: set it to that$", **batch)
+            self.assertEqual(end_offsets(services.kafka.bootstrap, "good"), {0: 0})
+            for how, args in ((bare, ()), (batch, ("--batch", "4")), ({}, ())):
+                self.generate("good", 0, "", *args, **how)
+            self.generate("week", 0, r"^uptake generate: warning: topic week keeps records for 168 hours .*retention\.ms=-1$")
+            self.generate("append", 0, r"^uptake generate: warning: topic append has LogAppendTime.*\(too_late\)")
+
+    def generate(self, topic: str, code: int, wanted: str, *args: str, **how: str) -> None:
+        path = self.folder / "generate.yaml"
+        path.write_text(to_yaml(config_for(self.services, {"input": {"topic": topic, **how}})))
+        begun = time.monotonic()
+        run = uptake("generate", "-c", str(path), "--accounts", "5", "--events", "300", *args)
+        said = [line for line in run.stderr.splitlines() if not line.startswith("{")]  # librdkafka of a broker that begins
+        self.assertEqual((run.returncode, len(said)), (code, int(wanted != "")), run.stderr)
+        self.assertRegex("".join(said), wanted or "^$")
+        self.assertLess(time.monotonic() - begun, 25)
 
 
 class Demo(unittest.TestCase):

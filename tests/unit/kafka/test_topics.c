@@ -7,10 +7,12 @@
 #include <cmocka.h>
 
 #include <librdkafka/rdkafka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ingest/kafka/client.h"
 #include "ingest/kafka/topics.h"
+#include "uptake/time.h"
 
 #define TOPICS_MAX 8
 #define SETTINGS_MAX 8
@@ -343,6 +345,61 @@ tells_what_is_not_kept(void **state)
     upt_buf_fini(&notes);
 }
 
+/* The notes on events of 90 days ago, for a topic with these settings; freed by the caller. */
+static char *
+backfill_into(const char *type, const char *retention, const char *policy)
+{
+    struct upt_buf notes = {0};
+    struct upt_error err;
+    world.n = 0;
+    there_is("usage-events", "message.timestamp.type", type, "retention.ms", retention, "cleanup.policy", policy, NULL);
+    assert_int_equal(upt_topics_backfill(world.config, 90 * UPT_DAY_MS, &notes, &err), UPT_OK);
+    upt_buf_put(&notes, "", 1);
+    return notes.p;
+}
+
+static void
+tells_what_a_backfill_meets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *retention, *policy, *wanted; /* NULL: nothing */
+    } cases[] = {
+        {"CreateTime", "-1", "delete", NULL},
+        {"CreateTime", "7776000000", "delete", NULL},
+        {"CreateTime", "7775999999", "delete",
+         "keeps records for 2159 hours (retention.ms=7775999999), these are of up "
+         "to 90 days ago"},
+        {"CreateTime", "604800000", "compact,delete", "--entity-name usage-events --add-config retention.ms=-1\n"},
+        {"CreateTime", "604800000", "compact", NULL},
+        {"LogAppendTime", "604800000", "delete", "become dead letters (too_late)"},
+        {"LogAppendTime", "-1", "delete", "--add-config message.timestamp.type=CreateTime,retention.ms=-1\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *notes = backfill_into(cases[i].type, cases[i].retention, cases[i].policy);
+        if (cases[i].wanted == NULL) {
+            assert_string_equal(notes, "");
+        } else {
+            assert_non_null(strstr(notes, cases[i].wanted));
+            assert_ptr_equal(strchr(notes, '\n'), notes + strlen(notes) - 1); /* one line */
+        }
+        free(notes);
+    }
+}
+
+static void
+names_the_command_that_makes_the_input(void **state)
+{
+    (void)state;
+    struct upt_buf notes = {0};
+    struct upt_error err;
+    world.n = 0;
+    assert_int_equal(upt_topics_backfill(world.config, 90 * UPT_DAY_MS, &notes, &err), UPT_ENOTFOUND);
+    assert_non_null(strstr(err.msg, "there is no topic usage-events. Make it with: kafka-topics.sh "));
+    assert_non_null(strstr(err.msg, "--create --topic usage-events --partitions 4 --config message.timestamp.type="));
+    assert_int_equal(notes.len, 0);
+}
+
 static int
 set_up(void **state)
 {
@@ -366,6 +423,8 @@ main(void)
         cmocka_unit_test(names_the_setting_to_mend),
         cmocka_unit_test(keeps_alerts_and_dead_letters),
         cmocka_unit_test(tells_what_is_not_kept),
+        cmocka_unit_test(tells_what_a_backfill_meets),
+        cmocka_unit_test(names_the_command_that_makes_the_input),
     };
     return cmocka_run_group_tests_name("topics", tests, set_up, tear_down);
 }
