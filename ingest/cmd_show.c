@@ -422,11 +422,11 @@ print_person(const struct show *show)
     const json_t *health = now != NULL ? now : show->health;
     print_head(show);
     print_alerts(show);
-    upt_explained_print(show->explained);
+    upt_explained_print(show->explained, show->row);
     if (show->why[0] != '\0') {
         printf("\nNothing of a checkpoint: %s\n", show->why);
     }
-    upt_explained_print_score(health);
+    upt_explained_print_score(health, now != NULL ? show->row : NULL);
     print_counters(show);
     print_features(show);
     upt_explained_print_signals(health);
@@ -583,7 +583,8 @@ const struct upt_command upt_cmd_show = {
         "  --model  instead of an account the score model: what it is made of, what it was fitted to, and how it does\n"
         "           on matured outcomes, by segment, in the process that runs with this configuration\n"
         "\n"
-        "Counters are Redis's, alerts the last records in Kafka, risk, use and score those of the last checkpoint:\n"
-        "they can be seconds apart.\n",
+        "Counters are Redis's, alerts the last records in Kafka. Health, phase and risk at the top (row) are as last\n"
+        "decided, once a day; risk, use and score that are explained (explained) are what the last checkpoint would\n"
+        "have decided at its as_of. Where the two differ both are said.\n",
     .run = run,
 };

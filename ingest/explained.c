@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "aggregate/score/score.h"
@@ -31,8 +32,34 @@ upt_print_minute(const char *before, int64_t ms)
     printf("%s%.10s %.5s UTC", before, buf, buf + 11);
 }
 
+/* What was decided of it last, once a day, and is in the row; false: nothing, or the same as is explained. */
+static bool
+decided(const json_t *row, const char *field, double now, double times, char ret[24])
+{
+    char here[24];
+    const char *text = json_string_value(json_object_get(row, field));
+    snprintf(ret, 24, "%.1f", text != NULL ? times * strtod(text, NULL) : 0);
+    snprintf(here, sizeof(here), "%.1f", times * now);
+    return text != NULL && strcmp(ret, here) != 0;
+}
+
 static void
-print_risk(const json_t *risk)
+print_horizon(const json_t *first, const json_t *row)
+{
+    char field[40], was[24];
+    long long days = json_integer_value(json_object_get(first, "horizon_days"));
+    double now = json_number_value(json_object_get(first, "probability"));
+    snprintf(field, sizeof(field), "churn_risk_%lldd", days);
+    if (decided(row, field, now, 100, was)) {
+        printf(" within %lld days, if decided at the last checkpoint: %.1f%% (last decided: %s%%)", days, 100 * now,
+               was);
+    } else {
+        printf(" within %lld days: %.0f%%", days, 100 * now);
+    }
+}
+
+static void
+print_risk(const json_t *risk, const json_t *row)
 {
     size_t i;
     const json_t *probabilities = json_object_get(risk, "probabilities");
@@ -43,8 +70,7 @@ print_risk(const json_t *risk)
     }
     printf("\nRisk of churn");
     if (first != NULL) {
-        printf(" within %lld days: %.0f%%", json_integer_value(json_object_get(first, "horizon_days")),
-               100 * json_number_value(json_object_get(first, "probability")));
+        print_horizon(first, row);
     }
     printf("; what raises it (+) and lowers it (-), in log-odds\n");
     printf("  %+6.2f  to begin with\n", json_number_value(json_object_get(risk, "base")));
@@ -93,18 +119,27 @@ has_status(const json_t *part, const char *status)
 }
 
 void
-upt_explained_print_score(const json_t *health)
+upt_explained_print_score(const json_t *health, const json_t *row)
 {
+    char was[24];
     size_t i;
     size_t missing = 0;
     json_t *part;
     const json_t *parts = json_object_get(health, "components");
     const json_t *slope = json_object_get(health, "slope_per_week");
+    double score = json_number_value(json_object_get(health, "score"));
     bool any = false;
     json_array_foreach(parts, i, part)
     {
         if (json_number_value(json_object_get(part, "weight")) > 0) {
-            printf("%s", any ? "" : "\nScore, points against the mean of its cohort\n");
+            if (!any && decided(row, "health", score, 1, was)) {
+                printf(
+                    "\nScore, if decided at the last checkpoint: %.1f (last decided: %s); points against the mean of "
+                    "its cohort\n",
+                    score, was);
+            } else if (!any) {
+                printf("\nScore, points against the mean of its cohort\n");
+            }
             printf("  %+6.2f  ", json_number_value(json_object_get(part, "points")));
             print_named(part);
             any = true;
@@ -186,12 +221,12 @@ print_usage(const json_t *days)
 }
 
 void
-upt_explained_print(const json_t *explained)
+upt_explained_print(const json_t *explained, const json_t *row)
 {
     if (explained == NULL) {
         return;
     }
-    print_risk(json_object_get(explained, "risk"));
+    print_risk(json_object_get(explained, "risk"), row);
     print_usage(json_object_get(explained, "usage"));
     upt_print_minute("  (as of the last checkpoint, ", json_integer_value(json_object_get(explained, "as_of")));
     printf(")\n");

@@ -5,10 +5,12 @@
 #include <jansson.h>
 #include <stdint.h>
 
-/* Risk and its factors, the smallest change, use of 30 days as a chart; nothing for null. To stdout. */
-void upt_explained_print(const json_t *explained);
-/* The parts of the score, and what else is known; of `health` of an explanation, or of an account-health record. */
-void upt_explained_print_score(const json_t *health);
+/* Risk and its factors, the smallest change, use of 30 days as a chart; nothing for null. To stdout. An explanation is
+ * of its own moment; where the row has something else, as it was decided last, both are said. */
+void upt_explained_print(const json_t *explained, const json_t *row);
+/* The parts of the score, and what else is known; of `health` of an explanation, or of an account-health record, which
+ * is what was decided: then without row. */
+void upt_explained_print_score(const json_t *health, const json_t *row);
 void upt_explained_print_signals(const json_t *health);
 /* ", acknowledged", ", snoozed until …" of an open alert; nothing if neither. */
 void upt_explained_print_control(const json_t *explained, const char *alert_id);

@@ -75,6 +75,23 @@ class Page(unittest.TestCase):
         self.browser.wait_for(f"{said} === 'no row for this account'", 10)
         self.assertEqual(self.browser.js("document.getElementById('account-body').childElementCount"), 0)
 
+    def test_account_between_decisions(self) -> None:
+        """What is explained is of now, the row of the last daily evaluation; where they differ that is said."""
+        explained = {"alerts": [], "usage": [], "health": {"score": 70.04, "components": []},
+                     "risk": {"base": -2, "factors": [], "change": "", "probabilities": [{"horizon_days": 30, "probability": 0.154}]}}
+        self.port.answers["/status.json"] = (200, json.dumps(STATUS).encode())
+        said = "(document.querySelector('#account-body > .change') || {}).textContent"
+        self.open()
+        self.browser.wait_for("document.querySelector('#risk button') !== null")
+        for risk, health, wanted in ((0.096, 79.2, "risk within 30 days 15 %, health 70."), (0.154, 79.2, "health 70."), (0.096, 70, "risk within 30 days 15 %."),
+                                     (0.1541, 70.0, None)):
+            row = {"tier": f"tier {risk} {health}", "churn_risk_30d": risk, "health": health}
+            self.port.answers["/account.json"] = (200, json.dumps({**ACCOUNT, "row": row, "explained": explained}).encode())
+            self.browser.js("document.querySelector('#risk button').click()")
+            self.browser.wait_for(f"document.getElementById('account-body').innerText.includes({json.dumps(row['tier'])})", 10)
+            shown = self.browser.js(said)
+            self.assertEqual(shown, wanted and f"If decided now: {wanted} Above is what was decided last, once a day; what follows is of now.")
+
 
 if __name__ == "__main__":
     unittest.main()

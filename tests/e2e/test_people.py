@@ -65,16 +65,20 @@ class People(unittest.TestCase):
 
     @classmethod
     def log(cls) -> Iterator[Message]:
-        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition. sunk: silent for 40. NUL_GONE, NUL_TEXT: texts with a NUL."""
+        """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition. sunk: silent for 40.
+        seated: 25 days, and 1000 seats after the last evaluation. NUL_GONE, NUL_TEXT: texts with a NUL."""
         for account in ("gone-0", "gone-1", "gone-2", "gone-3"):
             now = (cls.today - 60) * DAY
             yield cls.event(account, now, kind="PROFILE", feature=None, user_id=None,
                             properties={"tier": "gold" if account != "gone-3" else "tin"})
         for account in (NUL_GONE, NUL_TEXT):
             yield cls.event(account, (cls.today - 60) * DAY, kind="PROFILE", feature=None, user_id=None, properties={"tier": "t\0in", "segment": "a\0b"})
+        yield cls.event("seated", (cls.today - 1) * DAY + DAY // 2 + 10_000, kind="PROFILE", feature=None, user_id=None, properties={"seats": "1000"})
         for day in range(60):
             now = (cls.today - 60 + day) * DAY + DAY // 2
             for k in range(4):
+                if day >= 35:
+                    yield cls.event("seated", now + 9500 + k)
                 if day < 40:
                     yield cls.event(NUL_GONE, now + 7000 + k)
                     yield cls.event(NUL_TEXT, now + 8000 + k, feature="a\0pi", user_id="u\0ser")
@@ -219,6 +223,17 @@ class People(unittest.TestCase):
         self.assertEqual((loyal["risk"]["counterfactual"], loyal["alerts"]), (None, []))
         self.assertTrue(loyal["risk"]["factors"])  # also without an alert
 
+    def test_11_show_between_decisions(self) -> None:
+        """What is explained is of the checkpoint, what is in the row of the last daily evaluation: both are said, as what they are."""
+        got = json.loads(self.uptake("show", "seated", "--json").out)
+        row, explained, text = got["row"], got["explained"], self.uptake("show", "seated").out
+        risk, score = explained["risk"]["probabilities"][0]["probability"], explained["health"]["score"]
+        self.assertGreater(abs(risk - row["churn_risk_30d"]), 0.001)
+        self.assertGreater(abs(score - row["health"]), 0.1)
+        self.assertIn(f"\nRisk of churn within 30 days, if decided at the last checkpoint: {100 * risk:.1f}% (last decided: {100 * row['churn_risk_30d']:.1f}%); ", text)
+        self.assertIn(f"\nScore, if decided at the last checkpoint: {score:.1f} (last decided: {row['health']:.1f}); points", text)
+        self.assertNotIn("last decided", self.uptake("show", "loyal-0").out)
+
     # ---- control
 
     def listed(self, account: str) -> list[dict]:
@@ -229,7 +244,7 @@ class People(unittest.TestCase):
 
     def test_20_alerts_list(self) -> None:
         everything = json.loads(self.uptake("alerts", "list", "--json").out)
-        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", "sunk", NUL_GONE, NUL_TEXT})
+        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", "sunk", "seated", NUL_GONE, NUL_TEXT})
         self.assertNotIn("SEGMENT_ENTER", {a["rule"] for a in everything})
         for account in ("gone-0", "loyal-0"):
             self.assertEqual(len(self.listed(account)), int(self.row(account)["open_alerts"]))
