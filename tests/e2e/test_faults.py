@@ -20,7 +20,7 @@ from confluent_kafka.admin import NewPartitions
 from support import fakes
 from support.kafka_util import Codec, Message, consumer, produce, producer, read_topic
 from support.endtxn_proxy import TcpProxy
-from support.process import free_port, wait_until
+from support.process import ServiceError, free_port, wait_until
 from support.services import Redis, Services
 from support.uptake_proc import Uptake, config_for
 from support.worker import Worker
@@ -524,6 +524,22 @@ class Faults(unittest.TestCase):
             self.assertEqual(len(partitions), PARTITIONS)
             for row in partitions.values():
                 self.assertLess(row.get("offset", -1), row["end_offset"])
+
+    def test_two_groups_on_a_prefix(self) -> None:
+        """The later one locks the first out, which then is mended as the runbook says: all under the prefix goes."""
+        second = {"group": "second", "state_topic": "second-state",
+                  "output": {"health_topic": "second-health", "alerts_topic": "second-alerts", "dead_topic": "second-dead"}}
+        with Services() as services:
+            traffic = self.fill(services, 24, 2000)
+            redis = services.redis.client()
+            until_end(services, "first", timeout=60)
+            until_end(services, "second", timeout=60, **second)
+            self.more(services, traffic, 2000)
+            with self.assertRaises(ServiceError):
+                until_end(services, "locked-out", timeout=15)
+            redis.unlink(*redis.scan_iter("uptake:*"))
+            until_end(services, "mended", timeout=60)
+            verify(services)
 
     def test_stop_before_it_began(self) -> None:
         """SIGTERM while it waits for the registry."""
