@@ -56,6 +56,16 @@ class Page(unittest.TestCase):
         self.browser.wait_for("document.getElementById('state').dataset.state === 'live'", 10)
         self.assertEqual(self.given[:4], ["", "", "Bearer wrong", "Bearer secret word"])
 
+    def test_redis_away(self) -> None:
+        """The badge does not say Live while Redis is away."""
+        state = "[document.getElementById('state').dataset.state, document.getElementById('state-text').textContent]"
+        away = {"up": False, "reason": "127.0.0.1:1: Connection refused", "missing": {}}
+        for n, (redis, wanted) in enumerate(((STATUS["redis"], ["live", "Live"]), (away, ["lost", "Redis is away"]), (STATUS["redis"], ["live", "Live"]))):
+            self.port.answers["/status.json"] = (200, json.dumps({**STATUS, "redis": redis}).encode())
+            if n == 0:
+                self.open()
+            self.browser.wait_for(f"JSON.stringify({state}) === {json.dumps(json.dumps(wanted, separators=(',', ':')))}", 10)
+
     def test_account_that_is_gone(self) -> None:
         """Facts of one that was forgotten go; those that cannot be asked for stay, and are said to be old."""
         self.port.answers["/status.json"] = (200, json.dumps(STATUS).encode())
