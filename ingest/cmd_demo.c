@@ -322,8 +322,10 @@ run(int argc, char **argv)
     upt_log_set_level(UPT_LOG_WARNING);
     upt_status status = set_up(demo, port, &err);
     if (status == UPT_OK) {
-        const struct upt_pipeline_options pipeline = {
-            .for_ms = seconds * UPT_SECOND_MS, .started = on_started, .ctx = demo};
+        const struct upt_pipeline_options pipeline = {.exact_port = upt_option(options, n, "port") != NULL,
+                                                      .for_ms = seconds * UPT_SECOND_MS,
+                                                      .started = on_started,
+                                                      .ctx = demo};
         status = upt_pipeline_run(demo->config, &pipeline, &err);
     }
     rc = status == UPT_OK ? EX_OK : upt_command_fail(&upt_cmd_demo, &err);
@@ -339,6 +341,7 @@ const struct upt_command upt_cmd_demo = {
     .name = "demo",
     .usage = "[--port P] [--for SECONDS]",
     .summary = "Everything on this machine: embedded broker, private Redis, generated accounts, live page.",
-    .help = "  --port P       of the live page (8088; 0: any)\n  --for SECONDS  end by itself\n",
+    .help = "  --port P       of the live page (8088, or the first free one above it; 0: any)\n  --for SECONDS  end by "
+            "itself\n",
     .run = run,
 };

@@ -246,6 +246,7 @@ open_admin(struct pipeline *pipe, struct upt_error *reterr)
                                           .owner = pipe->instance.name,
                                           .timeout_ms = config->redis_timeout_ms};
     const struct upt_admin_config admin = {.listen = config->admin_listen,
+                                           .exact_port = pipe->options->exact_port,
                                            .token = pipe->token.p,
                                            .board = pipe->shared.board,
                                            .redis = &redis,

@@ -11,7 +11,8 @@
 
 struct upt_pipeline_options {
     bool until_end;
-    int64_t for_ms; /* end by itself after this time; 0: never */
+    bool exact_port; /* the admin port is admin.listen's, or the start fails */
+    int64_t for_ms;  /* end by itself after this time; 0: never */
     /* Called about every 100 ms on the main thread; may be NULL. False ends the pipeline. */
     bool (*idle)(void *ctx);
     void *ctx;

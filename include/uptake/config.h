@@ -76,7 +76,8 @@ struct upt_kv {
     C(DURATION, registry_timeout_ms, "registry.timeout", "5s", 0, "For one request")                                   \
     C(DURATION, registry_negative_ttl_ms, "registry.negative_ttl", "1s", 0,                                            \
       "How long the answer that there is no such schema is believed")                                                  \
-    C(STR, admin_listen, "admin.listen", "127.0.0.1:8088", 0, "Address of the admin port; port 0: any; off: none")     \
+    C(STR, admin_listen, "admin.listen", "127.0.0.1:8088", 0,                                                          \
+      "Address of the admin port; in use: the first free of the next 15 (logged); port 0: any; off: none")             \
     C(STR, admin_token_file, "admin.token_file", "", 0,                                                                \
       "File whose first line is a bearer token that the admin port then asks for")                                     \
     C(ENUM, log_level, "log.level", "info|error|warning|debug", 0, "Least important level that is logged")             \

@@ -15,6 +15,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,10 +102,44 @@ bind_one(const struct addrinfo *at)
     return fd;
 }
 
+/* A socket that listens on the port of the first address that has it free; −1 with errno. */
+static int
+bind_port(struct upt_admin *admin, struct addrinfo *list, unsigned port)
+{
+    const uint16_t wire = htons((uint16_t)port);
+    int fd = -1;
+    bool in_use = false;
+    for (struct addrinfo *at = list; at != NULL && fd < 0; at = at->ai_next) {
+        /* sin_port and sin6_port are at the same place */
+        memcpy((char *)at->ai_addr + offsetof(struct sockaddr_in, sin_port), &wire, sizeof(wire));
+        fd = bind_one(at);
+        in_use = in_use || (fd < 0 && errno == EADDRINUSE);
+        admin->loopback = fd >= 0 && is_loopback(at->ai_addr);
+    }
+    if (fd < 0 && in_use) {
+        errno = EADDRINUSE;
+    }
+    return fd;
+}
+
+/* The same on the port that is asked for, or, where others may be taken, on the first free one above it. */
+static int
+bind_first(struct upt_admin *admin, struct addrinfo *list, unsigned port, bool exact)
+{
+    int fd = bind_port(admin, list, port);
+    int why = errno;
+    for (unsigned n = 1; fd < 0 && why == EADDRINUSE && !exact && n < UPT_ADMIN_PORTS && port + n <= UINT16_MAX; n++) {
+        fd = bind_port(admin, list, port + n);
+    }
+    errno = why;
+    return fd;
+}
+
 /* A socket that listens, or −1 with reterr. */
 static int
-open_socket(struct upt_admin *admin, const char *listen_at, struct upt_error *reterr)
+open_socket(struct upt_admin *admin, const struct upt_admin_config *config, struct upt_error *reterr)
 {
+    const char *listen_at = config->listen;
     char host[256];
     const char *port = NULL;
     if (!split(listen_at, host, sizeof(host), &port)) {
@@ -119,15 +154,17 @@ open_socket(struct upt_admin *admin, const char *listen_at, struct upt_error *re
         (void)upt_fail(reterr, UPT_EINVAL, "admin.listen: \"%s\": %s", listen_at, gai_strerror(rc));
         return -1;
     }
-    int fd = -1;
-    for (const struct addrinfo *at = list; at != NULL && fd < 0; at = at->ai_next) {
-        fd = bind_one(at);
-        admin->loopback = fd >= 0 && is_loopback(at->ai_addr);
-    }
+    unsigned wanted = (unsigned)strtoul(port, NULL, 10);
+    int fd = bind_first(admin, list, wanted, config->exact_port);
     if (fd < 0) {
-        (void)upt_fail(reterr, UPT_EIO, "admin.listen: cannot listen on %s: %s", listen_at, strerror(errno));
+        (void)upt_fail(reterr, UPT_EIO, "admin.listen: cannot listen on %s%s: %s", listen_at,
+                       errno == EADDRINUSE && !config->exact_port ? ", nor on the ports above" : "", strerror(errno));
     } else {
         admin->port = port_of(fd);
+    }
+    if (fd >= 0 && wanted != 0 && admin->port != wanted) {
+        upt_log(UPT_LOG_WARNING, "admin", "admin.listen: port %u is in use; this process listens on %u", wanted,
+                (unsigned)admin->port);
     }
     freeaddrinfo(list);
     return fd;
@@ -248,11 +285,11 @@ copy(const char *text)
 }
 
 static upt_status
-start_threads(struct upt_admin *admin, const char *listen_at, struct upt_error *reterr)
+start_threads(struct upt_admin *admin, const struct upt_admin_config *config, struct upt_error *reterr)
 {
     sigset_t all;
     sigset_t before;
-    int fd = open_socket(admin, listen_at, reterr);
+    int fd = open_socket(admin, config, reterr);
     if (fd < 0) {
         return reterr != NULL ? reterr->code : UPT_EIO;
     }
@@ -304,7 +341,7 @@ upt_admin_start(const struct upt_admin_config *config, struct upt_admin **ret, s
     if (status != UPT_OK) {
         goto fail;
     }
-    status = start_threads(admin, config->listen, reterr);
+    status = start_threads(admin, config, reterr);
     if (status != UPT_OK) {
         goto fail;
     }

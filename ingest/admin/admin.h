@@ -11,6 +11,7 @@
 #ifndef UPT_ADMIN_H
 #define UPT_ADMIN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "aggregate/view/view.h"
@@ -21,6 +22,7 @@ struct upt_admin;
 
 struct upt_admin_config {
     const char *listen;      /* "127.0.0.1:8088", "[::1]:8088", ":8088" (any address); port 0: any; "off": none */
+    bool exact_port;         /* fails if the port is in use; else the first free of the next 15 is taken */
     const char *token;       /* bearer token; NULL or "": none asked */
     struct upt_board *board; /* borrowed, outlives the port */
     const struct upt_view_config *redis; /* url, user, password, prefix and time-out are read; NULL: no Redis */

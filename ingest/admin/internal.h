@@ -20,6 +20,7 @@ struct redisContext;
 struct redisReply;
 
 #define UPT_ADMIN_CONNECTIONS 64
+#define UPT_ADMIN_PORTS 16 /* that are tried, from that of admin.listen on */
 #define UPT_ADMIN_TIMEOUT_S 15
 #define UPT_ADMIN_REDIS_TIMEOUT_MS 500
 #define UPT_ADMIN_STATUS_MS 1000

@@ -461,6 +461,8 @@ CONFIG = [
           'open && strncmp(listen,', 'open && strchr(listen, \'*\') != NULL && strncmp(listen,', "unit:base/test_config", "open_admin_ports_are_told"),
     Fault("token_not_checked", "check reads the token as run does", "ingest/cmd_check.c",
           "        check_token(check);\n", "        (void)check_token;\n", "e2e:test_commands.Errors.test_token_of_others", "test_token_of_others"),
+    Fault("one_port", "processes on one host may share a file, also with an admin port", "ingest/admin/admin.c",
+          "fd < 0 && why == EADDRINUSE && !exact &&", "fd < 0 && why == ENOENT && !exact &&", "unit:admin/test_admin", "a_port_in_use_leads_to_the_next"),
     Fault("group_cut", "the name of an instance has the whole group", "ingest/instance.c",
           "\"%s-%s\", config->group, config->instance);", "\"%.120s-%s\", config->group, config->instance);",
           "e2e:test_commands.Errors.test_instances", "test_instances"),

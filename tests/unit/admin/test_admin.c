@@ -605,15 +605,39 @@ addresses(void **state)
         assert_non_null(strstr(err.msg, "admin.listen"));
         assert_null(fx->admin);
     }
-    config.listen = "127.0.0.1:0";
+}
+
+/* Processes on one host may share a file. */
+static void
+a_port_in_use_leads_to_the_next(void **state)
+{
+    struct fixture *fx = *state;
+    struct upt_error err = {0};
+    struct upt_admin_config config = config_of(fx, NULL, NULL);
+    struct upt_admin *others[16] = {NULL};
     assert_int_equal(upt_admin_start(&config, &fx->admin, &err), UPT_OK);
+    unsigned first = upt_admin_port(fx->admin);
     char taken[32];
-    snprintf(taken, sizeof(taken), "127.0.0.1:%u", (unsigned)upt_admin_port(fx->admin));
+    snprintf(taken, sizeof(taken), "127.0.0.1:%u", first);
     config.listen = taken;
-    struct upt_admin *second = NULL;
-    assert_int_equal(upt_admin_start(&config, &second, &err), UPT_EIO);
-    assert_null(second);
+    config.exact_port = true;
+    assert_int_equal(upt_admin_start(&config, &others[0], &err), UPT_EIO);
+    assert_null(others[0]);
     assert_non_null(strstr(err.msg, taken));
+    config.exact_port = false;
+    unsigned last = first;
+    size_t n = 0; /* some of the 15 may be taken by somebody else */
+    while (upt_admin_start(&config, &others[n], &err) == UPT_OK) {
+        assert_in_range(upt_admin_port(others[n]), last + 1, first + 15);
+        last = upt_admin_port(others[n++]);
+        assert_true(n < 16);
+    }
+    assert_true(n > 0);
+    assert_null(others[n]);
+    assert_non_null(strstr(err.msg, taken));
+    for (size_t i = 0; i < n; i++) {
+        upt_admin_stop(&others[i]);
+    }
 }
 
 int
@@ -640,6 +664,7 @@ main(void)
         CASE(stopping_ends_waiting_requests),
         CASE(one_account),
         CASE(addresses),
+        CASE(a_port_in_use_leads_to_the_next),
     };
 #undef CASE
     return cmocka_run_group_tests_name("admin", tests, NULL, NULL);
