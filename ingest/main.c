@@ -1,7 +1,9 @@
 /* uptake: the table of commands. */
 #include <curl/curl.h>
+#include <errno.h>
 #include <limits.h>
 #include <malloc.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,16 +76,22 @@ use_huge_pages(char **argv)
 #endif
 }
 
-int
-main(int argc, char **argv)
+/* Output that did not reach anybody is no success. Who stopped reading (a pipe to `head`) has what was wanted. */
+static int
+end_output(int rc)
 {
-    if (argc > 1 && strcmp(argv[1], upt_cmd_run.name) == 0) {
-        use_huge_pages(argv);
+    struct pollfd out = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    const char *why = fflush(stdout) != 0 ? strerror(errno) : ferror(stdout) != 0 ? "a write failed" : NULL;
+    if (why == NULL || (poll(&out, 1, 0) == 1 && (out.revents & POLLERR) != 0)) {
+        return rc;
     }
-    /* Secrets in memory do not go into a core file. */
-    (void)prctl(PR_SET_DUMPABLE, 0);
-    keep_memory();
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    fprintf(stderr, "uptake: standard output cannot be written: %s\n", why);
+    return rc != EX_OK ? rc : EX_IOERR;
+}
+
+static int
+run(int argc, char **argv)
+{
     if (argc < 2) {
         print_help(stderr);
         return EX_USAGE;
@@ -109,4 +117,17 @@ main(int argc, char **argv)
     }
     fprintf(stderr, "uptake: there is no command %s; `uptake --help` lists them\n", argv[1]);
     return EX_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], upt_cmd_run.name) == 0) {
+        use_huge_pages(argv);
+    }
+    /* Secrets in memory do not go into a core file. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    keep_memory();
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    return end_output(run(argc, argv));
 }

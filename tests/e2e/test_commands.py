@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -20,7 +21,7 @@ from support.services import Services
 from support.uptake_proc import binary, config_for, to_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-EX_USAGE, EX_UNAVAILABLE, EX_CANTCREAT, EX_CONFIG = 64, 69, 73, 78
+EX_USAGE, EX_UNAVAILABLE, EX_CANTCREAT, EX_IOERR, EX_CONFIG = 64, 69, 73, 74, 78
 
 
 def uptake(*args: str, timeout: float = 60, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -132,6 +133,26 @@ class Errors(unittest.TestCase):
                                 f'admin.listen: "{listen}:{admin.port}"\n')
                 shown = json.loads(uptake("show", "--model", "--json", "-c", str(path)).stdout)
             self.assertEqual((shown["process"], shown["no_process"]), ({"version": "of the process"}, None), listen)
+
+    def test_output_that_cannot_be_written(self) -> None:
+        """Exit 74 and one line; an exit code that is not 0 stays, and so does the way a closed pipe ends it."""
+        with tempfile.TemporaryDirectory() as folder:
+            good, bad = Path(folder) / "good.yaml", Path(folder) / "bad.yaml"
+            good.write_text('kafka: {bootstrap.servers: "127.0.0.1:1"}\nregistry: {url: "http://127.0.0.1:1"}\n')
+            bad.write_text(good.read_text() + "rules_file: /nowhere\n")
+            check = ("check", "--offline", "--json", "-c")
+            for args, code in ((("--help",), EX_IOERR), (("--version",), EX_IOERR), (("--list-metrics",), EX_IOERR), (("top", "--help"), EX_IOERR),
+                               ((*check, str(good)), EX_IOERR), ((*check[:2], "-c", str(good)), EX_IOERR), ((*check, str(bad)), EX_CONFIG)):
+                with open("/dev/full", "w") as full:
+                    run = subprocess.run([str(binary()), *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+                self.assertEqual(run.returncode, code, args)
+                self.assertRegex(run.stderr, r"\Auptake: standard output cannot be written: (No space left on device|a write failed)\n\Z", args)
+            for restored, code in ((True, -signal.SIGPIPE), (False, 0)):
+                reader, writer = os.pipe()
+                os.close(reader)
+                run = subprocess.run([str(binary()), "--help"], stdout=writer, stderr=subprocess.PIPE, timeout=60, restore_signals=restored)
+                os.close(writer)
+                self.assertEqual((run.returncode, run.stderr), (code, b""))
 
     def test_help(self) -> None:
         run = uptake("--help")
