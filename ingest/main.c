@@ -1,6 +1,7 @@
 /* uptake: the table of commands. */
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
 #include <poll.h>
@@ -76,6 +77,18 @@ use_huge_pages(char **argv)
 #endif
 }
 
+/* Each of the three that is closed would be the next file or socket that is opened, and Redis would be sent what is
+ * printed. Nothing can be written to this standard output: its loss is told at the end. */
+static void
+open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            _exit(EX_OSERR); /* nowhere to say why */
+        }
+    }
+}
+
 /* Output that did not reach anybody is no success. Who stopped reading (a pipe to `head`) has what was wanted. */
 static int
 end_output(int rc)
@@ -122,6 +135,7 @@ run(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
+    open_standard();
     if (argc > 1 && strcmp(argv[1], upt_cmd_run.name) == 0) {
         use_huge_pages(argv);
     }

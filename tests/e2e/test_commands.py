@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -153,6 +154,33 @@ class Errors(unittest.TestCase):
                 run = subprocess.run([str(binary()), "--help"], stdout=writer, stderr=subprocess.PIPE, timeout=60, restore_signals=restored)
                 os.close(writer)
                 self.assertEqual((run.returncode, run.stderr), (code, b""))
+
+    def test_closed_descriptors(self) -> None:
+        """What is printed goes to no socket that would have the number of a closed standard output."""
+        heard = []
+
+        def serve(listener: socket.socket) -> None:
+            with listener.accept()[0] as peer:
+                while data := peer.recv(4096):
+                    heard.append(data)
+                    peer.sendall(b"-ERR no\r\n" if b"INFO" in data else b"+OK\r\n")
+
+        for closed in (">&-", "<&- >&-", "<&- >&- 2>&-"):
+            heard.clear()
+            with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
+                path = Path(folder) / "uptake.yaml"
+                # The bad property: no client of Kafka is there to take the number.
+                path.write_text('kafka: {bootstrap.servers: "127.0.0.1:1", fetch.wait.max.ms: never}\n'
+                                f"input: {{framing: none, schema_file: {ROOT}/schemas/uptake.v1.UsageEvent.avsc}}\n"
+                                f'redis: {{url: "redis://127.0.0.1:{listener.getsockname()[1]}"}}\n')
+                server = threading.Thread(target=serve, args=(listener,), daemon=True)
+                server.start()
+                run = subprocess.run(["sh", "-c", f'exec "$0" check -c "$1" {closed}', str(binary()), str(path)], capture_output=True, timeout=60)
+                server.join(20)
+            self.assertEqual(run.returncode, EX_CONFIG, (closed, run, heard))
+            self.assertEqual(b"standard output cannot be written" in run.stderr, "2>&-" not in closed)
+            self.assertIn(b"PING", b"".join(heard))
+            self.assertNotIn(b"answers, but not to INFO", b"".join(heard), closed)
 
     def test_help(self) -> None:
         run = uptake("--help")

@@ -466,6 +466,8 @@ CONFIG = [
     Fault("output_lost", "output that cannot be written is no success", "ingest/main.c",
           "    return rc != EX_OK ? rc : EX_IOERR;", "    return rc;", "e2e:test_commands.Errors.test_output_that_cannot_be_written",
           "test_output_that_cannot_be_written"),
+    Fault("closed_output_reused", "what is printed goes to no socket", "ingest/main.c",
+          "    open_standard();\n", "    (void)open_standard;\n", "e2e:test_commands.Errors.test_closed_descriptors", "test_closed_descriptors"),
     Fault("group_cut", "the name of an instance has the whole group", "ingest/instance.c",
           "\"%s-%s\", config->group, config->instance);", "\"%.120s-%s\", config->group, config->instance);",
           "e2e:test_commands.Errors.test_instances", "test_instances"),
