@@ -16,6 +16,7 @@
 #include "ingest/command.h"
 #include "ingest/input.h"
 #include "ingest/kafka/client.h"
+#include "ingest/kafka/publisher.h"
 #include "ingest/kafka/topics.h"
 #include "ingest/lane.h"
 #include "ingest/pipeline.h"
@@ -24,6 +25,7 @@
 
 #define FILE_MAX ((size_t)1 << 20)
 #define OLDEST_REDIS 7
+#define BATCH_BYTES 1000000 /* librdkafka's default */
 
 struct check {
     const struct upt_config *config;
@@ -87,18 +89,39 @@ check_scoring(struct check *check)
     upt_scoring_destroy(&scoring);
 }
 
-static void
-check_properties(struct check *check)
+/* The clients of a lane, without a broker. */
+static upt_status
+try_clients(const struct upt_config *config, struct upt_error *reterr)
 {
     rd_kafka_conf_t *conf = NULL;
-    struct upt_error err;
-    if (upt_client_conf(check->config, UPT_KAFKA_ANY, NULL, 0, &conf, &err) != UPT_OK) {
-        fault(check, "kafka", &err);
-        return;
+    upt_status status = upt_lane_consumer_conf(config, "check", 1, &conf, reterr);
+    if (status == UPT_OK) {
+        status = upt_client_try(RD_KAFKA_CONSUMER, conf, reterr);
     }
-    rd_kafka_conf_destroy(conf);
-    finding(check, "ok", "kafka", "librdkafka %s takes the %zu properties", rd_kafka_version_str(),
-            check->config->kafka_n);
+    if (status == UPT_OK) {
+        status = upt_publisher_conf(config, "check", BATCH_BYTES, &conf, reterr);
+    }
+    if (status == UPT_OK) {
+        status = upt_client_try(RD_KAFKA_PRODUCER, conf, reterr);
+    }
+    return status;
+}
+
+/* False: no client can be made. */
+static bool
+check_properties(struct check *check)
+{
+    const struct upt_config *config = check->config;
+    struct upt_error err;
+    if (try_clients(config, &err) != UPT_OK) {
+        if (config->path != NULL && strncmp(err.msg, "kafka: ", 7) == 0) { /* of no one line */
+            (void)upt_fail(&err, err.code, "%.200s: %s", config->path, err.msg);
+        }
+        fault(check, "kafka", &err);
+        return false;
+    }
+    finding(check, "ok", "kafka", "librdkafka %s takes the %zu properties", rd_kafka_version_str(), config->kafka_n);
+    return true;
 }
 
 /* The writer schema of bare records. */
@@ -137,7 +160,8 @@ check_token(struct check *check)
     upt_buf_fini(&token);
 }
 
-static void
+/* False: no client of Kafka can be made. */
+static bool
 check_offline(struct check *check)
 {
     const struct upt_config *config = check->config;
@@ -151,7 +175,7 @@ check_offline(struct check *check)
         finding(check, "note", "configuration", "%s", config->warning);
     }
     check_scoring(check);
-    check_properties(check);
+    bool clients = check_properties(check);
     if (strcmp(config->input_framing, "none") == 0) {
         check_schema_file(check);
     }
@@ -163,6 +187,7 @@ check_offline(struct check *check)
     if (config->admin_token_file[0] != '\0') {
         check_token(check);
     }
+    return clients;
 }
 
 /* ---- what it points at ---- */
@@ -326,9 +351,11 @@ run(int argc, char **argv)
         return rc;
     }
     struct check check = {.config = config, .json = upt_option(options, n, "json") != NULL};
-    check_offline(&check);
+    bool clients = check_offline(&check);
     if (upt_option(options, n, "offline") == NULL) {
-        check_topics(&check);
+        if (clients) {
+            check_topics(&check);
+        }
         check_redis(&check);
         if (config->registry_url[0] != '\0') {
             check_registry(&check);

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <librdkafka/rdkafka.h>
+
 #include "aggregate/score/score.h"
 #include "ingest/avro/registry.h"
 #include "ingest/kafka/ends.h"
@@ -44,6 +46,10 @@ struct upt_scoring {
 };
 
 struct upt_lane;
+
+/* How the consumer of a lane with that many partitions is configured; `check` tries it. */
+UPT_NODISCARD upt_status upt_lane_consumer_conf(const struct upt_config *config, const char *instance_id,
+                                                int partitions, rd_kafka_conf_t **ret, struct upt_error *reterr);
 
 UPT_NODISCARD upt_status upt_lane_start(struct upt_shared *shared, int index, struct upt_lane **ret,
                                         struct upt_error *reterr);

@@ -260,18 +260,23 @@ queue_bytes(int32_t partitions)
     return share < QUEUE_BYTES_MIN ? QUEUE_BYTES_MIN : share > QUEUE_BYTES_MAX ? QUEUE_BYTES_MAX : share;
 }
 
-static upt_status
-open_consumer(struct upt_lane *lane, struct upt_error *reterr)
+static int64_t
+session_ms(const struct upt_config *config)
 {
-    const struct upt_config *config = lane->config;
-    lane->session_ms = strtoll(upt_client_value(config, UPT_KAFKA_INPUT, "session.timeout.ms"), NULL, 10);
+    return strtoll(upt_client_value(config, UPT_KAFKA_INPUT, "session.timeout.ms"), NULL, 10);
+}
+
+upt_status
+upt_lane_consumer_conf(const struct upt_config *config, const char *instance_id, int partitions, rd_kafka_conf_t **ret,
+                       struct upt_error *reterr)
+{
     char heartbeat[24];
-    snprintf(heartbeat, sizeof(heartbeat), "%lld", (long long)(lane->session_ms / 4));
+    snprintf(heartbeat, sizeof(heartbeat), "%lld", (long long)(session_ms(config) / 4));
     char queued[24];
-    snprintf(queued, sizeof(queued), "%lld", (long long)(queue_bytes(lane->parts_n) / 1024));
+    snprintf(queued, sizeof(queued), "%lld", (long long)(queue_bytes(partitions) / 1024));
     const struct upt_prop_set props[] = {
         {"group.id", config->group},
-        {"group.instance.id", lane->id},
+        {"group.instance.id", instance_id},
         {"heartbeat.interval.ms", upt_client_prop(config, "heartbeat.interval.ms", heartbeat)},
         {"enable.auto.commit", "false"},
         {"enable.auto.offset.store", "false"},
@@ -281,16 +286,24 @@ open_consumer(struct upt_lane *lane, struct upt_error *reterr)
         {"partition.assignment.strategy", "range"}, /* cooperative-sticky loops in librdkafka before 2.6.1 */
         {"queued.max.messages.kbytes", upt_client_prop(config, "queued.max.messages.kbytes", queued)},
     };
-    rd_kafka_conf_t *conf;
-    upt_status status =
-        upt_client_conf(config, UPT_KAFKA_INPUT, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
-    if (status != UPT_OK) {
-        return status;
-    }
-    if (!upt_waker_needed()) {
+    upt_status status = upt_client_conf(config, UPT_KAFKA_INPUT, props, sizeof(props) / sizeof(props[0]), ret, reterr);
+    if (status == UPT_OK && !upt_waker_needed()) {
         char said[256];
         const char *name = "fetch.queue.backoff.ms";
-        (void)rd_kafka_conf_set(conf, name, upt_client_prop(config, name, "10"), said, sizeof(said));
+        (void)rd_kafka_conf_set(*ret, name, upt_client_prop(config, name, "10"), said, sizeof(said));
+    }
+    return status;
+}
+
+static upt_status
+open_consumer(struct upt_lane *lane, struct upt_error *reterr)
+{
+    const struct upt_config *config = lane->config;
+    lane->session_ms = session_ms(config);
+    rd_kafka_conf_t *conf;
+    upt_status status = upt_lane_consumer_conf(config, lane->id, lane->parts_n, &conf, reterr);
+    if (status != UPT_OK) {
+        return status;
     }
     rd_kafka_conf_set_opaque(conf, lane);
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);

@@ -86,6 +86,20 @@ upt_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret, st
 }
 
 upt_status
+upt_client_try(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct upt_error *reterr)
+{
+    rd_kafka_t *rk = NULL;
+    upt_status status = set(conf, "bootstrap.servers", "", "", reterr);
+    if (status != UPT_OK) {
+        rd_kafka_conf_destroy(conf);
+        return status;
+    }
+    status = upt_client_new(type, conf, &rk, reterr);
+    upt_client_destroy(&rk);
+    return status;
+}
+
+upt_status
 upt_client_reader(const struct upt_config *config, bool committed_only, rd_kafka_t **ret, struct upt_error *reterr)
 {
     const struct upt_prop_set props[] = {

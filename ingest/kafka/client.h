@@ -25,6 +25,10 @@ UPT_NODISCARD upt_status upt_client_conf(const struct upt_config *config, upt_ka
 UPT_NODISCARD upt_status upt_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t **ret,
                                         struct upt_error *reterr);
 
+/* Whether librdkafka makes a client of conf, which is consumed: properties that are each valid may exclude each other,
+ * and files that they name may be missing. The client is one without a broker, and destroyed. */
+UPT_NODISCARD upt_status upt_client_try(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct upt_error *reterr);
+
 /* Plain clients, for queries and for reading topics by hand: never a group member, never commits. */
 UPT_NODISCARD upt_status upt_client_reader(const struct upt_config *config, bool committed_only, rd_kafka_t **ret,
                                            struct upt_error *reterr);

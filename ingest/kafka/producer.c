@@ -55,8 +55,8 @@ on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *opaque)
 }
 
 upt_status
-upt_producer_open(struct upt_producer *producer, const struct upt_config *config, const char *transactional_id,
-                  size_t batch_bytes, struct upt_error *reterr)
+upt_publisher_conf(const struct upt_config *config, const char *transactional_id, size_t batch_bytes,
+                   rd_kafka_conf_t **ret, struct upt_error *reterr)
 {
     char batch[24];
     long long wanted = strtoll(upt_client_prop(config, "batch.size", "1000000"), NULL, 10);
@@ -69,9 +69,15 @@ upt_producer_open(struct upt_producer *producer, const struct upt_config *config
         {"batch.size", batch},               /* a topic takes or refuses a batch as a whole */
         {"message.max.bytes", "1000000000"}, /* a dead letter is as large as what came; the topic decides */
     };
+    return upt_client_conf(config, UPT_KAFKA_OUTPUT, props, sizeof(props) / sizeof(props[0]), ret, reterr);
+}
+
+upt_status
+upt_producer_open(struct upt_producer *producer, const struct upt_config *config, const char *transactional_id,
+                  size_t batch_bytes, struct upt_error *reterr)
+{
     rd_kafka_conf_t *conf;
-    upt_status status =
-        upt_client_conf(config, UPT_KAFKA_OUTPUT, props, sizeof(props) / sizeof(props[0]), &conf, reterr);
+    upt_status status = upt_publisher_conf(config, transactional_id, batch_bytes, &conf, reterr);
     if (status != UPT_OK) {
         return status;
     }

@@ -63,6 +63,10 @@ struct upt_publisher_config {
     size_t ring_bytes;
 };
 
+/* How its producer is configured; `check` tries it. */
+UPT_NODISCARD upt_status upt_publisher_conf(const struct upt_config *config, const char *transactional_id,
+                                            size_t batch_bytes, rd_kafka_conf_t **ret, struct upt_error *reterr);
+
 UPT_NODISCARD upt_status upt_publisher_create(const struct upt_publisher_config *config, struct upt_publisher **ret,
                                               struct upt_error *reterr);
 /* Aborts what is open, ends the thread. */

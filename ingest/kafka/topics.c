@@ -272,14 +272,9 @@ prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, cons
     int32_t got = 0;
     char text[500];
     upt_status status = upt_client_partitions(rk, name, TIMEOUT_MS, &got, reterr);
-    if (status == UPT_ENOTFOUND) {
-        if (!create || !config->create_topics) {
-            snprintf(text, sizeof(text), "topic %s does not exist%s", name,
-                     create ? "" : "; `uptake run` will create it");
-            if (create) {
-                return upt_fail(reterr, UPT_ENOTFOUND, "%s; create it with %d partitions, or set topics.create: true",
-                                text, partitions);
-            }
+    if (status == UPT_ENOTFOUND && config->create_topics) {
+        if (!create) {
+            snprintf(text, sizeof(text), "topic %s does not exist; `uptake run` will create it", name);
             note(notes, text);
             return UPT_OK;
         }
@@ -293,6 +288,30 @@ prepare_other(rd_kafka_t *rk, const struct upt_config *config, bool create, cons
                         name, got, config->input_topic, partitions);
     }
     return check_other(rk, other, topics, notes, reterr);
+}
+
+/* All of the others. Those that are missing and may not be made are told together. */
+static upt_status
+prepare_others(rd_kafka_t *rk, const struct upt_config *config, bool create, const struct other *others, size_t n,
+               struct upt_topics *topics, struct upt_buf *notes, struct upt_error *reterr)
+{
+    struct upt_buf missing = {0};
+    upt_status status = UPT_OK;
+    for (size_t i = 0; i < n && status == UPT_OK; i++) {
+        status = prepare_other(rk, config, create, &others[i], topics, notes, reterr);
+        if (status == UPT_ENOTFOUND && !config->create_topics) {
+            upt_buf_printf(&missing, "%s%s", missing.len > 0 ? ", " : "", others[i].name);
+            status = UPT_OK;
+        }
+    }
+    if (status == UPT_OK && missing.len > 0) {
+        status = upt_fail(reterr, UPT_ENOTFOUND,
+                          "topics.create is false and there is no topic %.*s; create it with %d partitions, or set "
+                          "topics.create: true",
+                          (int)missing.len, missing.p, (int)topics->partitions);
+    }
+    upt_buf_fini(&missing);
+    return status;
 }
 
 upt_status
@@ -324,8 +343,8 @@ upt_topics_prepare(const struct upt_config *config, bool create, struct upt_buf 
         {config->health_topic, health_settings, NULL, 0},
         {config->alerts_topic, kept_settings, "`uptake alerts` and `show` no longer know open alerts that it lost", 0},
         {config->dead_topic, dead_settings, "dead letters get lost", record_max}};
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]) && status == UPT_OK && !embedded; i++) {
-        status = prepare_other(rk, config, create, &others[i], &topics, notes, reterr);
+    if (status == UPT_OK && !embedded) {
+        status = prepare_others(rk, config, create, others, sizeof(others) / sizeof(others[0]), &topics, notes, reterr);
     }
     if (status == UPT_OK) {
         topics.letter_bytes = topics.letter_bytes > 0 ? topics.letter_bytes : record_max; /* the topic was made so */

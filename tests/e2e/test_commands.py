@@ -70,6 +70,16 @@ class Errors(unittest.TestCase):
                     self.assertTrue(all(f"run: chmod 600 {path}" in line for line in lines), lines)
                     self.assertNotIn("hunter2", said.stdout + said.stderr)
 
+    def test_bad_property_once(self) -> None:
+        """What is wrong with properties of Kafka is said once, though no client can be made."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "uptake.yaml"
+            path.write_text('kafka: {bootstrap.servers: "127.0.0.1:1", fetch.wait.max.ms: never}\nregistry: {url: "http://127.0.0.1:1"}\n'
+                            'redis: {url: "redis://127.0.0.1:1"}\n')
+            check = uptake("check", "-c", str(path))
+        self.assertEqual(check.returncode, EX_CONFIG, check)
+        self.assertEqual(re.findall(r"(?m)^error +(\S+)", check.stdout), ["kafka", "redis", "registry"], check.stdout)
+
     def test_token_of_others(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path, token = Path(folder) / "uptake.yaml", Path(folder) / "token"

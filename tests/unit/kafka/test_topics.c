@@ -400,6 +400,31 @@ names_the_command_that_makes_the_input(void **state)
     assert_int_equal(notes.len, 0);
 }
 
+static void
+missing_ones_are_told(void **state)
+{
+    (void)state;
+    world.n = 0;
+    there_is("usage-events", NULL);
+    there_is("account-health", "cleanup.policy", "compact", NULL);
+    for (int create = 0; create < 2; create++) {
+        struct upt_buf notes = {0};
+        struct upt_error err;
+        assert_int_equal(upt_config_set(world.config, "topics.create", "true", NULL), UPT_OK);
+        assert_int_equal(prepare(create, &notes, &err), UPT_OK);
+        assert_int_equal(strstr(notes.p, "topic uptake-state does not exist; `uptake run` will create it\n") != NULL,
+                         !create);
+        assert_int_equal(world.made.len > 1, create);
+        upt_buf_clear(&notes);
+        assert_int_equal(upt_config_set(world.config, "topics.create", "false", NULL), UPT_OK);
+        assert_int_equal(prepare(create, &notes, &err), UPT_ENOTFOUND);
+        assert_non_null(strstr(err.msg, "no topic uptake-state, churn-alerts, usage-events-dead; create it with 1 "));
+        assert_string_equal(notes.p, "");
+        assert_string_equal(world.made.p, "");
+        upt_buf_fini(&notes);
+    }
+}
+
 static int
 set_up(void **state)
 {
@@ -425,6 +450,7 @@ main(void)
         cmocka_unit_test(tells_what_is_not_kept),
         cmocka_unit_test(tells_what_a_backfill_meets),
         cmocka_unit_test(names_the_command_that_makes_the_input),
+        cmocka_unit_test(missing_ones_are_told),
     };
     return cmocka_run_group_tests_name("topics", tests, set_up, tear_down);
 }
