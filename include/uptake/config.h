@@ -136,7 +136,7 @@ void upt_config_destroy(struct upt_config **config_p);
 void upt_config_print(const struct upt_config *config, struct upt_buf *out);
 /* 64-bit hash, as 16 hex digits, of what decides an output: framing, limits, windows, clock; no names or addresses. */
 void upt_config_hash(const struct upt_config *config, char ret_hex[17]);
-/* The names of what goes into the hash and differs, with commas between them; nothing if the hashes are the same. */
+/* The names of keys and properties that differ and need a restart, with commas between them; no values. */
 void upt_config_differences(const struct upt_config *a, const struct upt_config *b, struct upt_buf *out);
 /* The token that admin.token_file holds: its first line, blanks around it left out; ends in a NUL that is not counted.
  * *ret_warning: who else may use the file and what to do, or "". */

@@ -148,22 +148,61 @@ upt_config_hash(const struct upt_config *config, char ret_hex[17])
     upt_buf_fini(&text);
 }
 
+/* Taken in without a restart. */
+static bool
+reloaded(const char *name)
+{
+    return strcmp(name, "rules_file") == 0 || strcmp(name, "model_file") == 0 || strcmp(name, "log.level") == 0;
+}
+
+static bool
+same_value(const struct upt_config *a, const struct upt_config *b, const struct upt_key *key)
+{
+    switch (key->type) {
+    case UPT_KEY_STR:
+    case UPT_KEY_ENUM:
+        return strcmp(upt_key_text(a, key), upt_key_text(b, key)) == 0;
+    case UPT_KEY_BOOL:
+        return upt_key_flag(a, key) == upt_key_flag(b, key);
+    case UPT_KEY_DURATION:
+    case UPT_KEY_SIZE:
+    case UPT_KEY_INT:
+        break;
+    }
+    return upt_key_number(a, key) == upt_key_number(b, key);
+}
+
+static const char *
+property(const struct upt_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->kafka_n; i++) {
+        if (strcmp(config->kafka[i].name, name) == 0) {
+            return config->kafka[i].value;
+        }
+    }
+    return NULL;
+}
+
 void
 upt_config_differences(const struct upt_config *a, const struct upt_config *b, struct upt_buf *out)
 {
-    struct upt_buf values[2] = {0};
-    for (size_t i = 0; i < sizeof(deciding) / sizeof(deciding[0]); i++) {
-        const struct upt_key *key = upt_key_find(deciding[i]);
-        upt_buf_clear(&values[0]);
-        upt_buf_clear(&values[1]);
-        put_value(&values[0], a, key);
-        put_value(&values[1], b, key);
-        if (values[0].len != values[1].len || memcmp(values[0].p, values[1].p, values[0].len) != 0) {
+    for (size_t i = 0; i < upt_keys_n; i++) {
+        const struct upt_key *key = &upt_keys[i];
+        if (!reloaded(key->name) && !same_value(a, b, key)) {
             upt_buf_printf(out, "%s%s", out->len > 0 ? ", " : "", key->name);
         }
     }
-    upt_buf_fini(&values[0]);
-    upt_buf_fini(&values[1]);
+    for (size_t i = 0; i < a->kafka_n; i++) {
+        const char *other = property(b, a->kafka[i].name);
+        if (other == NULL || strcmp(other, a->kafka[i].value) != 0) {
+            upt_buf_printf(out, "%s" UPT_KAFKA_PREFIX "%s", out->len > 0 ? ", " : "", a->kafka[i].name);
+        }
+    }
+    for (size_t i = 0; i < b->kafka_n; i++) {
+        if (property(a, b->kafka[i].name) == NULL) {
+            upt_buf_printf(out, "%s" UPT_KAFKA_PREFIX "%s", out->len > 0 ? ", " : "", b->kafka[i].name);
+        }
+    }
 }
 
 static void

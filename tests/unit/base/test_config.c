@@ -470,6 +470,49 @@ hash_covers_decisions_only(void **state)
 }
 
 static void
+differences_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value;
+        bool told;
+    } cases[] = {
+        {"group", "other", true},
+        {"start", "latest", true},
+        {"threads", "7", true},
+        {"memory_limit", "1GiB", true},
+        {"flush_interval", "3s", true},
+        {"redis.timeout", "7s", true},
+        {"redis.password", "hunter2", true},
+        {"trust_timestamps", "true", true},
+        {"clock", "log", true},
+        {"max_future", "1m", true},
+        {"kafka.linger.ms", "9", true},
+        {"kafka.bootstrap.servers", "other:1", true},
+        {"rules_file", "/rules", false},
+        {"model_file", "/model", false},
+        {"log.level", "debug", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct upt_config *a = make();
+        struct upt_config *b = make();
+        struct upt_buf names[3] = {0};
+        upt_config_differences(a, b, &names[0]);
+        assert_int_equal(names[0].len, 0);
+        assert_int_equal(upt_config_set(b, cases[i].key, cases[i].value, NULL), UPT_OK);
+        upt_config_differences(a, b, &names[1]);
+        upt_config_differences(b, a, &names[2]);
+        for (size_t way = 1; way < 3; way++) {
+            upt_buf_put(&names[way], "", 1);
+            assert_string_equal(names[way].p, cases[i].told ? cases[i].key : "");
+            upt_buf_fini(&names[way]);
+        }
+        upt_config_destroy(&a);
+        upt_config_destroy(&b);
+    }
+}
+
+static void
 reference_has_every_key(void **state)
 {
     (void)state;
@@ -509,6 +552,7 @@ main(void)
         cmocka_unit_test(owned_properties_are_refused),
         cmocka_unit_test(secrets_are_masked),
         cmocka_unit_test(hash_covers_decisions_only),
+        cmocka_unit_test(differences_are_named),
         cmocka_unit_test(reference_has_every_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
