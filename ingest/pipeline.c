@@ -26,6 +26,7 @@
 #define IDLE_MS 100
 #define COVER_INTERVAL_MS 5000
 #define END_PATIENCE_MS 10000
+#define TWICE_MS 1000 /* signals closer than this are one: to a process and to its group, say */
 #define SCHEMA_FILE_MAX ((size_t)1 << 20)
 
 struct pipeline {
@@ -39,6 +40,7 @@ struct pipeline {
     int lanes_n;
     bool covered; /* each partition was seen to be some member's */
     int64_t cover_due_ms;
+    int64_t told_ms; /* when the first signal to stop came; 0: none */
 };
 
 upt_status
@@ -391,6 +393,7 @@ run_until_told(struct pipeline *pipe, const sigset_t *signals, struct upt_error 
         if (sig == SIGHUP) {
             reload(pipe);
         } else if (sig == SIGTERM || sig == SIGINT) {
+            pipe->told_ms = now;
             upt_log(UPT_LOG_INFO, "pipeline", "draining");
             return told(pipe, reterr);
         }
@@ -485,7 +488,12 @@ stop(struct pipeline *pipe, const sigset_t *signals, upt_status status)
     while (!all_ended(pipe)) {
         int sig = 0;
         wait_signal(signals, &sig);
-        if (sig == SIGTERM || sig == SIGINT) {
+        int64_t now = upt_mono_ms();
+        bool ends = sig == SIGTERM || sig == SIGINT;
+        if (ends && pipe->told_ms == 0) {
+            pipe->told_ms = now;
+            upt_log(UPT_LOG_INFO, "pipeline", "draining already");
+        } else if (ends && now - pipe->told_ms >= TWICE_MS) {
             upt_log(UPT_LOG_WARNING, "pipeline",
                     "second signal: leaving at once; the next start goes on from the checkpoint");
             _exit(128 + sig);

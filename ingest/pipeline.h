@@ -19,8 +19,8 @@ struct upt_pipeline_options {
     void (*started)(void *ctx, unsigned admin_port); /* lanes run and the admin port listens; may be NULL */
 };
 
-/* Runs until SIGTERM or SIGINT (drains), the end of the log (until_end) or a fault. A second signal ends at once.
- * SIGHUP re-reads rules, model and log level. */
+/* Runs until SIGTERM or SIGINT (drains), the end of the log (until_end) or a fault. A second signal, a second
+ * or more after the first, ends at once. SIGHUP re-reads rules, model and log level. */
 UPT_NODISCARD upt_status upt_pipeline_run(struct upt_config *config, const struct upt_pipeline_options *options,
                                           struct upt_error *reterr);
 

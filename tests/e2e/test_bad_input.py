@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
@@ -477,6 +478,31 @@ class Peers(unittest.TestCase):
             self.assertTrue(any("LOADING" in line or "READONLY" in line or "ERR" in line for line in told), told)
             self.assertLess(len(told), 40 * len(REPLIES))
             self.ended(uptake)
+
+    def test_signals(self) -> None:
+        """What needs a restart is told at SIGHUP; two signals at once, as `timeout` sends them, are one and let it drain."""
+        self.services.kafka.create_topic("sig", 1, INPUT)
+        with Uptake(self.config("sig"), name="signals", env=SANITIZERS) as uptake:
+            uptake.configure(self.config("sig", flush_interval="200ms", threads=2, log={"level": "warning"}))
+            uptake.hangup()
+            told = lambda: [record["msg"] for record in uptake.log_records() if record["component"] == "reload"]  # noqa: E731
+            wait_until("what needs a restart", lambda: told(), 20)
+            self.assertRegex(told()[0], r"restart: (flush_interval, threads|threads, flush_interval)$")
+            uptake._signal(signal.SIGINT)
+            uptake._signal(signal.SIGTERM)
+            self.assertEqual(uptake.wait(60), 0, uptake.tail(20))
+
+    def test_two_of_one_file(self) -> None:
+        """Processes on one host may share a file, with its admin port."""
+        self.services.kafka.create_topic("two", 2, INPUT)
+        config = self.config("two")
+        with Uptake(config, name="one-file", env=SANITIZERS) as first:
+            with Uptake(config, name="one-file-too", env=SANITIZERS, admin_port=first.admin_port) as second:
+                said = f"port {first.admin_port} is in use; this process listens on "
+                wait_until("another port", lambda: any(said in line for line in second.logs()), 60)
+                wait_until("a partition each", lambda: all(any("assigned" in line for line in each.logs()) for each in (first, second)), 60)
+                self.ended(second)
+            self.ended(first)
 
     def checked(self, **over) -> Result:
         """`check` of a configuration, all of whose other parts are sound."""

@@ -478,6 +478,8 @@ CONFIG = [
     Fault("restart_not_told", "SIGHUP names all that changed and needs a restart", "ingest/base/config_print.c",
           "        if (!reloaded(key->name) && !same_value(a, b, key)) {", "        if (!reloaded(key->name) && key->type == UPT_KEY_SIZE && !same_value(a, b, key)) {",
           "unit:base/test_config", "differences_are_named"),
+    Fault("signal_heard_twice", "two signals at once, to the process and to its group, let it drain", "ingest/pipeline.c",
+          "#define TWICE_MS 1000 ", "#define TWICE_MS 0 ", "e2e:test_bad_input.Peers.test_signals", "test_signals"),
     Fault("group_cut", "the name of an instance has the whole group", "ingest/instance.c",
           "\"%s-%s\", config->group, config->instance);", "\"%.120s-%s\", config->group, config->instance);",
           "e2e:test_commands.Errors.test_instances", "test_instances"),
