@@ -322,18 +322,32 @@ static void
 print_end(struct check *check)
 {
     struct upt_buf yaml = {0};
-    upt_config_print(check->config, &yaml);
-    if (check->json) {
-        struct upt_buf text = {0};
+    struct upt_buf text = {0};
+    if (check->config != NULL) {
+        upt_config_print(check->config, &yaml);
         upt_buf_put_json(&text, yaml.p, yaml.len);
+    } else {
+        upt_buf_puts(&text, "null");
+    }
+    if (check->json) {
         printf("{\"ok\":%s,\"errors\":%zu,\"notes\":%zu,\"findings\":[%.*s],\"configuration\":%.*s}\n",
                check->errors == 0 ? "true" : "false", check->errors, check->notes, (int)check->out.len,
                check->out.len > 0 ? check->out.p : "", (int)text.len, text.p);
-        upt_buf_fini(&text);
     } else {
         printf("\n# The effective configuration\n%.*s", (int)yaml.len, yaml.p);
     }
+    upt_buf_fini(&text);
     upt_buf_fini(&yaml);
+}
+
+/* A configuration that cannot be read, as --json says it. */
+static void
+print_unreadable(const struct upt_error *err)
+{
+    struct check check = {.json = true};
+    fault(&check, "configuration", err);
+    print_end(&check);
+    upt_buf_fini(&check.out);
 }
 
 static int
@@ -346,11 +360,18 @@ run(int argc, char **argv)
     if (rc != 0) {
         return rc < 0 ? EX_OK : rc;
     }
-    rc = upt_command_config(options, n, true, &config);
+    bool json = upt_option(options, n, "json") != NULL;
+    struct upt_error err;
+    rc = upt_command_load(options, n, true, &config, &err);
+    if (rc != 0 && json && rc != EX_USAGE) {
+        print_unreadable(&err);
+    } else if (rc != 0) {
+        fprintf(stderr, "uptake: %s\n", err.msg);
+    }
     if (rc != 0) {
         return rc;
     }
-    struct check check = {.config = config, .json = upt_option(options, n, "json") != NULL};
+    struct check check = {.config = config, .json = json};
     bool clients = check_offline(&check);
     if (upt_option(options, n, "offline") == NULL) {
         if (clients) {
@@ -373,7 +394,7 @@ const struct upt_command upt_cmd_check = {
     .summary = "What is wrong with a configuration and with what it points at.",
     .help = "  -c FILE    configuration\n"
             "  --offline  only what can be checked without Kafka, Redis and the registry\n"
-            "  --json     findings and the effective configuration as one JSON object\n"
+            "  --json     findings and the effective configuration (null if it cannot be read) as one JSON object\n"
             "\n"
             "Creates and writes nothing. Ends with the effective configuration, secrets masked. Exit code 78 if the\n"
             "configuration is wrong, 69 if something that it points at is away.\n",

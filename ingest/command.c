@@ -121,23 +121,32 @@ upt_option_number(const struct upt_command *command, const struct upt_option *op
 }
 
 int
-upt_command_config(const struct upt_option *options, size_t n, bool required, struct upt_config **ret)
+upt_command_load(const struct upt_option *options, size_t n, bool required, struct upt_config **ret,
+                 struct upt_error *ret_err)
 {
     const char *path = upt_option(options, n, "c");
-    struct upt_error err;
-    upt_status status;
     if (path == NULL && required) {
-        fprintf(stderr, "uptake: a configuration is needed: -c FILE\n");
+        (void)upt_fail(ret_err, UPT_EINVAL, "a configuration is needed: -c FILE");
         return EX_USAGE;
     }
-    status = path != NULL ? upt_config_load(path, ret, &err) : upt_config_default(ret, &err);
+    upt_status status = path != NULL ? upt_config_load(path, ret, ret_err) : upt_config_default(ret, ret_err);
     if (status != UPT_OK) {
-        fprintf(stderr, "uptake: %s\n", err.msg);
         return upt_exit_code(status);
     }
     upt_log_set_level(upt_log_level_of((*ret)->log_level));
     upt_log_set_json(strcmp((*ret)->log_format, "json") == 0 ? 1 : strcmp((*ret)->log_format, "text") == 0 ? 0 : -1);
     return 0;
+}
+
+int
+upt_command_config(const struct upt_option *options, size_t n, bool required, struct upt_config **ret)
+{
+    struct upt_error err;
+    int rc = upt_command_load(options, n, required, ret, &err);
+    if (rc != 0) {
+        fprintf(stderr, "uptake: %s\n", err.msg);
+    }
+    return rc;
 }
 
 int

@@ -35,6 +35,9 @@ bool upt_option_number(const struct upt_command *command, const struct upt_optio
 /* Loads -c FILE (or defaults when `required` is false and none is given) and sets up logging. On failure prints and
  * returns the exit code; 0: *ret is set. */
 int upt_command_config(const struct upt_option *options, size_t n, bool required, struct upt_config **ret);
+/* The same without a word: on failure *ret_err has the message, of which upt_command_config makes a line. */
+int upt_command_load(const struct upt_option *options, size_t n, bool required, struct upt_config **ret,
+                     struct upt_error *ret_err);
 /* Prints "uptake NAME: message" and returns the exit code of the error. */
 int upt_command_fail(const struct upt_command *command, const struct upt_error *err);
 

@@ -80,6 +80,24 @@ class Errors(unittest.TestCase):
         self.assertEqual(check.returncode, EX_CONFIG, check)
         self.assertEqual(re.findall(r"(?m)^error +(\S+)", check.stdout), ["kafka", "redis", "registry"], check.stdout)
 
+    def test_unreadable_as_json(self) -> None:
+        """`check --json` is JSON also where the configuration cannot be read."""
+        base = 'kafka: {bootstrap.servers: "127.0.0.1:1"}\nregistry: {url: "http://127.0.0.1:1"}\n'
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text, said in (("unknown", base + "grup: x\n", r"unknown\.yaml:3: .*grup"), ("broken", "a: ][", r"broken\.yaml:1: "),
+                                     ("missing", None, r"missing\.yaml: ")):
+                path = Path(folder) / f"{name}.yaml"
+                if text is not None:
+                    path.write_text(text)
+                plain, check = (uptake("check", *option, "-c", str(path)) for option in ((), ("--json",)))
+                self.assertEqual((plain.returncode, check.returncode, check.stderr), (EX_CONFIG, EX_CONFIG, ""), check)
+                got = json.loads(check.stdout)
+                [finding] = got.pop("findings")
+                self.assertEqual(got, {"ok": False, "errors": 1, "notes": 0, "configuration": None})
+                self.assertEqual((finding["level"], finding["about"]), ("error", "configuration"))
+                self.assertRegex(finding["text"], said)
+                self.assertIn(finding["text"], plain.stderr)
+
     def test_token_of_others(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path, token = Path(folder) / "uptake.yaml", Path(folder) / "token"
