@@ -165,7 +165,7 @@ list(struct letters *letters)
     } else {
         printf("%9s %10s  %-14s  %-24s  %s\n", "PARTITION", "OFFSET", "REASON", "KEY", "DETAIL");
     }
-    upt_status status = upt_topic_read(letters->config, letters->config->dead_topic, on_list, letters, &err);
+    upt_status status = upt_topic_read_sorted(letters->config, letters->config->dead_topic, on_list, letters, &err);
     printf("%s", letters->json ? "]\n" : "");
     return status == UPT_OK ? EX_OK : upt_command_fail(&upt_cmd_dead_letters, &err);
 }
@@ -384,7 +384,7 @@ replay_all(struct letters *letters, uint64_t *ret_sent, struct upt_error *reterr
         }
     }
     if (status == UPT_OK) {
-        status = upt_topic_read(config, config->dead_topic, on_replay, letters, reterr);
+        status = upt_topic_read_sorted(config, config->dead_topic, on_replay, letters, reterr);
     }
     if (letters->writer != NULL) {
         /* Also after a failure: what was put before it is sent. */
@@ -491,7 +491,7 @@ const struct upt_command upt_cmd_dead_letters = {
     .help =
         "  -c FILE     configuration\n"
         "  --reason R  only letters of this reason, such as unknown_schema\n"
-        "  --limit N   at most N letters\n"
+        "  --limit N   the first N letters, by partition and offset in their topic, as all are listed and sent\n"
         "  --json      list: an array; replay: the numbers\n"
         "  --dry-run   replay: says how many there are, and sends nothing\n"
         "\n"

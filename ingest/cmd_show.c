@@ -512,7 +512,7 @@ explain(struct show *show, bool json)
         fputs("uptake show: Redis has no account ", stderr);
         upt_print_text(stderr, show->account.p, show->account.len);
         fputs("\n", stderr);
-        return EX_UNAVAILABLE;
+        return EX_DATAERR;
     }
     upt_status status = read_topics(show, &err);
     if (status == UPT_OK) {
@@ -585,6 +585,6 @@ const struct upt_command upt_cmd_show = {
         "\n"
         "Counters are Redis's, alerts the last records in Kafka. Health, phase and risk at the top (row) are as last\n"
         "decided, once a day; risk, use and score that are explained (explained) are what the last checkpoint would\n"
-        "have decided at its as_of. Where the two differ both are said.\n",
+        "have decided at its as_of. Where the two differ both are said. Exit code 65 if Redis has no such account.\n",
     .run = run,
 };

@@ -33,6 +33,8 @@ struct reading {
     int64_t from; /* −1: the beginning */
     int32_t partitions, left;
     int64_t *ends; /* of each partition; −1: read */
+    bool sorted;   /* one partition after the other */
+    int32_t now;   /* then: the one that is read; −1: none yet */
 };
 
 struct upt_str
@@ -111,7 +113,7 @@ begin(struct reading *reading, struct upt_error *reterr)
                 reading->from >= 0 ? reading->from : RD_KAFKA_OFFSET_BEGINNING;
         }
     }
-    if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list->cnt > 0) {
+    if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list->cnt > 0 && !reading->sorted) {
         err = rd_kafka_assign(reading->rk, list);
     }
     rd_kafka_topic_partition_list_destroy(list);
@@ -119,6 +121,25 @@ begin(struct reading *reading, struct upt_error *reterr)
         return upt_fail(reterr, UPT_EUNAVAIL, "kafka: topic %s: %s", reading->topic, rd_kafka_err2str(err));
     }
     return UPT_OK;
+}
+
+/* Assigns the next partition once the one before is read; there is one left. */
+static upt_status
+turn_to_next(struct reading *reading, struct upt_error *reterr)
+{
+    if (reading->now >= 0 && reading->ends[reading->now] >= 0) {
+        return UPT_OK;
+    }
+    do {
+        reading->now++;
+    } while (reading->ends[reading->now] < 0);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, reading->topic, reading->now)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_resp_err_t err = rd_kafka_assign(reading->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return err == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? UPT_OK
+               : upt_fail(reterr, UPT_EUNAVAIL, "kafka: topic %s: %s", reading->topic, rd_kafka_err2str(err));
 }
 
 /* One message or event; false in *inout_go: fn has enough. */
@@ -149,6 +170,35 @@ take(struct reading *reading, const rd_kafka_message_t *msg, upt_topic_read_fn f
     return UPT_OK;
 }
 
+static upt_status
+read_all(struct reading *reading, const struct upt_config *config, upt_topic_read_fn fn, void *ctx,
+         struct upt_error *reterr)
+{
+    bool go = true;
+    upt_status status = upt_client_reader(config, true, &reading->rk, reterr);
+    if (status == UPT_OK) {
+        status = begin(reading, reterr);
+    }
+    int64_t last_ms = upt_mono_ms();
+    while (status == UPT_OK && go && reading->left > 0) {
+        if (reading->sorted) {
+            status = turn_to_next(reading, reterr);
+        }
+        rd_kafka_message_t *msg = status == UPT_OK ? rd_kafka_consumer_poll(reading->rk, 200) : NULL;
+        if (msg != NULL) {
+            last_ms = upt_mono_ms();
+            status = take(reading, msg, fn, ctx, &go, reterr);
+            rd_kafka_message_destroy(msg);
+        } else if (status == UPT_OK && upt_mono_ms() - last_ms > STALL_MS) {
+            status = upt_fail(reterr, UPT_EUNAVAIL, "kafka: topic %s: no record for %d s, %d partitions are not read",
+                              reading->topic, STALL_MS / 1000, (int)reading->left);
+        }
+    }
+    upt_client_destroy(&reading->rk);
+    free(reading->ends);
+    return status;
+}
+
 upt_status
 upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_read_fn fn, void *ctx,
                struct upt_error *reterr)
@@ -157,30 +207,19 @@ upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_rea
 }
 
 upt_status
+upt_topic_read_sorted(const struct upt_config *config, const char *topic, upt_topic_read_fn fn, void *ctx,
+                      struct upt_error *reterr)
+{
+    struct reading reading = {.topic = topic, .only = -1, .from = -1, .sorted = true, .now = -1};
+    return read_all(&reading, config, fn, ctx, reterr);
+}
+
+upt_status
 upt_topic_read_partition(const struct upt_config *config, const char *topic, int32_t partition, int64_t from,
                          upt_topic_read_fn fn, void *ctx, struct upt_error *reterr)
 {
     struct reading reading = {.topic = topic, .only = partition, .from = from};
-    bool go = true;
-    upt_status status = upt_client_reader(config, true, &reading.rk, reterr);
-    if (status == UPT_OK) {
-        status = begin(&reading, reterr);
-    }
-    int64_t last_ms = upt_mono_ms();
-    while (status == UPT_OK && go && reading.left > 0) {
-        rd_kafka_message_t *msg = rd_kafka_consumer_poll(reading.rk, 200);
-        if (msg != NULL) {
-            last_ms = upt_mono_ms();
-            status = take(&reading, msg, fn, ctx, &go, reterr);
-            rd_kafka_message_destroy(msg);
-        } else if (upt_mono_ms() - last_ms > STALL_MS) {
-            status = upt_fail(reterr, UPT_EUNAVAIL, "kafka: topic %s: no record for %d s, %d partitions are not read",
-                              topic, STALL_MS / 1000, (int)reading.left);
-        }
-    }
-    upt_client_destroy(&reading.rk);
-    free(reading.ends);
-    return status;
+    return read_all(&reading, config, fn, ctx, reterr);
 }
 
 static upt_status

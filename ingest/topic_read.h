@@ -16,6 +16,10 @@ typedef bool (*upt_topic_read_fn)(void *ctx, const rd_kafka_message_t *msg);
 UPT_NODISCARD upt_status upt_topic_read(const struct upt_config *config, const char *topic, upt_topic_read_fn fn,
                                         void *ctx, struct upt_error *reterr);
 
+/* The same, one partition after the other. */
+UPT_NODISCARD upt_status upt_topic_read_sorted(const struct upt_config *config, const char *topic, upt_topic_read_fn fn,
+                                               void *ctx, struct upt_error *reterr);
+
 /* The same of one partition from an offset on; −1: from its beginning. */
 UPT_NODISCARD upt_status upt_topic_read_partition(const struct upt_config *config, const char *topic, int32_t partition,
                                                   int64_t from, upt_topic_read_fn fn, void *ctx,

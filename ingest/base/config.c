@@ -173,7 +173,8 @@ upt_config_fail(const struct upt_config *config, int line, const char *key, stru
     if (line > 0 && config->path != NULL) {
         return upt_fail(reterr, UPT_EINVAL, "%s:%d: %s%s%s", config->path, line, key, colon, what);
     }
-    return upt_fail(reterr, UPT_EINVAL, "%s%s%s", key, colon, what);
+    bool file = config->path != NULL;
+    return upt_fail(reterr, UPT_EINVAL, "%s%s%s%s%s", file ? config->path : "", file ? ": " : "", key, colon, what);
 }
 
 static void *

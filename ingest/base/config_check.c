@@ -13,14 +13,20 @@
     upt_config_fail((config), (config)->lines[upt_key_find(name) - upt_keys], (name), (reterr), __VA_ARGS__)
 
 static bool
-printable(const char *text)
+printable_to(const char *text, const char *end)
 {
-    for (const char *c = text; *c != '\0'; c++) {
+    for (const char *c = text; c < end; c++) {
         if (*c <= 0x20 || *c >= 0x7F) {
             return false;
         }
     }
     return true;
+}
+
+static bool
+printable(const char *text)
+{
+    return printable_to(text, text + strlen(text));
 }
 
 static upt_status
@@ -143,16 +149,18 @@ url_ok(const char *text, const char *end, const char *scheme, const char *scheme
     return authority_ok(host, host_end, false, 1);
 }
 
-/* Several, comma-separated, without blanks. */
+/* Several, comma-separated, with blanks around them or not. */
 static bool
 urls_ok(const char *urls, const char *scheme, const char *scheme_tls)
 {
-    if (!printable(urls)) {
-        return false;
-    }
     for (const char *at = urls;; at++) {
+        at += strspn(at, " ");
         const char *end = at + strcspn(at, ",");
-        if (!url_ok(at, end, scheme, scheme_tls)) {
+        const char *last = end;
+        while (last > at && last[-1] == ' ') {
+            last--;
+        }
+        if (!printable_to(at, last) || !url_ok(at, last, scheme, scheme_tls)) {
             return false;
         }
         if (*end == '\0') {
@@ -176,7 +184,12 @@ check_addresses(const struct upt_config *config, struct upt_error *reterr)
     if (!printable(redis) || !url_ok(redis, redis + strlen(redis), "redis://", "redis://")) {
         return AT(config, "redis.url", reterr, "is no address; expected redis://[user:password@]host:port[/db]");
     }
-    const char *path = strchr(strrchr(redis, '@') != NULL ? strrchr(redis, '@') : redis + strlen("redis://"), '/');
+    const char *host = strrchr(redis, '@') != NULL ? strrchr(redis, '@') : redis + strlen("redis://");
+    if (strchr(host, '?') != NULL) {
+        return AT(config, "redis.url", reterr,
+                  "has parameters after a \"?\", none of which is known; expected redis://host:port[/db]");
+    }
+    const char *path = strchr(host, '/');
     if (path != NULL && (strspn(path + 1, "0123456789") != strlen(path + 1) || strlen(path + 1) > 5)) {
         return AT(config, "redis.url", reterr, "ends in no number of a database; expected redis://host:port[/db]");
     }

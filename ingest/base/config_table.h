@@ -48,7 +48,7 @@ bool upt_key_flag(const struct upt_config *config, const struct upt_key *key);
 /* Sets a key from its raw text, ${…} and all. line 0: not from the file. */
 UPT_NODISCARD upt_status upt_config_put(struct upt_config *config, const char *name, const char *raw, int line,
                                         struct upt_error *reterr);
-/* "FILE:LINE: KEY: …" or "KEY: …" without a line; code UPT_EINVAL. */
+/* "FILE:LINE: KEY: …", "FILE: KEY: …" without a line, "KEY: …" without a file; code UPT_EINVAL. */
 upt_status upt_config_fail(const struct upt_config *config, int line, const char *key, struct upt_error *reterr,
                            const char *fmt, ...) UPT_PRINTF(5, 6);
 

@@ -140,7 +140,8 @@ class Files(unittest.TestCase):
                 self.refused(text, pattern)
 
     def test_nothing_in_it(self) -> None:
-        self.refused("", r"kafka\.bootstrap\.servers: is needed", file="")
+        self.refused("", r"bad\.yaml: kafka\.bootstrap\.servers: is needed")
+        self.refused(KAFKA + "redis: {url: 'redis://127.0.0.1:1'}\n", r"bad\.yaml: registry\.url: is needed")
 
     def test_no_such_file(self) -> None:
         for path in ("/nowhere/uptake.yaml", str(self.dir)):

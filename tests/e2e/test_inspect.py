@@ -168,7 +168,7 @@ class Inspect(unittest.TestCase):
         text = self.uptake("show", "quiet-1").out
         self.assertRegex(text, rf"(?m)^events .* {row['events_30d']}$")
         self.assertIn(row["health_band"], text)
-        unknown = self.uptake("show", "nobody", code=EX_UNAVAILABLE)
+        unknown = self.uptake("show", "nobody", code=EX_DATAERR)
         self.assertEqual(unknown.err.strip(), "uptake show: Redis has no account nobody")
 
     def test_05_top(self) -> None:
@@ -227,9 +227,12 @@ class Inspect(unittest.TestCase):
         self.assertEqual({(str(g["input_partition"]), str(g["input_offset"]), g["events"]) for g in got}, want)
         one = json.loads(self.uptake("dead-letters", "list", "--json", "--reason", "in_future").out)
         self.assertEqual(len(one), reasons["in_future"])
+        places = [(letter["partition"], letter["offset"]) for letter in got]
+        self.assertGreater(len({partition for partition, _ in places}), 1)
+        self.assertEqual(places, sorted(places))
         head, *lines = self.uptake("dead-letters", "list", "--limit", "3").out.splitlines()
         self.assertTrue(head.split()[0].isupper(), head)
-        self.assertEqual(len(lines), 3)
+        self.assertEqual([tuple(map(int, line.split()[:2])) for line in lines], places[:3])
         keys = self.uptake("dead-letters", "list", "--reason", "bad_key", "--limit", "1000").out  # read as UTF-8: some are not
         self.assertEqual(len(keys.splitlines()), 1 + min(1000, reasons["bad_key"]))
 
@@ -288,7 +291,7 @@ class Inspect(unittest.TestCase):
         self.count()
         self.assertFalse(self.redis.exists("uptake:account:{quiet-2}", "uptake:account:{quiet-2}:features"))
         self.assertIsNone(self.redis.zscore("uptake:rank:churn_risk", "quiet-2"))
-        self.assertIn("no account quiet-2", self.uptake("show", "quiet-2", code=EX_UNAVAILABLE).err)
+        self.assertIn("no account quiet-2", self.uptake("show", "quiet-2", code=EX_DATAERR).err)
         self.assertTrue(self.redis.exists("uptake:account:{quiet-1}"))
         self.equal()
 
