@@ -440,6 +440,20 @@ class People(unittest.TestCase):
             self.assertIn("ends by itself", self.uptake("alerts", args[0], "f" * 32, *args[1:], code=EX_DATAERR).err)
         self.assertEqual(end_offsets(self.services.kafka.bootstrap, "usage-events"), ends)
 
+    def test_44_how_often_the_rule_was_right(self) -> None:
+        """What an alert's record says of its rule, `show` puts in words. (The record is made here: outcomes take 90 days.)"""
+        listed = json.loads(self.uptake("alerts", "list", "--json").out)
+        alert_id = next(a["alert_id"] for a in listed if a["account"] != "_fleet")
+        messages = [m for m in read_topic(self.services.kafka.bootstrap, "churn-alerts") if m.value]
+        schema_id = unframe(messages[-1].value)[0]
+        codec = Codec(json.dumps(self.services.registry.schema(schema_id)), schema_id)
+        record = [r for r in map(codec.decode, (m.value for m in messages)) if r["alert_id"] == alert_id][-1]
+        self.assertEqual((record["precision_estimate"], record["expected_lead_days"]), (None, None))
+        worth = {"revision": record["revision"] + 1, "action": "UPDATE", "precision_estimate": 0.6, "expected_lead_days": 14.0}
+        produce(self.services.kafka.bootstrap, "churn-alerts", [Message(key=record["account"].encode(), value=codec.encode(record | worth))])
+        self.assertIn("so far 60% of this rule's alerts were followed by leaving, for half of them within 14 days",
+                      self.uptake("show", record["account"]).out)
+
 
 if __name__ == "__main__":
     unittest.main()
