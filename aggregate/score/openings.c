@@ -4,7 +4,8 @@
  * The day of a rule's OPEN is noted with the account until its outcome is known, 90 days later; what opens of that rule
  * in the meantime is the same witness and not noted. Left: as of the risk (outcome.c), from the day of OPEN on. Counts
  * are the partition's and in its checkpoint, so they are a function of the log; with fewer than LEAST nothing is said.
- * Alerts that are complete by themselves (segments, good news) are not judged. The lane's thread. */
+ * Good news is not judged: leaving does not make it right. Segments have no slot, so they do not come here. The lane's
+ * thread. */
 #include <math.h>
 
 #include "activity.h"
@@ -18,8 +19,9 @@ void
 upt_opening_note(struct upt_decision *d, int rule)
 {
     int64_t day = upt_floor_div(d->now, UPT_DAY_MS);
-    if (day < 1 || day > UINT16_MAX) {
-        return; /* before 1970 or after 2149 */
+    bool news = rule == UPT_RULE_EXPANSION || rule == UPT_RULE_ADOPTED || rule == UPT_RULE_POSITIVE;
+    if (news || day < 1 || day > UINT16_MAX) { /* before 1970 or after 2149 */
+        return;
     }
     uint16_t *opened = upt_opened_days_of(d->st, &d->ext->signals);
     if (opened[rule] == 0) {

@@ -104,7 +104,8 @@ numbers(struct upt_outcome_counts *counts, struct upt_buf *out, struct upt_cur *
     }
 }
 
-/* Number of the rule, how many left and stayed, and the leads; rules without outcomes are not written. */
+/* Number of the rule, how many outcomes it has, how many left, and the leads; rules without outcomes are not written.
+ */
 static void
 put_rule(const struct upt_rule_outcomes *counts, int rule, struct upt_buf *out)
 {
@@ -226,10 +227,10 @@ void
 upt_outcome_daily(struct upt_decision *d)
 {
     struct upt_score_ext *ext = d->ext;
+    bool own = of_this_model(d); /* also for openings.c: an account that was never used may have alerts */
     if (!d->eval->has_key) {
         return;
     }
-    bool own = of_this_model(d);
     if (ext->foretold.risk_e4 != UPT_NULL_U16) {
         int64_t until = (int64_t)ext->foretold.day + UPT_OUTCOME_DAYS;
         if (own && d->eval->today <= until + UPT_OUTCOME_SILENT_DAYS) {

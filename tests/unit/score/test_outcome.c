@@ -294,6 +294,38 @@ alerts_of_one_model(void **state)
     world_free(w);
 }
 
+/* Of an account that was never used an alert is judged, too, and its count is kept although nobody has a risk. */
+static void
+alerts_of_the_unused(void **state)
+{
+    (void)state;
+    struct world *w = world_only("ONBOARDING_LATE", NULL);
+    world_profile(w, "a", 0, "onboarding_steps", "x,y");
+    world_to(w, 250, 0, 59);
+    assert_int_equal(world_count(w, "a", "ONBOARDING_LATE", UPT_OPEN), 1);
+    assert_int_equal(w->score->outcomes.rule[UPT_RULE_ONBOARDING_LATE].n, 1);
+    world_restart(w);
+    assert_int_equal(w->score->outcomes.rule[UPT_RULE_ONBOARDING_LATE].n, 1);
+    world_free(w);
+}
+
+static void
+news_is_not_judged(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_use(w, "a", 0, "f", 1);
+    struct upt_decision d = {
+        .score = w->score, .st = w->st, .ext = world_ext(w, "a"), .now = (int64_t)DAY0 * UPT_DAY_MS};
+    upt_opening_note(&d, UPT_RULE_EXPANSION);
+    upt_opening_note(&d, UPT_RULE_ADOPTED);
+    upt_opening_note(&d, UPT_RULE_POSITIVE);
+    assert_true(d.ext->signals.habits == NULL || d.ext->signals.habits->opened_day == NULL);
+    upt_opening_note(&d, UPT_RULE_RELEASE_UNUSED);
+    assert_int_equal(d.ext->signals.habits->opened_day[UPT_RULE_RELEASE_UNUSED], DAY0);
+    world_free(w);
+}
+
 /* What is cut off anywhere, or has more behind it, is refused; nothing of it is added up. */
 static void
 damaged(void **state)
@@ -331,10 +363,16 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(left_and_stayed),  cmocka_unit_test(told_by_events),
-        cmocka_unit_test(by_segment),       cmocka_unit_test(kept),
-        cmocka_unit_test(many_segments),    cmocka_unit_test(of_one_model),
-        cmocka_unit_test(alerts_of_a_rule), cmocka_unit_test(alerts_of_one_model),
+        cmocka_unit_test(left_and_stayed),
+        cmocka_unit_test(told_by_events),
+        cmocka_unit_test(by_segment),
+        cmocka_unit_test(kept),
+        cmocka_unit_test(many_segments),
+        cmocka_unit_test(of_one_model),
+        cmocka_unit_test(alerts_of_a_rule),
+        cmocka_unit_test(alerts_of_one_model),
+        cmocka_unit_test(alerts_of_the_unused),
+        cmocka_unit_test(news_is_not_judged),
         cmocka_unit_test(damaged),
     };
     return cmocka_run_group_tests_name("score_outcome", tests, NULL, NULL);
