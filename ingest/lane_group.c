@@ -447,6 +447,7 @@ adopt(struct upt_part *part, struct upt_restored *got)
     part->sent_next = -1;
     part->flushed_next = part->flushed_end = -1;
     part->commit_wanted = true; /* the claim */
+    part->swept_ms = now;
     part->restoring = false;
     part->active = true;
     upt_intake_create(part);

@@ -207,19 +207,19 @@ expect_flush(struct upt_part *part)
     part->watched = 0;
 }
 
+/* The slow sweep: every row is asserted again within repair_interval. By the time that has passed, not by flush: at the
+ * end of a run these follow each other without a pause, and would write all rows many times while Redis' keys are walked. */
 static void
-answer_view(struct upt_part *part)
+sweep_rows(struct upt_part *part, int64_t now_ms)
 {
-    struct upt_lane *lane = part->lane;
-    size_t rows = 0;
-    if (upt_view_take_repair(lane->view, part->id)) {
-        upt_state_mark_all_dirty(part->st);
-        expect_flush(part);
+    const struct upt_config *config = part->lane->config;
+    int64_t passed = now_ms - part->swept_ms;
+    if (passed < config->flush_interval_ms / 2) {
+        return;
     }
-    /* The slow sweep: every row is asserted again within repair_interval. */
-    rows = upt_state_accounts_n(part->st) * (size_t)lane->config->flush_interval_ms /
-               (size_t)lane->config->repair_interval_ms +
-           1;
+    passed = passed < config->repair_interval_ms ? passed : config->repair_interval_ms;
+    size_t rows = upt_state_accounts_n(part->st) * (size_t)passed / (size_t)config->repair_interval_ms + 1;
+    part->swept_ms = now_ms;
     for (; rows > 0; rows--) {
         struct upt_account *acct = upt_state_next(part->st, &part->sweep_cursor);
         if (acct == NULL) {
@@ -227,8 +227,19 @@ answer_view(struct upt_part *part)
             break;
         }
         upt_state_mark_dirty(part->st, acct);
-        upt_metric_add(lane->metrics, UPT_M_REDIS_SWEPT, 1);
+        upt_metric_add(part->lane->metrics, UPT_M_REDIS_SWEPT, 1);
     }
+}
+
+static void
+answer_view(struct upt_part *part, int64_t now_ms)
+{
+    struct upt_lane *lane = part->lane;
+    if (upt_view_take_repair(lane->view, part->id)) {
+        upt_state_mark_all_dirty(part->st);
+        expect_flush(part);
+    }
+    sweep_rows(part, now_ms);
     while (!part->forgotten_set && upt_view_take_stray(lane->view, part->id, &lane->key)) {
         if (upt_state_find(part->st, upt_buf_str(&lane->key)) == NULL) {
             push_one_forgotten(part, upt_buf_str(&lane->key));
@@ -309,7 +320,7 @@ begin_flush(struct upt_part *part, int64_t now_ms)
 {
     int64_t late = now_ms - part->flush_due_ms;
     int64_t most = part->lane->config->flush_interval_ms / 4;
-    answer_view(part);
+    answer_view(part, now_ms);
     part->flushing = part->flush_open = true;
     part->flush_left = upt_state_dirty_accounts(part->st);
     part->flush_pos = upt_state_pos(part->st);

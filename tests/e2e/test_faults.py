@@ -458,8 +458,12 @@ class Faults(unittest.TestCase):
             redis.hset("uptake:account:{forgotten}", mapping={"partition": 0, "offset": 1})
             redis.sadd("uptake:segment:{undeclared}", "forgotten")
             self.more(services, traffic, 400)
-            until_end(services, "after", timeout=60)
+            written = redis.info("commandstats")["cmdstat_hset"]["calls"]
+            until_end(services, "after", timeout=60, flush_interval="20s", repair_interval="2m")
             self.assertEqual(redis.exists("uptake:account:{forgotten}", "uptake:segment:{undeclared}"), 0)
+            written = redis.info("commandstats")["cmdstat_hset"]["calls"] - written
+            rows = sum(1 for _ in redis.scan_iter("uptake:account:*", 10000)) + sum(1 for _ in redis.scan_iter("uptake:feature:*", 10000))
+            self.assertLess(written, 6 * rows, "rows were written again and again while the keys were walked")
 
     def test_topic_made_again(self) -> None:
         """A log that ends before the checkpoint is refused; one that was deleted does not keep the process from leaving."""
