@@ -429,6 +429,7 @@ print_person(const struct show *show)
     upt_explained_print_score(health, now != NULL ? show->row : NULL);
     print_counters(show);
     print_features(show);
+    upt_explained_print_meters(show->explained);
     upt_explained_print_signals(health);
 }
 

@@ -175,6 +175,24 @@ upt_explained_print_signals(const json_t *health)
 
 /* ---- use ---- */
 
+void
+upt_explained_print_meters(const json_t *explained)
+{
+    size_t i;
+    json_t *meter;
+    const json_t *meters = json_object_get(explained, "meters");
+    printf("%s",
+           json_array_size(meters) > 0 ? "\nMeters, units of the last 30 days and those that it is entitled to\n" : "");
+    json_array_foreach(meters, i, meter)
+    {
+        print_string("  ", meter, "name", "");
+        printf(": %.10g of %.10g, %.0f%%", json_number_value(json_object_get(meter, "units")),
+               json_number_value(json_object_get(meter, "entitled")),
+               floor(100 * json_number_value(json_object_get(meter, "share")) + 1e-6));
+        print_string(" (counted since ", meter, "since", ")\n");
+    }
+}
+
 /* One row of a chart: a column a day, full height at `most`. */
 static void
 print_row(const char *name, const json_t *days, const char *field, double most)

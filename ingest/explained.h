@@ -12,6 +12,8 @@ void upt_explained_print(const json_t *explained, const json_t *row);
  * is what was decided: then without row. */
 void upt_explained_print_score(const json_t *health, const json_t *row);
 void upt_explained_print_signals(const json_t *health);
+/* The meters, each with units, entitlement and share; nothing for null, or if there are none. */
+void upt_explained_print_meters(const json_t *explained);
 /* ", acknowledged", ", snoozed until …" of an open alert; nothing if neither. */
 void upt_explained_print_control(const json_t *explained, const char *alert_id);
 /* "2026-01-31 23:59 UTC" */

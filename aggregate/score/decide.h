@@ -37,6 +37,24 @@ struct upt_goals {
 };
 void upt_goals_read(const struct upt_decision *d, struct upt_goals *ret);
 
+/* A meter of an account (trait `entitlements`): what was used of it in the 30 UTC days up to today. */
+struct upt_meter_use {
+    struct upt_str name; /* within the trait */
+    double units, entitled;
+    double share;  /* units / entitled */
+    int32_t since; /* UTC day from which on it is counted */
+};
+/* The next one; *at and *n start at 0. False: no more. */
+bool upt_meter_next(const struct upt_decision *d, uint32_t *at, int *n, struct upt_meter_use *ret);
+
+struct upt_meters {
+    int n, over;               /* of these with a share of 1 or more */
+    struct upt_meter_use most; /* the one with the greatest share, the first of several; share NaN: there is none */
+};
+void upt_meters_read(const struct upt_decision *d, struct upt_meters *ret);
+/* The account's profile has changed: from here on the meters that the trait lists are counted. */
+void upt_meters_follow(struct upt_decision *d);
+
 /* What several rules ask of an account, read once for a daily evaluation. NaN: not known. */
 struct upt_facts {
     int64_t today, age; /* age: days since the first key-active day, or since it was first seen */
@@ -51,6 +69,7 @@ struct upt_facts {
     double patience;    /* how long to wait for value: 1; ttv_class SHORT .5, IMMEDIATE .25, LONG 2; a trial half */
     int steps_n, steps_done; /* onboarding checklist; steps_n 0: none */
     struct upt_goals goals;
+    struct upt_meters meters;
     bool early;     /* trait early_adopter: true, yes or 1 */
     bool watched;   /* early, or the 90 days after onboarding: half as many evaluations suffice to open */
     bool aftermath; /* it was within the last 7 days */
@@ -59,6 +78,8 @@ struct upt_facts {
 void upt_facts_read(const struct upt_decision *d, struct upt_facts *ret);
 /* The next name of a comma-separated list, blanks around it left out. False: no more. */
 bool upt_name_next(struct upt_str list, uint32_t *at, struct upt_str *ret);
+/* What is before and behind the last `mark`, likewise; false: there is none, or nothing before it. */
+bool upt_name_cut(struct upt_str s, char mark, struct upt_str *ret_before, struct upt_str *ret_behind);
 /* Of a comma-separated list the first `most` names, and how many of them are among the hashes (16 bits). */
 int upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most, int *ret_done);
 /* The word is in the comma-separated list, letters of either case. */

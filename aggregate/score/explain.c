@@ -316,6 +316,28 @@ put_first_uses(struct upt_buf *out, const struct upt_decision *d)
     upt_buf_puts(out, "]");
 }
 
+static void
+put_meters(struct upt_buf *out, const struct upt_decision *d)
+{
+    struct upt_meter_use meter;
+    uint32_t at = 0;
+    upt_buf_puts(out, "\"meters\":[");
+    for (int n = 0; upt_meter_next(d, &at, &n, &meter);) {
+        char since[16];
+        upt_format_day(meter.since, since);
+        upt_buf_puts(out, n > 1 ? ",{" : "{");
+        put_text(out, "name", meter.name);
+        upt_buf_puts(out, ",");
+        put_real(out, "units", meter.units);
+        upt_buf_puts(out, ",");
+        put_real(out, "entitled", meter.entitled);
+        upt_buf_puts(out, ",");
+        put_real(out, "share", meter.share);
+        upt_buf_printf(out, ",\"since\":\"%s\"}", since);
+    }
+    upt_buf_puts(out, "]");
+}
+
 /* ---- alerts ---- */
 
 static void
@@ -358,9 +380,10 @@ upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt
     char names[UPT_SEGMENT_LIST_MAX];
     struct upt_facts facts;
     struct upt_score_ext *own = upt_account_ext(acct);
-    const struct upt_decision d = {.score = score, .st = st, .acct = acct, .ext = own, .now = upt_state_clock(st)};
+    struct upt_decision d = {.score = score, .st = st, .acct = acct, .ext = own, .now = upt_state_clock(st)};
     upt_evaluate(score->model, st, acct, ext, &eval);
     upt_parts_add(&d, &eval, &facts);
+    d.eval = &eval;
     upt_score_explain(score, st, acct, &health);
     upt_buf_printf(out, "{\"as_of\":%lld,\"phase\":\"%s\",", (long long)upt_state_clock(st),
                    upt_phase_names[eval.phase]);
@@ -377,6 +400,8 @@ upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt
     put_usage(out, acct, ext, eval.today);
     upt_buf_puts(out, ",");
     put_first_uses(out, &d);
+    upt_buf_puts(out, ",");
+    put_meters(out, &d);
     upt_buf_puts(out, ",");
     put_alerts(out, &d);
     upt_buf_puts(out, "}");

@@ -121,6 +121,8 @@ upt_ext_decode(struct upt_state *st, struct upt_score_ext *ext, const struct upt
     }
     ext->born = true;
     fields(&codec, ext);
-    return codec.cur.ok && plausible(ext) && upt_signals_decode(st, &ext->signals, &codec) && codec.cur.ok &&
-           upt_segment_mem_decode(&ext->segment, segments, &codec.cur) && codec.cur.p == codec.cur.end;
+    bool good = codec.cur.ok && plausible(ext) && upt_signals_decode(st, &ext->signals, &codec) && codec.cur.ok &&
+                upt_segment_mem_decode(&ext->segment, segments, &codec.cur) && codec.cur.p == codec.cur.end;
+    ext->metered = good && ext->signals.relation != NULL && ext->signals.relation->meters_n > 0;
+    return good;
 }

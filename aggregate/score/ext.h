@@ -47,7 +47,8 @@ struct upt_score_ext {
     int32_t last_day;    /* of the latest key event */
     int32_t first_day;   /* of the earliest */
     int32_t value_day;   /* of the latest VALUE; valid if has_value */
-    bool born, has_key, has_value, evaluated;
+    bool born, has_key, has_value;
+    bool metered;                               /* signals.relation has meters; not part of a checkpoint */
     uint64_t active[UPT_ACTIVE_DAYS / 64];      /* day d at bit d mod 256; valid for last_day − 255 … last_day */
     struct upt_signals signals;                 /* points to what is not there for all accounts: signals.h */
     struct upt_segment_mem segment;             /* its first 24 bytes */
@@ -61,7 +62,7 @@ struct upt_score_ext {
     uint16_t days_ever; /* key-active days, also those no longer kept; late ones of before what is kept are not in it */
     uint8_t band, pending_n, phase;
     uint8_t sent_band, sent_phase;
-    bool sent;
+    bool evaluated, sent;
     bool row_changed; /* band or risk changed since fill_row last ran; a hint, not part of a checkpoint */
     struct upt_drop drop;
     struct upt_foretold foretold;
@@ -71,7 +72,7 @@ static_assert(offsetof(struct upt_score_ext, segment) + offsetof(struct upt_segm
 static_assert(sizeof(struct upt_score_ext) <= 344, "an account's budget");
 
 void upt_ext_init(struct upt_score_ext *ext);
-#define UPT_EXT_VERSION 8
+#define UPT_EXT_VERSION 9
 /* segments: the rules' (NULL: none), since memberships are stored by name. */
 void upt_ext_encode(const struct upt_score_ext *ext, const struct upt_segments *segments, struct upt_buf *out);
 /* ext is zeroed. What it points to is the state's memory; upt_signals_fini frees it, also after a failure. */

@@ -36,6 +36,34 @@ upt_name_next(struct upt_str list, uint32_t *at, struct upt_str *ret)
     return false;
 }
 
+static struct upt_str
+trimmed(struct upt_str s)
+{
+    while (s.len > 0 && s.p[0] == ' ') {
+        s.p++;
+        s.len--;
+    }
+    while (s.len > 0 && s.p[s.len - 1] == ' ') {
+        s.len--;
+    }
+    return s;
+}
+
+bool
+upt_name_cut(struct upt_str s, char mark, struct upt_str *ret_before, struct upt_str *ret_behind)
+{
+    uint32_t at = s.len;
+    while (at > 0 && s.p[at - 1] != mark) {
+        at--;
+    }
+    if (at == 0) {
+        return false;
+    }
+    *ret_before = trimmed((struct upt_str){.p = s.p, .len = at - 1});
+    *ret_behind = trimmed((struct upt_str){.p = s.p + at, .len = s.len - at});
+    return ret_before->len > 0;
+}
+
 int
 upt_names_listed(struct upt_str list, const uint16_t *hash, int hash_n, int most, int *ret_done)
 {
@@ -141,6 +169,7 @@ upt_facts_read(const struct upt_decision *d, struct upt_facts *ret)
         ret->utilisation = upt_round6(fmin(1, (double)ret->users.d30 / ret->seats));
     }
     upt_goals_read(d, &ret->goals);
+    upt_meters_read(d, &ret->meters);
     ret->steps_n = upt_steps_listed(d->ext, upt_account_trait(d->acct, UPT_STR("onboarding_steps")), &ret->steps_done);
     ret->watched = ret->early || (relation != NULL && relation->onboarded_day != UPT_NO_DAY &&
                                   ret->today - relation->onboarded_day <= WATCH_DAYS);

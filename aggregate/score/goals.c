@@ -19,40 +19,12 @@ struct goal {
     bool reached;
 };
 
-static struct upt_str
-trimmed(struct upt_str s)
-{
-    while (s.len > 0 && s.p[0] == ' ') {
-        s.p++;
-        s.len--;
-    }
-    while (s.len > 0 && s.p[s.len - 1] == ' ') {
-        s.len--;
-    }
-    return s;
-}
-
-/* What is before and behind the last `mark`; false: there is none, or nothing before it. */
-static bool
-cut(struct upt_str s, char mark, struct upt_str *ret_before, struct upt_str *ret_behind)
-{
-    uint32_t at = s.len;
-    while (at > 0 && s.p[at - 1] != mark) {
-        at--;
-    }
-    if (at == 0) {
-        return false;
-    }
-    *ret_before = trimmed((struct upt_str){.p = s.p, .len = at - 1});
-    *ret_behind = trimmed((struct upt_str){.p = s.p + at, .len = s.len - at});
-    return ret_before->len > 0;
-}
-
 static void
 take_date(struct goal *goal)
 {
     struct upt_str before, behind;
-    if (!goal->has_due && cut(goal->name, '@', &before, &behind) && upt_parse_day(behind.p, behind.len, &goal->due)) {
+    if (!goal->has_due && upt_name_cut(goal->name, '@', &before, &behind) &&
+        upt_parse_day(behind.p, behind.len, &goal->due)) {
         goal->has_due = true;
         goal->name = before;
     }
@@ -62,7 +34,7 @@ static void
 take_target(struct goal *goal)
 {
     struct upt_str before, behind;
-    if (goal->target != 0 || !cut(goal->name, '=', &before, &behind)) {
+    if (goal->target != 0 || !upt_name_cut(goal->name, '=', &before, &behind)) {
         return;
     }
     double units = upt_number_of(behind);

@@ -429,6 +429,18 @@ consumption_share(const struct reading *x)
 }
 
 static double
+meters_over(const struct reading *x)
+{
+    return x->f->meters.n == 0 ? NONE : (double)x->f->meters.over;
+}
+
+static double
+meter_share_max(const struct reading *x)
+{
+    return x->f->meters.most.share;
+}
+
+static double
 contract_value(const struct reading *x)
 {
     return x->f->value;
@@ -509,6 +521,11 @@ static const struct {
     [UPT_SIGNAL_RELEASE_WAITING] = {"days", release_waiting, "Days since a release that it has not tried: %.0f", PLAIN},
     [UPT_SIGNAL_CONSUMPTION_SHARE] = {"units in 30 days / entitlement", consumption_share,
                                       "Units used in 30 days, of those that it is entitled to: %.0f%%", PERCENT},
+    [UPT_SIGNAL_METERS_OVER] = {"meters", meters_over, "Meters of which all that it is entitled to was used: %.0f",
+                                PLAIN},
+    [UPT_SIGNAL_METER_SHARE_MAX] = {"units in 30 days / units entitled to", meter_share_max,
+                                    "Units of the meter used up most, of those that it is entitled to: %.0f%%",
+                                    PERCENT},
     [UPT_SIGNAL_RELEASE_UPTAKE_LAG] = {"days", release_uptake_lag,
                                        "Days from a release until it is tried, in the mean: %.1f", PLAIN},
     [UPT_SIGNAL_CONTRACT_VALUE] = {"as given", contract_value, "Contract value: %.0f", PLAIN},

@@ -15,6 +15,7 @@
 #define SILENT_LONG 7 /* days: of an account that silent as a whole its parts are not judged */
 #define MONDAY_TO_FRIDAY 5
 #define USERS_LEAST 3
+#define NAME_MAX_SHOWN 60
 #define FRESH_VALUE_DAYS 14 /* the first value opens EXPANSION, and */
 #define KNOWN_VALUE_DAYS 60 /* keeps it open */
 
@@ -206,8 +207,23 @@ upt_rule_adopted(struct upt_decision *d)
     upt_verdict_apply(d, UPT_RULE_ADOPTED, 0, &v);
 }
 
-/* Seats nearly all in use, clearly more users than 90 days ago, or the first value just realised. Volume alone is no
- * expansion: many use a product most in the weeks before they leave it. */
+static void
+say_expansion(struct upt_finding *finding, bool full, const struct upt_meter_use *meter, bool grown)
+{
+    if (!full && meter != NULL) {
+        (void)snprintf(finding->counterfactual, sizeof(finding->counterfactual),
+                       "Of %.*s it used %.0f%% of the units that it is entitled to in 30 days.",
+                       upt_fitting(meter->name, NAME_MAX_SHOWN), meter->name.p, floor(upt_round6(100 * meter->share)));
+        return;
+    }
+    (void)snprintf(finding->counterfactual, sizeof(finding->counterfactual), "%s",
+                   full    ? "Seats are nearly all in use."
+                   : grown ? "Clearly more users than 90 days ago."
+                           : "The first value has just been realised.");
+}
+
+/* Seats nearly all in use, a meter nearly used up, clearly more users than 90 days ago, or the first value just
+ * realised. Volume that has no price is no expansion: many use a product most in the weeks before they leave it. */
 void
 upt_rule_expansion(struct upt_decision *d)
 {
@@ -220,24 +236,25 @@ upt_rule_expansion(struct upt_decision *d)
     bool grown = weeks > 0 && then > 0 && now >= upt_round6(then * (1 + p[UPT_P_EXPANSION_GROWTH])) &&
                  chance < p[UPT_P_EXPANSION_P];
     bool full = d->facts->utilisation >= p[UPT_P_EXPANSION_SEATS];
+    const struct upt_meter_use *meter = &d->facts->meters.most;
+    bool metered = meter->share >= p[UPT_P_EXPANSION_METERS];
     const struct upt_relation *r = d->ext->signals.relation;
     bool value = d->ext->phase == UPT_PHASE_VALUE || d->ext->phase == UPT_PHASE_ADVOCACY;
     int64_t since = r != NULL && r->value_day != UPT_NO_DAY && value ? d->facts->today - r->value_day : INT64_MAX;
     bool realised = since <= FRESH_VALUE_DAYS;
-    if (weeks > 0 || !isnan(d->facts->utilisation) || since < INT64_MAX) {
+    if (weeks > 0 || !isnan(d->facts->utilisation) || !isnan(meter->share) || since < INT64_MAX) {
         bool bad = d->ext->band == UPT_BAND_CRITICAL || d->ext->band == UPT_BAND_AT_RISK;
-        v.kind = bad                         ? UPT_V_OFF
-                 : grown || full || realised ? UPT_V_ON
-                 : since <= KNOWN_VALUE_DAYS ? UPT_V_HOLD
-                                             : UPT_V_OFF;
-        v.finding.observed = full ? d->facts->utilisation : now;
-        v.finding.expected = full ? p[UPT_P_EXPANSION_SEATS] : then;
-        v.finding.unit = full ? UPT_STR("users in 30 days / seats") : UPT_STR("users in 30 days");
+        v.kind = bad                                    ? UPT_V_OFF
+                 : grown || full || metered || realised ? UPT_V_ON
+                 : since <= KNOWN_VALUE_DAYS            ? UPT_V_HOLD
+                                                        : UPT_V_OFF;
+        v.finding.observed = full ? d->facts->utilisation : metered ? meter->share : now;
+        v.finding.expected = full ? p[UPT_P_EXPANSION_SEATS] : metered ? p[UPT_P_EXPANSION_METERS] : then;
+        v.finding.unit = full      ? UPT_STR("users in 30 days / seats")
+                         : metered ? UPT_STR("units in 30 days / units entitled to")
+                                   : UPT_STR("users in 30 days");
         if (upt_verdict_speaks(d, UPT_RULE_EXPANSION, 0, &v)) {
-            (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           full    ? "Seats are nearly all in use."
-                           : grown ? "Clearly more users than 90 days ago."
-                                   : "The first value has just been realised.");
+            say_expansion(&v.finding, full, metered ? meter : NULL, grown);
         }
     }
     upt_verdict_apply(d, UPT_RULE_EXPANSION, 0, &v);

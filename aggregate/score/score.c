@@ -125,6 +125,9 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
     if (d.ext->signals.slots.name_wanted != 0 && ev->user_id.len > 0) {
         upt_signals_name(st, &d.ext->signals, ev->user_id);
     }
+    if (d.ext->metered && ev->kind == UPT_KIND_USAGE && ev->feature.p != NULL) {
+        upt_meters_count(d.ext->signals.relation, ev, at);
+    }
     switch (ev->kind) {
     case UPT_KIND_USAGE:
     case UPT_KIND_VALUE:
@@ -140,6 +143,9 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
     case UPT_KIND_CHURNED:
         d.ext->churned_min = later(d.ext->churned_min, minute_of(at));
         upt_rule_silence_arm(&d);
+        break;
+    case UPT_KIND_PROFILE:
+        upt_meters_follow(&d);
         break;
     case UPT_KIND_OTHER:
         upt_control_event(&d, ev);

@@ -715,6 +715,7 @@ relation_fields(struct upt_codec *codec, struct upt_relation *r)
     }
     UPT_INT(r->releases_n, uint8_t, 1);
     UPT_INT(r->stakeholders_n, uint8_t, 1);
+    UPT_INT(r->meters_n, uint8_t, 1);
 }
 
 static void
@@ -780,6 +781,7 @@ upt_signals_encode(const struct upt_signals *signals, struct upt_codec *codec)
         relation_fields(codec, r);
         goal_fields(codec, r);
         upt_stakeholders_fields(codec, r);
+        upt_meters_fields(codec, r);
         for (int i = 0; i < r->releases_n; i++) {
             release_fields(codec, &r->releases[i]);
         }
@@ -845,13 +847,15 @@ read_relation(struct upt_state *st, struct upt_signals *signals, struct upt_code
     uint8_t n = r->releases_n;
     r->releases_n = 0;
     if (!codec->cur.ok || n > UPT_RELEASES_MAX || r->goals_n > UPT_GOALS_MAX || r->steps_n > UPT_STEPS_MAX ||
-        r->courses_n > UPT_COURSES_MAX || r->stakeholders_n > UPT_STAKEHOLDERS_MAX) {
+        r->courses_n > UPT_COURSES_MAX || r->stakeholders_n > UPT_STAKEHOLDERS_MAX || r->meters_n > UPT_METERS_MAX) {
         return false;
     }
     r->goal_units = upt_state_resize(st, NULL, 0, r->goals_n * sizeof(*r->goal_units));
     goal_fields(codec, r);
     r->stakeholders = upt_state_resize(st, NULL, 0, r->stakeholders_n * sizeof(*r->stakeholders));
     upt_stakeholders_fields(codec, r);
+    r->meters = upt_state_resize(st, NULL, 0, r->meters_n * sizeof(*r->meters));
+    upt_meters_fields(codec, r);
     if (n > 0) {
         r->releases = upt_state_resize(st, NULL, 0, UPT_RELEASES_MAX * sizeof(*r->releases));
     }
@@ -952,6 +956,8 @@ upt_signals_fini(struct upt_state *st, struct upt_signals *signals)
         r->goal_units = upt_state_resize(st, r->goal_units, bytes, 0);
         bytes = r->stakeholders == NULL ? 0 : r->stakeholders_n * sizeof(*r->stakeholders);
         r->stakeholders = upt_state_resize(st, r->stakeholders, bytes, 0);
+        bytes = r->meters == NULL ? 0 : r->meters_n * sizeof(*r->meters);
+        r->meters = upt_state_resize(st, r->meters, bytes, 0);
         (void)upt_state_resize(st, r, sizeof(*r), 0);
     }
     if (h != NULL) {

@@ -26,6 +26,9 @@ struct upt_codec;
 #define UPT_GOAL_UNITS_MAX 1e12 /* a sum of a goal's units stays there */
 #define UPT_RELEASES_MAX 4
 #define UPT_STAKEHOLDERS_MAX 16
+#define UPT_METERS_MAX 8
+#define UPT_METER_DAYS 30
+#define UPT_METER_UNITS_MAX 1e12 /* a day's sum of a meter stays there */
 #define UPT_NOT_USED UINT16_MAX
 #define UPT_STEPS_MAX 16
 #define UPT_COURSES_MAX 8
@@ -119,6 +122,14 @@ struct upt_stakeholder {
     int32_t day;   /* of the last contact */
 };
 
+/* What was used of a feature whose units the account is entitled to. */
+struct upt_meter {
+    uint64_t name;                  /* hash of the feature */
+    int32_t since;                  /* day of the clock when it was listed */
+    int32_t day;                    /* newest in units */
+    uint64_t units[UPT_METER_DAYS]; /* of day d at d mod 30, in millionths */
+};
+
 struct upt_relation {
     int32_t first_step_day, last_step_day; /* ONBOARDING_STEP */
     int32_t onboarded_day;                 /* the checklist was complete */
@@ -140,10 +151,11 @@ struct upt_relation {
     uint16_t goals[UPT_GOALS_MAX];     /* hashes of goals reached (feature of VALUE) */
     uint16_t steps[UPT_STEPS_MAX];     /* hashes of onboarding steps done */
     uint16_t courses[UPT_COURSES_MAX]; /* hashes of courses completed (feature of TRAINING) */
-    uint8_t goals_n, steps_n, courses_n, releases_n, stakeholders_n;
+    uint8_t goals_n, steps_n, courses_n, releases_n, stakeholders_n, meters_n;
     uint64_t *goal_units;         /* of each of goals, the quantity of its VALUE events in millionths */
     struct upt_release *releases; /* newest first */
     struct upt_stakeholder *stakeholders;
+    struct upt_meter *meters; /* in the order of the trait `entitlements` */
 };
 
 /* ---- habits ---- */
@@ -216,6 +228,11 @@ void upt_stakeholder_note(struct upt_state *st, struct upt_relation *relation, s
 int upt_stakeholders_since(const struct upt_relation *relation, int64_t day);
 /* Those that there are, for the checkpoint. */
 void upt_stakeholders_fields(struct upt_codec *codec, struct upt_relation *relation);
+
+/* A USAGE event of a feature, perhaps of one with a meter. */
+void upt_meters_count(struct upt_relation *relation, const struct upt_event *ev, int64_t at);
+/* Those that there are, for the checkpoint. */
+void upt_meters_fields(struct upt_codec *codec, struct upt_relation *relation);
 
 /* Tickets opened in the last 28 to 35 days. */
 unsigned upt_relation_tickets(const struct upt_relation *relation, int64_t today);

@@ -61,7 +61,9 @@
     X(STAKEHOLDERS, "stakeholders_28d")                       \
     X(STAKEHOLDERS_SHARE, "stakeholders_share")               \
     X(INHERITED_SHARE, "inherited_share")                     \
-    X(PROFICIENCY, "proficiency")
+    X(PROFICIENCY, "proficiency")                             \
+    X(METERS_OVER, "meters_over")                             \
+    X(METER_SHARE_MAX, "meter_share_max")
 
 #define UPT_SIGNAL_ID(id, name) UPT_SIGNAL_##id,
 enum { UPT_SIGNAL_LIST(UPT_SIGNAL_ID) UPT_SIGNALS };

@@ -74,6 +74,7 @@ class People(unittest.TestCase):
         for account in (NUL_GONE, NUL_TEXT):
             yield cls.event(account, (cls.today - 60) * DAY, kind="PROFILE", feature=None, user_id=None, properties={"tier": "t\0in", "segment": "a\0b"})
         yield cls.event("seated", (cls.today - 1) * DAY + DAY // 2 + 10_000, kind="PROFILE", feature=None, user_id=None, properties={"seats": "1000"})
+        yield cls.event("loyal-0", (cls.today - 60) * DAY, kind="PROFILE", feature=None, user_id=None, properties={"entitlements": "api=1000, board=0.5"})
         for day in range(60):
             now = (cls.today - 60 + day) * DAY + DAY // 2
             for k in range(4):
@@ -220,6 +221,11 @@ class People(unittest.TestCase):
         self.assertTrue({use["feature"] for use in loyal["first_uses"]} >= set(got["features"]) > set())
         for use in loyal["first_uses"]:
             self.assertRegex(text, rf"(?m)^ +\d+  {use['feature']}, first used after {use['days']} days?$")
+        since = time.strftime("%Y-%m-%d", time.gmtime((self.today - 60) * 86400))
+        api = {"name": "api", "units": 120, "entitled": 1000, "share": 0.12, "since": since}
+        board = {"name": "board", "units": 0, "entitled": 0.5, "share": 0, "since": since}
+        self.assertEqual(loyal["meters"], [api, board])
+        self.assertIn(f"\n  api: 120 of 1000, 12% (counted since {since})\n  board: 0 of 0.5, 0% (counted since {since})\n", text)
         self.assertEqual((loyal["risk"]["counterfactual"], loyal["alerts"]), (None, []))
         self.assertTrue(loyal["risk"]["factors"])  # also without an alert
 

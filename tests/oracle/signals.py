@@ -96,6 +96,17 @@ def goal_of(text: str) -> Goal:
     return Goal(text, due, target)
 
 
+def entitlements_of(text: Optional[str]) -> dict[str, float]:
+    """The first 8 meters, NAME=NUMBER, with the units of each; the first of a name."""
+    meters: dict[str, float] = {}
+    for entry in listed(text):
+        name, _, units = (part.strip(" ") for part in entry.rpartition("="))
+        number = round6(float(units)) if DECIMAL.match(units) else 0
+        if name and 0 < number <= 1e15 and len(meters) < 8:
+            meters.setdefault(name, number)
+    return meters
+
+
 # ---------------------------------------------------------------- the account's own cadence
 
 
@@ -316,7 +327,7 @@ class Facts:
     # ---- the signals
 
     def signals(self) -> dict[str, int]:
-        found = self.beginnings() | self.rhythm() | self.people() | self.care() | self.contract() | self.goals()
+        found = self.beginnings() | self.rhythm() | self.people() | self.care() | self.contract() | self.goals() | self.meters()
         return {name: micro(value) for name, value in found.items() if value is not None}
 
     def beginnings(self) -> dict[str, Optional[float]]:
@@ -354,6 +365,19 @@ class Facts:
             "days_to_goal": min(open_until) - self.today if open_until else None,
             "goal_progress": sum(shares) / len(shares) if shares else None,
         }
+
+    def meters(self) -> dict[str, Optional[float]]:
+        """What came of a meter since it was listed without a gap."""
+        units: dict[str, int] = {}  # by meter, of the 30 days
+        entitled: dict[str, float] = {}
+        for e in self.events:
+            if e.kind == "PROFILE" and "entitlements" in e.properties:
+                entitled = entitlements_of(e.properties["entitlements"])
+                units = {name: units.get(name, 0) for name in entitled}
+            elif e.kind == "USAGE" and e.feature in units and self.today - e.day < 30:
+                units[e.feature] += e.micro
+        shares = [round6(units[name] / 1e6 / entitled[name]) for name in entitled]
+        return {"meters_over": sum(share >= 1 for share in shares) if shares else None, "meter_share_max": max(shares, default=None)}
 
     def rhythm(self) -> dict[str, Optional[float]]:
         rhythm = self.rhythm_of()

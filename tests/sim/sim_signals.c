@@ -65,6 +65,20 @@ make_goals(struct sim_op *op)
     sim_property(op, "goals", text);
 }
 
+/* Four meters, or what looks like one. */
+static void
+make_entitlements(struct sim_op *op)
+{
+    static const char *const units[] = {"=40", "=0.5", " = 2.5e1 ", "=300", "=0", "", "=-3", "=x", "=1e16"};
+    char text[64] = "";
+    for (int i = 0; i < 4; i++) {
+        size_t len = strlen(text);
+        snprintf(text + len, sizeof(text) - len, "%sf%u%s", i > 0 ? "," : "", sim_rnd(life.features + 1),
+                 sim_rnd(3) > 0 ? units[sim_rnd(4)] : SIM_ONE_OF(units));
+    }
+    sim_property(op, "entitlements", text);
+}
+
 static const char *const pairs[][2] = {{"contract_start", "soon"},
                                        {"contract_start", ""},
                                        {"onboarding_steps", "s0"},
@@ -80,6 +94,8 @@ static const char *const pairs[][2] = {{"contract_start", "soon"},
                                        {"stakeholders", "0"},
                                        {"goals", ""},
                                        {"goals", "g0=0,g1@soon,g2 = x,g0@2026-02-30,=3,@2026-02-01"},
+                                       {"entitlements", ""},
+                                       {"entitlements", "f0=1,f1=2,f2=3,f3=4,f4=5,f5=6,f6=7,f7=8,f8=9,f9=10"},
                                        {"contract_value", "50000"},
                                        {"contract_value", "12.345678"},
                                        {"contract_value", "5e9"},
@@ -132,6 +148,10 @@ make_trait(struct sim_op *op)
     }
     if (sim_rnd(6) == 0) {
         make_goals(op);
+        return;
+    }
+    if (sim_rnd(6) == 0) {
+        make_entitlements(op);
         return;
     }
     if (sim_rnd(4) == 0) {

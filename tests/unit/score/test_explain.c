@@ -194,6 +194,24 @@ first_uses(void **state)
 }
 
 static void
+meters(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_use(w, "a", 0, "files", 1);
+    char *json = explained(w, "a");
+    holds(json, "\"meters\":[],");
+    free(json);
+    world_profile(w, "a", 1, "entitlements", "files=1000.5,sites,flows=8");
+    world_use(w, "a", 2, "flows", 6);
+    json = explained(w, "a");
+    holds(json, "\"meters\":[{\"name\":\"files\",\"units\":0,\"entitled\":1000.5,\"share\":0,\"since\":\"2025-01-02\"},"
+                "{\"name\":\"flows\",\"units\":6,\"entitled\":8,\"share\":0.75,\"since\":\"2025-01-02\"}],");
+    free(json);
+    world_free(w);
+}
+
+static void
 text(void **state)
 {
     (void)state;
@@ -259,6 +277,6 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(level), cmocka_unit_test(text),
-                                       cmocka_unit_test(first_uses)};
+                                       cmocka_unit_test(first_uses), cmocka_unit_test(meters)};
     return cmocka_run_group_tests_name("score_explain", tests, NULL, NULL);
 }

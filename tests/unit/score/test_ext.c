@@ -112,6 +112,11 @@ fill_parts(struct upt_state *st, struct upt_signals *signals)
     r->stakeholders = upt_state_resize(st, NULL, 0, 2 * sizeof(*r->stakeholders));
     r->stakeholders[0] = (struct upt_stakeholder){.hash = 0xFEDCBA98, .day = -3};
     r->stakeholders[1] = (struct upt_stakeholder){.hash = 5, .day = 20004};
+    r->meters_n = 2;
+    r->meters = upt_state_resize(st, NULL, 0, 2 * sizeof(*r->meters));
+    for (size_t i = 0; i < 2 * sizeof(*r->meters); i++) {
+        ((unsigned char *)r->meters)[i] = (unsigned char)(i % 50 + 3);
+    }
     r->steps_n = UPT_STEPS_MAX;
     r->courses_n = UPT_COURSES_MAX;
     r->releases_n = 2;
@@ -146,9 +151,10 @@ same_parts(const struct upt_signals *a, const struct upt_signals *b)
     assert_memory_equal(a->slots.notified, b->slots.notified, sizeof(a->slots.notified));
     assert_int_equal(a->slots.silence_open, b->slots.silence_open);
     assert_int_equal(a->slots.name_wanted, b->slots.name_wanted);
-    assert_memory_equal(a->relation, b->relation, offsetof(struct upt_relation, stakeholders_n) + 1);
+    assert_memory_equal(a->relation, b->relation, offsetof(struct upt_relation, meters_n) + 1);
     assert_memory_equal(a->relation->goal_units, b->relation->goal_units, 3 * sizeof(uint64_t));
     assert_memory_equal(a->relation->stakeholders, b->relation->stakeholders, 2 * sizeof(struct upt_stakeholder));
+    assert_memory_equal(a->relation->meters, b->relation->meters, 2 * sizeof(struct upt_meter));
     assert_memory_equal(a->relation->releases, b->relation->releases, 2 * sizeof(struct upt_release));
     struct upt_habits x = *a->habits;
     struct upt_habits y = *b->habits;
@@ -201,6 +207,7 @@ round_trip(void **state)
     size_t without = buf.len;
     upt_buf_clear(&buf);
     fill_parts(w->st, &ext.signals);
+    ext.metered = true;
     ext.row_changed = true;
     upt_ext_encode(&ext, NULL, &buf);
     assert_int_equal(buf.p[0], upt_score_observer.version);

@@ -422,6 +422,82 @@ goals(void **state)
     world_free(w);
 }
 
+/* Units of the 30 UTC days up to today, of each feature that is listed, since it is. */
+static void
+meters(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    event(w, 0, UPT_KIND_USAGE, "files", NULL, 500); /* of before the list */
+    ABSENT("meters_over");
+    ABSENT("meter_share_max");
+    world_profile(w, "a", 1, "entitlements",
+                  "files = 1000, flows=20, =5,sites,seats=0,rows=-1,cells=1e16,files=1,a=b=4e0,much=x");
+    IS("meters_over", 0);
+    IS("meter_share_max", 0);
+    event(w, 1, UPT_KIND_USAGE, "files", NULL, 100.5);
+    event(w, -3, UPT_KIND_USAGE, "files", NULL, 99.5); /* late */
+    event(w, 1, UPT_KIND_VALUE, "files", NULL, 1000);
+    event(w, 1, UPT_KIND_USAGE, NULL, NULL, 1000);
+    event(w, 1, UPT_KIND_USAGE, "sites", NULL, 1000);
+    IS("meter_share_max", 0.2);
+    event(w, 2, UPT_KIND_USAGE, "flows", NULL, 19);
+    event(w, 3, UPT_KIND_USAGE, "a=b", NULL, 5);
+    IS("meters_over", 1);
+    IS("meter_share_max", 1.25);
+    event(w, 4, UPT_KIND_USAGE, "flows", NULL, 1);
+    IS("meters_over", 2);
+    world_profile(w, "a", 4, "entitlements", "flows=40,files=400"); /* what stays keeps its sum */
+    IS("meters_over", 0);
+    IS("meter_share_max", 0.5);
+    world_profile(w, "a", 4, "segment", "smb");
+    world_restart(w);
+    IS("meter_share_max", 0.5);
+    world_profile(w, "a", 5, "entitlements", "files=400,a=b=4"); /* what comes again begins anew */
+    IS("meters_over", 0);
+    world_to(w, 26, 0, 59);
+    IS("meter_share_max", 0.5); /* the day of −3 is the 30th */
+    world_to(w, 27, 0, 59);
+    IS("meter_share_max", 0.25125);
+    event(w, 29, UPT_KIND_USAGE, "files", NULL, 40);
+    world_to(w, 31, 0, 59);
+    IS("meter_share_max", 0.1);
+    event(w, 70, UPT_KIND_USAGE, "files", NULL, 4); /* in the place of a day of long ago */
+    IS("meter_share_max", 0.01);
+    world_profile(w, "a", 70, "entitlements", "files=2e12");
+    for (int i = 0; i < 1001; i++) {
+        event(w, 70, UPT_KIND_USAGE, "files", NULL, 1e9);
+    }
+    IS("meter_share_max", 0.5);
+    world_profile(w, "a", 70, "entitlements", "files");
+    ABSENT("meters_over");
+    ABSENT("meter_share_max");
+    assert_int_equal(world_ext(w, "a")->signals.relation->meters_n, 0);
+    world_free(w);
+}
+
+/* Eight, of those that are meters; forgotten with the account. */
+static void
+meters_kept(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    world_profile(w, "a", 0, "entitlements", "f0,f1=0,f2=10,f3=10,f4=10,f5=10,f6=10,f7=10,f8=10,f9=10,f10=10");
+    event(w, 0, UPT_KIND_USAGE, "f10", NULL, 100);
+    IS("meter_share_max", 0);
+    event(w, 0, UPT_KIND_USAGE, "f9", NULL, 100);
+    IS("meter_share_max", 10);
+    size_t with = upt_state_bytes(w->st);
+    world_profile(w, "a", 0, "entitlements", "");
+    assert_true(upt_state_bytes(w->st) <= with - UPT_METERS_MAX * sizeof(struct upt_meter));
+    world_profile(w, "a", 0, "entitlements", "f9=10");
+    event(w, 0, UPT_KIND_USAGE, "f9", NULL, 100);
+    upt_state_forget(w->st, UPT_STR("a"));
+    world_profile(w, "a", 0, "entitlements", "f9=10");
+    IS("meter_share_max", 0);
+    world_free(w);
+}
+
 /* Tried once is tried, also when that is longer ago than the days that are kept of a feature. */
 static void
 releases(void **state)
@@ -614,14 +690,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(beginnings),     cmocka_unit_test(steps),
-        cmocka_unit_test(people),         cmocka_unit_test(care),
-        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
-        cmocka_unit_test(contract),       cmocka_unit_test(goals),
-        cmocka_unit_test(proficient),     cmocka_unit_test(inherited),
-        cmocka_unit_test(stakeholders),   cmocka_unit_test(releases),
-        cmocka_unit_test(trend),          cmocka_unit_test(shown_daily),
-        cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(beginnings),  cmocka_unit_test(steps),          cmocka_unit_test(people),
+        cmocka_unit_test(care),        cmocka_unit_test(habits),         cmocka_unit_test(late_answers),
+        cmocka_unit_test(contract),    cmocka_unit_test(goals),          cmocka_unit_test(proficient),
+        cmocka_unit_test(inherited),   cmocka_unit_test(stakeholders),   cmocka_unit_test(releases),
+        cmocka_unit_test(meters),      cmocka_unit_test(meters_kept),    cmocka_unit_test(trend),
+        cmocka_unit_test(shown_daily), cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
