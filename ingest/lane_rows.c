@@ -208,7 +208,8 @@ expect_flush(struct upt_part *part)
 }
 
 /* The slow sweep: every row is asserted again within repair_interval. By the time that has passed, not by flush: at the
- * end of a run these follow each other without a pause, and would write all rows many times while Redis' keys are walked. */
+ * end of a run these follow each other without a pause, and would write all rows many times while Redis' keys are
+ * walked. */
 static void
 sweep_rows(struct upt_part *part, int64_t now_ms)
 {
