@@ -387,7 +387,9 @@ print_alert(const struct show *show, const char *id, const json_t *alert)
     /* Those of its record are older; they are told where there is nothing newer. */
     json_array_foreach(json_object_get(alert, "factors"), i, factor)
     {
-        if (show->explained == NULL) {
+        if (show->explained == NULL && upt_str_eq(upt_json_text(factor, "name"), UPT_STR("held_back"))) {
+            print_string("    ", upt_json_text(factor, "text"), "\n");
+        } else if (show->explained == NULL) {
             printf("    %+6.2f  ", json_number_value(json_object_get(factor, "log_odds")));
             print_string("", upt_json_text(factor, "text"), "\n");
         }
@@ -422,6 +424,7 @@ print_person(const struct show *show)
     const json_t *health = now != NULL ? now : show->health;
     print_head(show);
     print_alerts(show);
+    upt_explained_print_held_back(show->explained);
     upt_explained_print(show->explained, show->row);
     if (show->why[0] != '\0') {
         printf("\nNothing of a checkpoint: %s\n", show->why);

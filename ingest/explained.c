@@ -268,3 +268,24 @@ upt_explained_print_control(const json_t *explained, const char *alert_id)
         }
     }
 }
+
+void
+upt_explained_print_held_back(const json_t *explained)
+{
+    size_t i;
+    json_t *held;
+    const json_t *list = json_object_get(explained, "held_back");
+    if (json_array_size(list) > 0) {
+        printf("\nHeld back, so as not to pester: %zu\n", json_array_size(list));
+    }
+    json_array_foreach(list, i, held)
+    {
+        print_string("  ", held, "rule", "");
+        print_string(" (", held, "subject", ")");
+        print_string(", ", held, "severity", "");
+        upt_print_minute(", since ", json_integer_value(json_object_get(held, "since")));
+        print_string("\n    ", held, "why", "");
+        print_string("\n    suggested: ", held, "suggested_play", "");
+        printf("\n");
+    }
+}

@@ -16,6 +16,8 @@ void upt_explained_print_signals(const json_t *health);
 void upt_explained_print_meters(const json_t *explained);
 /* ", acknowledged", ", snoozed until …" of an open alert; nothing if neither. */
 void upt_explained_print_control(const json_t *explained, const char *alert_id);
+/* The alerts that the cap on notifications holds back, and why; nothing if there is none. */
+void upt_explained_print_held_back(const json_t *explained);
 /* "2026-01-31 23:59 UTC" */
 void upt_print_minute(const char *before, int64_t ms);
 

@@ -195,7 +195,8 @@ emit(struct upt_decision *d, struct upt_slot *slot, upt_action action, int previ
     put_account(d, &alert);
     upt_opening_estimate(d->score, rule, &alert.precision_estimate, &alert.expected_lead_days);
     alert.subject = upt_alert_subject(d, slot, subject);
-    alert.factors_n = upt_factors(d->score->model, d->eval, alert.factors, text);
+    int n = upt_factors(d->score->model, d->eval, alert.factors, text);
+    alert.factors_n = n + upt_factor_held_back(d, &alert.factors[n], text[n]);
     upt_alert_id(alert.account, alert.rule, alert.subject, slot->opened_min, alert.alert_id);
     upt_assert(slot->revision < UINT16_MAX); /* one a day: 179 years */
     slot->revision++;
@@ -265,13 +266,19 @@ upt_alert_may_open(const struct upt_decision *d, int rule, uint32_t subject)
            d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + spec->cool_down_ms;
 }
 
-bool
-upt_alert_capped(const struct upt_decision *d, int severity)
+int64_t
+upt_alert_room(const struct upt_decision *d, int severity)
 {
     const struct upt_rules *rules = d->score->rules;
     int kept_free = severity == UPT_INFO && rules->cap_n > 1 ? 1 : 0; /* news must not hold back what is urgent */
     uint32_t then = d->ext->signals.slots.notified[rules->cap_n - 1 - kept_free];
-    return severity < UPT_CRITICAL && then != 0 && d->now < (int64_t)then * UPT_MINUTE_MS + rules->cap_ms;
+    return severity < UPT_CRITICAL && then != 0 ? (int64_t)then * UPT_MINUTE_MS + rules->cap_ms : d->now;
+}
+
+bool
+upt_alert_capped(const struct upt_decision *d, int severity)
+{
+    return d->now < upt_alert_room(d, severity);
 }
 
 bool
@@ -387,17 +394,23 @@ upt_alert_sweep(struct upt_decision *d)
 {
     struct upt_slots *slots = &d->ext->signals.slots;
     const struct upt_rules *rules = d->score->rules;
-    for (unsigned i = 0; i < slots->n;) {
+    unsigned i = 0;
+    while (i < slots->n) {
         struct upt_slot *slot = &slots->v[i];
         int64_t cool = rules->rule[slot->rule].cool_down_ms;
         /* A follow-up that is held back has as long again. */
         int64_t follow = 2 * rules->follow_up_ms + UPT_DAY_MS;
         bool awaits = (slot->flags & UPT_SLOT_FOLLOWED) == 0 && rules->follow_up_ms > 0;
         int64_t keep = awaits && cool < follow ? follow : cool;
-        if (slot->state == UPT_SLOT_CLOSED && d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + keep) {
+        bool over = slot->state == UPT_SLOT_CLOSED && d->now >= (int64_t)slot->changed_min * UPT_MINUTE_MS + keep;
+        if (over && !upt_alert_held_back(d, slot)) {
             upt_slot_drop(slots, slot);
-        } else {
-            i++;
+            continue;
         }
+        if (over) { /* about to open again */
+            slot->state = UPT_SLOT_PENDING;
+            slot->flags = UPT_SLOT_CAPPED;
+        }
+        i++;
     }
 }

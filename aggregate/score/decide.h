@@ -129,6 +129,8 @@ double upt_number_of(struct upt_str v); /* NaN: none, negative or too large */
 bool upt_alert_may_open(const struct upt_decision *d, int rule, uint32_t subject);
 /* The account has had its share of notifications for now. CRITICAL ones are never held back. */
 bool upt_alert_capped(const struct upt_decision *d, int severity);
+/* The clock from which it has not; at or before now: there is room. */
+int64_t upt_alert_room(const struct upt_decision *d, int severity);
 /* False: no room. */
 bool upt_alert_open(struct upt_decision *d, int rule, uint32_t subject, int severity, int64_t since_ms,
                     const struct upt_finding *finding);
@@ -157,6 +159,17 @@ uint32_t upt_open_alerts(const struct upt_score_ext *ext);
 struct upt_slot *upt_alert_is_open(const struct upt_score_ext *ext, int rule, uint32_t subject);
 void upt_alert_id(struct upt_str account, struct upt_str rule, struct upt_str subject, uint32_t opened_min,
                   char ret[33]);
+
+/* ---- what the cap holds back (held_back.c) ---- */
+/* The alert would have opened. */
+void upt_alert_hold_back(struct upt_decision *d, int rule, uint32_t subject, int severity);
+/* It would not, cap or no cap. */
+void upt_alert_let_go(struct upt_decision *d, int rule, uint32_t subject);
+bool upt_alert_held_back(const struct upt_decision *d, const struct upt_slot *slot);
+/* A factor of log-odds 0 that names all of them, or none: 0. */
+int upt_factor_held_back(const struct upt_decision *d, struct upt_factor *ret, char text[200]);
+/* Why, and from when on there is room. */
+void upt_held_back_say(const struct upt_decision *d, const struct upt_slot *slot, char *buf, size_t cap);
 
 /* ---- what people say of alerts (control.c) ---- */
 /* A record of kind OTHER that may be a control record. */

@@ -371,6 +371,35 @@ put_alerts(struct upt_buf *out, const struct upt_decision *d)
     upt_buf_puts(out, "]");
 }
 
+/* What would be open but for the cap on notifications, in the order in which its rules are judged. */
+static void
+put_held_back(struct upt_buf *out, const struct upt_decision *d)
+{
+    bool any = false;
+    const struct upt_slots *slots = &d->ext->signals.slots;
+    upt_buf_puts(out, "\"held_back\":[");
+    for (unsigned k = 0; k < UPT_RULES * slots->n; k++) {
+        const struct upt_slot *slot = &slots->v[k % slots->n];
+        char subject[32];
+        char why[200];
+        if (slot->rule != k / slots->n || !upt_alert_held_back(d, slot)) {
+            continue;
+        }
+        upt_held_back_say(d, slot, why, sizeof(why));
+        upt_buf_printf(out, "%s{\"rule\":\"%s\",\"severity\":\"%s\",\"since\":%lld,", any ? "," : "",
+                       upt_rule_names[slot->rule], upt_severity_names[slot->severity],
+                       (long long)slot->since_min * UPT_MINUTE_MS);
+        put_text(out, "subject", upt_alert_subject(d, slot, subject));
+        upt_buf_puts(out, ",");
+        put_text(out, "why", upt_str_of(why));
+        upt_buf_puts(out, ",");
+        put_text(out, "suggested_play", upt_alert_play(d, slot));
+        upt_buf_puts(out, "}");
+        any = true;
+    }
+    upt_buf_puts(out, "]");
+}
+
 void
 upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt_account *acct, struct upt_buf *out)
 {
@@ -404,5 +433,7 @@ upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt
     put_meters(out, &d);
     upt_buf_puts(out, ",");
     put_alerts(out, &d);
+    upt_buf_puts(out, ",");
+    put_held_back(out, &d);
     upt_buf_puts(out, "}");
 }

@@ -198,10 +198,20 @@ judge(struct upt_decision *d, int64_t end, double y, double mu)
             struct upt_finding finding = find(d, end);
             upt_alert_move(d, slot, severity, &finding);
         }
-    } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_USAGE_DROP, 0) && !upt_alert_capped(d, severity)) {
+        return;
+    }
+    bool due = severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_USAGE_DROP, 0);
+    if (due && !upt_alert_capped(d, severity)) {
         struct upt_finding finding = find(d, end);
         (void)upt_alert_open(d, UPT_RULE_USAGE_DROP, 0, severity, drop->since_day * UPT_DAY_MS, &finding);
-    } else if (drop->cusum <= 0) {
+        return;
+    }
+    if (due) {
+        upt_alert_hold_back(d, UPT_RULE_USAGE_DROP, 0, severity);
+    } else {
+        upt_alert_let_go(d, UPT_RULE_USAGE_DROP, 0);
+    }
+    if (drop->cusum <= 0) {
         restart(drop, end + 1);
     }
 }
@@ -216,6 +226,7 @@ follow_cadence(struct upt_decision *d)
     drop->other_n = (uint8_t)(cadence == drop->cadence || open ? 0 : drop->other_n + 1);
     if (drop->other_n >= OTHER_CADENCE_N) {
         *drop = (struct upt_drop){.cadence = (uint8_t)cadence};
+        upt_alert_let_go(d, UPT_RULE_USAGE_DROP, 0);
     }
 }
 

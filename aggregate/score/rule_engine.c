@@ -3,7 +3,7 @@
  * value at stake, escalation of what nobody took in hand, the follow-up after an end.
  *
  * UNKNOWN is a verdict of its own because missing data must neither open nor close anything. A rule that is held back
- * by the cap stays pending, and opens when there is room if it still holds. The lane's thread. */
+ * by the cap stays pending, marked (held_back.c), and opens when there is room if it still holds. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
 
@@ -129,13 +129,15 @@ upt_verdict_apply(struct upt_decision *d, int rule, uint32_t subject, struct upt
             upt_slot_drop(slots, slot);
         } else if (slot != NULL) {
             slot->on_n = 0;
+            upt_alert_let_go(d, rule, subject);
         }
         return;
     }
     int need = d->facts->watched ? (spec->on_count + 1) / 2 : spec->on_count;
     int severity = severity_of(d, rule, v->severity);
     int on_n = slot == NULL ? 1 : one_more(slot->on_n);
-    if ((v->quick || on_n >= need) && !v->waits && !upt_alert_capped(d, severity)) {
+    bool due = (v->quick || on_n >= need) && !v->waits;
+    if (due && !upt_alert_capped(d, severity)) {
         int64_t since = v->since_ms != 0 ? v->since_ms : d->now - (int64_t)(on_n - 1) * UPT_DAY_MS;
         (void)upt_alert_open(d, rule, subject, severity, since, &v->finding);
         return;
@@ -143,6 +145,11 @@ upt_verdict_apply(struct upt_decision *d, int rule, uint32_t subject, struct upt
     slot = slot == NULL ? upt_slot_make(d->st, slots, rule, subject) : slot;
     if (slot != NULL) {
         slot->on_n = (uint8_t)on_n;
+        if (due) {
+            upt_alert_hold_back(d, rule, subject, severity);
+        } else {
+            upt_alert_let_go(d, rule, subject);
+        }
     }
 }
 
@@ -238,15 +245,33 @@ expire_idle(struct upt_decision *d)
     }
 }
 
+static bool
+is_judged(const struct upt_decision *d, int rule)
+{
+    bool held = (specs[rule].on_outage > 0 && d->facts->outage) || (specs[rule].on_outage > 1 && d->facts->aftermath);
+    return specs[rule].judge != NULL && d->score->rules->rule[rule].enabled && d->eval->phase != UPT_PHASE_CHURNED &&
+           (!held || rule == UPT_RULE_SILENCE);
+}
+
+/* Nobody knows of what is not judged whether it would open. */
+static void
+let_go_unjudged(struct upt_decision *d)
+{
+    const struct upt_slots *slots = &d->ext->signals.slots;
+    for (unsigned i = slots->n; i-- > 0;) { /* backwards: those let go may be dropped */
+        if (!is_judged(d, slots->v[i].rule)) {
+            upt_alert_let_go(d, slots->v[i].rule, slots->v[i].subject);
+        }
+    }
+}
+
 void
 upt_rules_daily(struct upt_decision *d)
 {
+    let_go_unjudged(d);
     expire_idle(d);
-    bool churned = d->eval->phase == UPT_PHASE_CHURNED;
     for (int i = 0; i < UPT_RULES; i++) {
-        bool held = (specs[i].on_outage > 0 && d->facts->outage) || (specs[i].on_outage > 1 && d->facts->aftermath);
-        if (specs[i].judge != NULL && d->score->rules->rule[i].enabled && !churned &&
-            (!held || i == UPT_RULE_SILENCE)) {
+        if (is_judged(d, i)) {
             specs[i].judge(d);
         }
     }

@@ -126,10 +126,17 @@ judge(struct upt_decision *d)
         }
     } else if (severity != UPT_OFF && upt_alert_may_open(d, UPT_RULE_SILENCE, 0)) {
         if (upt_alert_capped(d, severity) || upt_fleet_holds(d->score, d->now)) {
+            if (upt_fleet_holds(d->score, d->now)) {
+                upt_alert_let_go(d, UPT_RULE_SILENCE, 0);
+            } else {
+                upt_alert_hold_back(d, UPT_RULE_SILENCE, 0, severity);
+            }
             return false;
         }
         struct upt_finding finding = find(act, d->ext->last_key_ms, d->now);
         (void)upt_alert_open(d, UPT_RULE_SILENCE, 0, severity, since, &finding);
+    } else {
+        upt_alert_let_go(d, UPT_RULE_SILENCE, 0);
     }
     return true;
 }
@@ -166,5 +173,7 @@ upt_rule_silence_key_event(struct upt_decision *d, int64_t silent_since)
         struct upt_finding finding = find(&d->eval->act, silent_since, d->ext->last_key_ms);
         finding.counterfactual[0] = '\0';
         upt_alert_close(d, slot, UPT_RESOLVE, &finding);
+    } else {
+        upt_alert_let_go(d, UPT_RULE_SILENCE, 0);
     }
 }

@@ -832,7 +832,8 @@ read_slots(struct upt_state *st, struct upt_signals *signals, struct upt_codec *
             return false;
         }
         *made = s;
-        if (s.rule == UPT_RULE_SILENCE && s.state == UPT_SLOT_OPEN && (s.flags & UPT_SLOT_HELD) == 0) {
+        bool open = s.state == UPT_SLOT_OPEN && (s.flags & UPT_SLOT_HELD) == 0;
+        if (s.rule == UPT_RULE_SILENCE && (open || (s.flags & UPT_SLOT_CAPPED) != 0)) {
             signals->slots.silence_open = 1;
         }
     }

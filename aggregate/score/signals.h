@@ -74,11 +74,12 @@ enum {
     UPT_SLOT_OVERDUE = 2,  /* escalated by time: stays CRITICAL until it ends */
     UPT_SLOT_FOLLOWED = 4, /* its follow-up has been asked for */
     UPT_SLOT_HELD = 8,     /* its condition ended while it was snoozed, and has not come back */
+    UPT_SLOT_CAPPED = 16,  /* not open: the cap on notifications holds it back */
 };
 
 struct upt_slot {
     uint32_t opened_min;  /* minute of OPEN, which is at a tick: exact; also names the episode */
-    uint32_t since_min;   /* minute since which the condition has held */
+    uint32_t since_min;   /* minute since which the condition has held; capped: since which it is held back */
     uint32_t changed_min; /* minute of the last transition; closed: of its end, from which the cool-down counts */
     uint32_t high_min;    /* minute since which it has been HIGH or worse; 0: it is not */
     uint32_t snooze_min;  /* no record before this minute; 0: not snoozed */
@@ -97,7 +98,7 @@ struct upt_slot {
 struct upt_slots {
     struct upt_slot *v; /* by rule and subject in the order of their making */
     uint8_t n, cap;
-    uint8_t silence_open; /* SILENCE is open and not held: read at each key event */
+    uint8_t silence_open; /* SILENCE is open and not held, or held back by the cap: read at each key event */
     uint8_t name_wanted;  /* the champion's name is to be taken from its next event */
     uint32_t notified[3]; /* minutes of the last alerts opened, newest first; 0: none */
 };

@@ -40,7 +40,8 @@ extern const char *const upt_phase_names[UPT_PHASE_COUNT];
 
 #define UPT_HORIZONS 3        /* 30, 60, 90 days */
 #define UPT_COMPONENTS_MAX 64 /* parts of the score, then signals of weight 0 */
-#define UPT_FACTORS_MAX 6
+/* Five, the rest as `other`, and what the cap holds back. */
+#define UPT_FACTORS_MAX 7
 
 struct upt_component {
     struct upt_str name, unit;

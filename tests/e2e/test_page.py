@@ -102,6 +102,27 @@ class Page(unittest.TestCase):
             shown = self.browser.js(said)
             self.assertEqual(shown, wanted and f"If decided now: {wanted} Above is what was decided last, once a day; what follows is of now.")
 
+    def test_held_back(self) -> None:
+        """What the cap holds back is in the account view, and by its names with the alerts that came meanwhile, beside their reasons."""
+        explained = {"alerts": [], "usage": [], "health": {"score": None, "components": []},
+                     "risk": {"base": -2, "factors": [], "change": "", "probabilities": []},
+                     "held_back": [{"rule": "SENTIMENT", "severity": "WARNING", "since": 0, "subject": "answers are bad", "why": "Held back: at most 3.",
+                                    "suggested_play": "Call them."}]}
+        text = "Held back meanwhile: SENTIMENT."
+        alert = {"alert_id": "1", "revision": 1, "action": "ESCALATE", "severity": "HIGH", "rule": "SILENCE", "account": "acme", "opened_at": 0, "changed_at": 0,
+                 "factors": [{"name": "days_silent", "text": "Silent.", "log_odds": 1}, {"name": "held_back", "text": text, "log_odds": 0}]}
+        self.port.answers["/status.json"] = (200, json.dumps({**STATUS, "alerts": [alert]}).encode())
+        self.port.answers["/account.json"] = (200, json.dumps({**ACCOUNT, "explained": explained}).encode())
+        self.open()
+        self.browser.wait_for("document.querySelector('#alerts li.alert') !== null")
+        self.assertEqual(self.browser.js("[...document.querySelectorAll('#alerts .factors li')].map((li) => li.innerText.trim()).join('|').replace(/\\s+/g, ' ')"), "▲ Silent.")
+        self.assertIn(text, self.browser.js("document.getElementById('alerts').innerText"))
+        self.browser.js("document.querySelector('#risk button').click()")
+        self.browser.wait_for("document.getElementById('account-body').innerText.includes('gold')", 10)
+        shown = self.browser.js("document.getElementById('account-body').innerText")
+        for part in ("Sentiment (answers are bad)", "Held back: at most 3.", "Call them."):
+            self.assertIn(part, shown)
+
 
 if __name__ == "__main__":
     unittest.main()

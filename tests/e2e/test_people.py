@@ -66,13 +66,19 @@ class People(unittest.TestCase):
     @classmethod
     def log(cls) -> Iterator[Message]:
         """loyal: every day to the end. gone-0…3: every day, silent for the last 20. Both in either partition. sunk: silent for 40.
-        seated: 25 days, and 1000 seats after the last evaluation. NUL_GONE, NUL_TEXT: texts with a NUL."""
+        seated: 25 days, and 1000 seats after the last evaluation. busy: four reasons for an alert in the last days. NUL_GONE, NUL_TEXT: texts with a NUL."""
         for account in ("gone-0", "gone-1", "gone-2", "gone-3"):
             now = (cls.today - 60) * DAY
             yield cls.event(account, now, kind="PROFILE", feature=None, user_id=None,
                             properties={"tier": "gold" if account != "gone-3" else "tin"})
         for account in (NUL_GONE, NUL_TEXT):
             yield cls.event(account, (cls.today - 60) * DAY, kind="PROFILE", feature=None, user_id=None, properties={"tier": "t\0in", "segment": "a\0b"})
+        yield cls.event("busy", (cls.today - 33) * DAY + 1, kind="PROFILE", feature=None, user_id=None, properties={
+            "contract_start": time.strftime("%Y-%m-%d", time.gmtime((cls.today - 33) * DAY / 1000)), "onboarding_steps": "import",
+            "goals": "hours@" + time.strftime("%Y-%m-%d", time.gmtime((cls.today - 5) * DAY / 1000))})
+        for k in range(4):
+            yield cls.event("busy", (cls.today - 3) * DAY + DAY // 2 + 20_000 + k, kind="TICKET_OPENED", feature=None)
+            yield cls.event("busy", (cls.today - 3) * DAY + DAY // 2 + 21_000 + k, kind="SURVEY", feature="csat", quantity=1.0)
         yield cls.event("seated", (cls.today - 1) * DAY + DAY // 2 + 10_000, kind="PROFILE", feature=None, user_id=None, properties={"seats": "1000"})
         yield cls.event("loyal-0", (cls.today - 60) * DAY, kind="PROFILE", feature=None, user_id=None, properties={"entitlements": "api=1000, board=0.5"})
         for day in range(60):
@@ -80,6 +86,8 @@ class People(unittest.TestCase):
             for k in range(4):
                 if day >= 35:
                     yield cls.event("seated", now + 9500 + k)
+                if day >= 27:
+                    yield cls.event("busy", now + 9600 + k)
                 if day < 40:
                     yield cls.event(NUL_GONE, now + 7000 + k)
                     yield cls.event(NUL_TEXT, now + 8000 + k, feature="a\0pi", user_id="u\0ser")
@@ -240,6 +248,20 @@ class People(unittest.TestCase):
         self.assertIn(f"\nScore, if decided at the last checkpoint: {score:.1f} (last decided: {row['health']:.1f}); points", text)
         self.assertNotIn("last decided", self.uptake("show", "loyal-0").out)
 
+    def test_12_held_back(self) -> None:
+        """Three have the account's share of notifications; what came after them is not told of, but in what is shown."""
+        got = json.loads(self.uptake("show", "busy", "--json").out)
+        self.assertEqual({a["rule"] for a in got["explained"]["alerts"]}, {"ONBOARDING_LATE", "TTV_LATE", "SUPPORT_PAIN"})
+        everything, text = got["explained"]["held_back"], self.uptake("show", "busy").out
+        held = next(a for a in everything if a["rule"] == "SENTIMENT")
+        self.assertEqual((held["subject"], held["severity"]), ("answers are bad", "HIGH"))
+        self.assertRegex(held["why"], r"^Held back: at most 3 notifications in 7 days. There is room for it from [\d-]+ [\d:]+ UTC on\.$")
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held["since"] / 1000))
+        self.assertIn(f"\nHeld back, so as not to pester: {len(everything)}\n", text)
+        self.assertIn(f"\n  SENTIMENT (answers are bad), HIGH, since {since}\n    {held['why']}\n    suggested: ", text)
+        self.assertEqual(self.alerts(account="busy", rule="SENTIMENT"), [])
+        self.assertNotIn("Held back", self.uptake("show", "loyal-0").out)
+
     # ---- control
 
     def listed(self, account: str) -> list[dict]:
@@ -250,7 +272,7 @@ class People(unittest.TestCase):
 
     def test_20_alerts_list(self) -> None:
         everything = json.loads(self.uptake("alerts", "list", "--json").out)
-        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", "sunk", "seated", NUL_GONE, NUL_TEXT})
+        self.assertEqual({a["account"] for a in everything}, {"gone-0", "gone-1", "gone-2", "gone-3", "sunk", "seated", "busy", NUL_GONE, NUL_TEXT})
         self.assertNotIn("SEGMENT_ENTER", {a["rule"] for a in everything})
         for account in ("gone-0", "loyal-0"):
             self.assertEqual(len(self.listed(account)), int(self.row(account)["open_alerts"]))

@@ -24,7 +24,7 @@ struct item {
 
 struct expect {
     int64_t from, to; /* ms; to: exclusive. One minute apart: an exact time */
-    char account[48], rule[24], subject[140], says[120], play[120];
+    char account[48], rule[24], subject[140], says[120], play[120], holds[120];
     int action, severity; /* −1: any */
     int line;
     bool met;
@@ -176,7 +176,9 @@ read_quoted(char **save, char *buf, size_t cap)
     (void)snprintf(buf, cap, "%s", text == NULL ? "" : text);
 }
 
-/* expect DAY[..DAY] [HH:MM] ACTION RULE [SEVERITY] [about "SUBJECT"] [says "PART"] [play "PART"] [of ACCOUNT] */
+/* expect DAY[..DAY] [HH:MM] ACTION RULE [SEVERITY] [about "SUBJECT"] [says "PART"] [play "PART"] [holds "PART"] [of
+ * ACCOUNT]
+ */
 static void
 read_expect(struct scenario *s, char *rest, int line)
 {
@@ -217,11 +219,14 @@ read_expect(struct scenario *s, char *rest, int line)
             read_quoted(&save, e->says, sizeof(e->says));
         } else if (strcmp(word, "play") == 0) {
             read_quoted(&save, e->play, sizeof(e->play));
+        } else if (strcmp(word, "holds") == 0) {
+            read_quoted(&save, e->holds, sizeof(e->holds));
         } else if (strcmp(word, "of") == 0) {
             char *account = strtok_r(NULL, " ", &save);
             (void)snprintf(e->account, sizeof(e->account), "%s", account == NULL ? "" : account);
         } else {
-            bad(s, line, "allowed after the rule: a severity, about \"SUBJECT\", says or play \"PART\", of ACCOUNT");
+            bad(s, line,
+                "allowed after the rule: a severity, about \"SUBJECT\", says, play or holds \"PART\", of ACCOUNT");
         }
     }
 }
@@ -492,9 +497,9 @@ say(const struct kept_alert *alert, char *buf, size_t cap)
 {
     char at[32];
     upt_format_time(alert->a.changed_at, at);
-    (void)snprintf(buf, cap, "%.10s %.5s %s %s %s%s%s%s of %s", at, at + 11, upt_action_names[alert->a.action],
+    (void)snprintf(buf, cap, "%.10s %.5s %s %s %s%s%s%s of %s %s", at, at + 11, upt_action_names[alert->a.action],
                    alert->rule, upt_severity_names[alert->a.severity], alert->subject[0] == '\0' ? "" : " about \"",
-                   alert->subject, alert->subject[0] == '\0' ? "" : "\"", alert->account);
+                   alert->subject, alert->subject[0] == '\0' ? "" : "\"", alert->account, world_held_back(alert));
 }
 
 /* Decided once a day, at the account's own minute: an expectation that names the day alone means that minute. */
@@ -510,6 +515,12 @@ at_its_minute(const struct kept_alert *alert)
 static bool
 meets(const struct expect *e, const struct kept_alert *alert)
 {
+    const char *held = strstr(world_held_back(alert), "): ");
+    char wanted[sizeof(e->holds) + 4];
+    (void)snprintf(wanted, sizeof(wanted), "): %s.", e->holds);
+    if (strcmp(held == NULL ? "" : held, e->holds[0] == '\0' ? "" : wanted) != 0) {
+        return false;
+    }
     return !e->met && (int)alert->a.action == e->action && strcmp(alert->rule, e->rule) == 0 &&
            strcmp(alert->account, e->account) == 0 && alert->a.changed_at >= e->from && alert->a.changed_at < e->to &&
            (e->severity < 0 || (int)alert->a.severity == e->severity) &&

@@ -68,6 +68,9 @@ check_alert(struct world *w, const struct upt_alert *alert)
         sum += alert->factors[i].log_odds;
         assert_int_not_equal(alert->factors[i].text.len, 0);
         assert_true(i == 0 || i == 5 || fabs(alert->factors[i].log_odds) <= fabs(alert->factors[i - 1].log_odds));
+        bool held = upt_str_eq(alert->factors[i].name, UPT_STR("held_back"));
+        assert_true(!held || (i == alert->factors_n - 1 && !(fabs(alert->factors[i].log_odds) > 0)));
+        assert_true(!held || alert->factors[i].value >= 1);
     }
     if (eval.has_key) {
         NEAR(base + sum, eval.logit[0]);
@@ -434,6 +437,13 @@ world_alert(const struct world *w, const char *account, const char *rule, int i)
     }
     fail_msg("no such transition");
     return NULL;
+}
+
+const char *
+world_held_back(const struct kept_alert *alert)
+{
+    int last = alert->a.factors_n - 1;
+    return last >= 0 && strcmp(alert->factor[last], "held_back") == 0 ? alert->text[last] : "";
 }
 
 double

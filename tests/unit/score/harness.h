@@ -63,6 +63,8 @@ struct upt_eval world_eval(struct world *w, const char *account);
 int world_count(const struct world *w, const char *account, const char *rule, int action);
 /* The i-th such transition; fails the test if there is none. */
 const struct kept_alert *world_alert(const struct world *w, const char *account, const char *rule, int i);
+/* What the record says that the cap holds back; "": nothing. */
+const char *world_held_back(const struct kept_alert *alert);
 /* A record of kind OTHER with n properties, names and values in turn. */
 void world_say(struct world *w, const char *account, int64_t at, const char *const *pairs, size_t n);
 double world_day(int64_t ms); /* days since DAY0 */

@@ -193,6 +193,44 @@ first_uses(void **state)
     world_free(w);
 }
 
+/* A warning that meets the cap: what it is, since when, why, and from when on there is room. */
+static void
+held_back(void **state)
+{
+    (void)state;
+    struct world *w = world_only("ONBOARDING_LATE RELEASE_UNUSED{days: 28};", "notify: {most: 1, within: 7d}");
+    char part[300];
+    world_profile(w, "a", 0, "onboarding_steps", "x");
+    world_event(w, "a", UPT_KIND_RELEASE, "boards", 1, DAY0 * UPT_DAY_MS + UPT_HOUR_MS);
+    for (int d = 0; d < 27; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
+    char *json = explained(w, "a");
+    holds(json, "\"alerts\":[],\"held_back\":[]}");
+    free(json);
+    for (int d = 27; d < 33; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
+    int64_t opened = world_alert(w, "a", "RELEASE_UNUSED", 0)->a.changed_at;
+    assert_int_equal(world_day(opened), 28);
+    json = explained(w, "a");
+    (void)snprintf(
+        part, sizeof(part),
+        "\"held_back\":[{\"rule\":\"ONBOARDING_LATE\",\"severity\":\"WARNING\",\"since\":%lld,\"subject\":null,"
+        "\"why\":\"Held back: at most 1 notification in 7 days. There is room for it from 2025-02-05 %02d:%02d "
+        "UTC on.\",\"suggested_play\":\"",
+        (long long)(opened + 2 * UPT_DAY_MS), (int)(opened % UPT_DAY_MS / UPT_HOUR_MS),
+        (int)(opened % UPT_HOUR_MS / UPT_MINUTE_MS));
+    holds(json, part);
+    free(json);
+    world_to(w, 36, 1, 0);
+    json = explained(w, "a");
+    holds(json, "\"held_back\":[]}");
+    holds(json, "\"rule\":\"ONBOARDING_LATE\"");
+    free(json);
+    world_free(w);
+}
+
 static void
 meters(void **state)
 {
@@ -276,7 +314,8 @@ text(void **state)
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(level), cmocka_unit_test(text),
-                                       cmocka_unit_test(first_uses), cmocka_unit_test(meters)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(change), cmocka_unit_test(level),
+                                       cmocka_unit_test(text),   cmocka_unit_test(first_uses),
+                                       cmocka_unit_test(meters), cmocka_unit_test(held_back)};
     return cmocka_run_group_tests_name("score_explain", tests, NULL, NULL);
 }

@@ -183,6 +183,150 @@ capped_habit(void **state)
     world_free(w);
 }
 
+static struct upt_decision
+decision_of(struct world *w)
+{
+    return (struct upt_decision){.score = w->score,
+                                 .st = w->st,
+                                 .acct = world_account(w, "a"),
+                                 .ext = world_ext(w, "a"),
+                                 .now = upt_state_clock(w->st)};
+}
+
+/* How many the cap holds back now; the sentence of the factor is in text. */
+static int
+held_back(struct world *w, char text[200])
+{
+    const struct upt_decision d = decision_of(w);
+    struct upt_factor factor = {.value = 0};
+    text[0] = '\0';
+    if (upt_factor_held_back(&d, &factor, text) == 0) {
+        return 0;
+    }
+    assert_true(upt_str_eq(factor.name, UPT_STR("held_back")) && !(fabs(factor.log_odds) > 0));
+    assert_true(factor.text.p == text && factor.text.len < 200 && text[factor.text.len - 1] == '.');
+    return (int)factor.value;
+}
+
+/* Held back from the day on that it would open, as long as its rule says so; named by what leaves, after a restart too.
+ */
+static void
+held_back_is_named(void **state)
+{
+    (void)state;
+    struct world *w = world_only("ONBOARDING_LATE CONTACT_GAP RELEASE_UNUSED{days: 28};TTV_LATE{late_days: 30};", NULL);
+    char text[200];
+    world_profile(w, "a", 0, "onboarding_steps", "x,y");
+    world_profile(w, "a", 0, "goals", "hours");
+    world_profile(w, "a", 0, "tier", "gold");
+    world_event(w, "a", UPT_KIND_CONTACT, NULL, 1, at(0));
+    world_event(w, "a", UPT_KIND_RELEASE, "boards", 1, at(3));
+    world_event(w, "a", UPT_KIND_RELEASE, "charts", 1, at(3));
+    for (int d = 0; d < 60; d++) {
+        world_use(w, "a", d, "f", 1);
+        world_to(w, d + 1, 0, 59);
+        if (d == 29) {
+            assert_int_equal(held_back(w, text), 0);
+        } else if (d == 31) {
+            world_restart(w);
+            assert_int_equal(held_back(w, text), 3);
+            assert_string_equal(text, "Held back meanwhile (at most 3 notifications in 7 days): CONTACT_GAP, "
+                                      "RELEASE_UNUSED (2 of them).");
+        } else if (d > 36) {
+            assert_int_equal(held_back(w, text), 0);
+        }
+    }
+    const char *first = world_held_back(world_alert(w, "a", "ONBOARDING_LATE", 0));
+    assert_string_equal(first, ""); /* the first of all: nothing was held back */
+    assert_string_equal(world_held_back(world_alert(w, "a", "CONTACT_GAP", 0)),
+                        "Held back meanwhile (at most 3 notifications in 7 days): RELEASE_UNUSED (2 of them).");
+    assert_string_equal(world_held_back(world_alert(w, "a", "RELEASE_UNUSED", 0)),
+                        "Held back meanwhile (at most 3 notifications in 7 days): RELEASE_UNUSED.");
+    assert_string_equal(world_held_back(world_alert(w, "a", "ONBOARDING_LATE", 1)), ""); /* later: none any more */
+    world_free(w);
+}
+
+/* SILENCE and USAGE_DROP count by themselves: held back they are marked, and a use ends what is held back of the
+ * first at once. An account that has cancelled has nothing that would open. */
+static void
+held_back_silence(void **state)
+{
+    (void)state;
+    for (int churned = 0; churned < 2; churned++) {
+        struct world *w = world_only("SUPPORT_PAIN SILENCE USAGE_DROP", "notify: {most: 1, within: 60d}");
+        char text[200];
+        for (int d = 0; d < 70; d++) {
+            world_use(w, "a", d, "f", 20);
+        }
+        for (int i = 0; i < 8; i++) {
+            world_event(w, "a", UPT_KIND_TICKET_OPENED, NULL, 1, at(69));
+        }
+        world_to(w, 71, 0, 59);
+        assert_int_equal(world_count(w, "a", "SUPPORT_PAIN", UPT_OPEN), 1);
+        for (int d = 72; d < 100 && held_back(w, text) < 2; d++) {
+            world_to(w, d, 0, 59);
+        }
+        assert_string_equal(text, "Held back meanwhile (at most 1 notification in 60 days): SILENCE, USAGE_DROP.");
+        world_restart(w);
+        const struct upt_decision d = decision_of(w);
+        upt_held_back_say(&d, upt_slot_find(&d.ext->signals.slots, UPT_RULE_SILENCE, 0), text, sizeof(text));
+        assert_string_equal(text, "Held back: at most 1 notification in 60 days. There is room for it from 2025-05-11 "
+                                  "00:19 UTC on.");
+        if (churned) {
+            world_event(w, "a", UPT_KIND_CHURNED, NULL, 1, upt_state_clock(w->st));
+            assert_int_equal(held_back(w, text), 0);
+        } else {
+            world_event(w, "a", UPT_KIND_USAGE, "f", 1, upt_state_clock(w->st));
+            assert_int_equal(held_back(w, text), 1);
+            assert_string_equal(text, "Held back meanwhile (at most 1 notification in 60 days): USAGE_DROP.");
+        }
+        assert_int_equal(world_count(w, "a", "SILENCE", -1), 0);
+        world_free(w);
+    }
+}
+
+/* What is about to open for want of evaluations is not held back. */
+static void
+waiting_is_not_held_back(void **state)
+{
+    (void)state;
+    struct world *w = world_only("BREADTH_STALL", NULL);
+    char text[200];
+    for (int d = 0; d < 64; d++) {
+        world_use(w, "a", d, "f", 1);
+    }
+    assert_int_equal(slots_of(w, UPT_RULE_BREADTH_STALL, UPT_SLOT_PENDING), 1);
+    assert_int_equal(held_back(w, text), 0);
+    world_free(w);
+}
+
+/* Of many the first are named and the rest is counted, within what a sentence may take. */
+static void
+held_back_many(void **state)
+{
+    (void)state;
+    struct world *w = world_new(NULL);
+    char text[200];
+    world_use(w, "a", 0, "f", 1);
+    struct upt_decision d = decision_of(w);
+    for (int rule = 0; rule < UPT_RULE_SEGMENT_ENTER; rule++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            upt_alert_hold_back(&d, rule, i, UPT_INFO);
+        }
+    }
+    assert_int_equal(held_back(w, text), 63);
+    assert_non_null(strstr(text, ": CHURN_RISK (3 of them), HEALTH_BAND (3 of them), SILENCE (3 of them), "));
+    assert_non_null(strstr(text, " more."));
+    for (int rule = 0; rule < UPT_RULE_SEGMENT_ENTER; rule++) {
+        for (uint32_t i = 0; i < 3; i++) {
+            upt_alert_let_go(&d, rule, i);
+        }
+    }
+    assert_int_equal(held_back(w, text), 0);
+    assert_int_equal(d.ext->signals.slots.n, 0);
+    world_free(w);
+}
+
 /* A HIGH alert that someone has taken in hand does not escalate by time; one that nobody has, does. */
 static void
 acknowledged(void **state)
@@ -281,9 +425,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(patience),     cmocka_unit_test(watched),         cmocka_unit_test(cap),
-        cmocka_unit_test(close_time),   cmocka_unit_test(close_time_told), cmocka_unit_test(goals),
-        cmocka_unit_test(acknowledged), cmocka_unit_test(capped_releases), cmocka_unit_test(capped_habit),
+        cmocka_unit_test(patience),
+        cmocka_unit_test(watched),
+        cmocka_unit_test(cap),
+        cmocka_unit_test(close_time),
+        cmocka_unit_test(close_time_told),
+        cmocka_unit_test(goals),
+        cmocka_unit_test(acknowledged),
+        cmocka_unit_test(capped_releases),
+        cmocka_unit_test(capped_habit),
+        cmocka_unit_test(held_back_is_named),
+        cmocka_unit_test(held_back_silence),
+        cmocka_unit_test(held_back_many),
+        cmocka_unit_test(waiting_is_not_held_back),
     };
     return cmocka_run_group_tests_name("score_facts", tests, NULL, NULL);
 }
