@@ -1,8 +1,8 @@
 /* uptake fit: fits the churn model from the log itself, or from files, into a versioned text file.
  *
  * Samples and outcomes: fit_samples.c. The regression: aggregate/score/fit.c. What is fitted is the file's [risk] and
- * [segments]; all else is taken over from the base as it is. Nothing is written but the file, and that only when the
- * fit is whole: beside it first, then renamed. */
+ * [segments], and [renewed] where accounts enough renewed; all else is taken over from the base as it is. Nothing is
+ * written but the file, and that only when the fit is whole: beside it first, then renamed. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -110,6 +110,16 @@ is_the_fit(const struct upt_model *got, const struct upt_model *model)
         most = fmax(most, fabs(got->risk[i].weight - model->risk[i].weight));
         most = fmax(most, fabs(got->risk[i].mean - model->risk[i].mean));
     }
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        const struct upt_renewed *a = &got->renewed[i];
+        const struct upt_renewed *b = &model->renewed[i];
+        most = a->rows_n != b->rows_n || a->has_breadth != b->has_breadth ? 1 : most;
+        for (size_t k = 0; k < a->rows_n && most < 1; k++) {
+            most = fmax(most, fabs(a->share_of[k] - b->share_of[k]));
+            most = fmax(most, fabs(a->quantile[k][0] - b->quantile[k][0]));
+            most = a->has_breadth ? fmax(most, fabs(a->quantile[k][1] - b->quantile[k][1])) : most;
+        }
+    }
     return most < 1e-6 && strcmp(got->version, model->version) == 0 && got->segments_n == model->segments_n;
 }
 
@@ -135,7 +145,7 @@ read_back(const char *path, const struct upt_model *model, struct upt_error *ret
 
 /* Comments above [risk], which `show --model` says, too. */
 static void
-put_notes(const struct upt_fitting *f, struct upt_buf *out)
+put_notes(const struct upt_fitting *f, const size_t renewed[UPT_RENEWED_TABLES], struct upt_buf *out)
 {
     char first[16], last[16];
     size_t outcomes[3] = {0};
@@ -166,16 +176,24 @@ put_notes(const struct upt_fitting *f, struct upt_buf *out)
                        : own[2] ? "60"
                                 : "60 and 90");
     }
+    bool any = false;
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        if (renewed[i] > 0) {
+            upt_buf_printf(out, "%s%zu accounts of up to %d", any ? ", " : "# [renewed]: by days before the renewal ",
+                           renewed[i], upt_renewed_days[i]);
+            any = true;
+        }
+    }
+    upt_buf_puts(out, any ? ".\n" : "");
     upt_buf_put(out, "", 1);
 }
 
 static upt_status
-write_model(const struct upt_fitting *f, const struct upt_model *model, const char *base, const char *path,
+write_model(const struct upt_model *model, const char *notes, const char *base, const char *path,
             struct upt_error *reterr)
 {
     struct upt_buf text = {0};
     struct upt_buf out = {0};
-    struct upt_buf notes = {0};
     char beside[4096];
     upt_status status = base == NULL ? UPT_OK : upt_read_file(base, MODEL_MAX, &text, reterr);
     if (status == UPT_OK && snprintf(beside, sizeof(beside), "%s.new", path) >= (int)sizeof(beside)) {
@@ -185,10 +203,8 @@ write_model(const struct upt_fitting *f, const struct upt_model *model, const ch
         upt_buf_fini(&text);
         return status;
     }
-    put_notes(f, &notes);
-    upt_model_rewrite(base == NULL ? upt_model_shipped() : (struct upt_str){text.p, (uint32_t)text.len}, model, notes.p,
+    upt_model_rewrite(base == NULL ? upt_model_shipped() : (struct upt_str){text.p, (uint32_t)text.len}, model, notes,
                       &out);
-    upt_buf_fini(&notes);
     FILE *file = fopen(beside, "wb");
     bool good =
         file != NULL && fwrite(out.p, 1, out.len, file) == out.len && fflush(file) == 0 && fsync(fileno(file)) == 0;
@@ -226,6 +242,8 @@ static upt_status
 fit(struct upt_fitting *f, const struct upt_fit_options *options, const char *base, const char *path,
     struct upt_error *reterr)
 {
+    struct upt_buf notes = {0};
+    size_t renewed[UPT_RENEWED_TABLES];
     struct upt_model *model = calloc(1, sizeof(*model));
     upt_assert(model != NULL);
     *model = *f->base;
@@ -233,8 +251,11 @@ fit(struct upt_fitting *f, const struct upt_fit_options *options, const char *ba
                                 f->names_n, options, model, reterr);
     if (status == UPT_OK) {
         qsort(model->segment, model->segments_n, sizeof(model->segment[0]), by_name);
-        status = write_model(f, model, base, path, reterr);
+        upt_fit_renewals(f, model, renewed);
+        put_notes(f, renewed, &notes);
+        status = write_model(model, notes.p, base, path, reterr);
     }
+    upt_buf_fini(&notes);
     free(model);
     return status;
 }
@@ -349,6 +370,8 @@ const struct upt_command upt_cmd_fit = {
         "  --no-report        does not fit again and again to say how good it is on what was left out\n"
         "\n"
         "Prints AUC, lift of the highest tenth, Brier score, calibration by tenths and lead time, each on accounts,\n"
-        "segments and time that were left out. Deterministic: the same log and options give the same file.\n",
+        "segments and time that were left out. Deterministic: the same log and options give the same file.\n"
+        "Where 30 accounts or more renewed (RENEWED), how far their adoption had come by days before the renewal\n"
+        "date goes into the file: adoption_percentile and RENEWAL_GAP compare with them, not with all that stayed.\n",
     .run = run,
 };

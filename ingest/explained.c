@@ -97,7 +97,8 @@ print_named(const json_t *part)
         print_string("", part, "text", "\n");
         return;
     }
-    if (name != NULL && json_is_number(value) && upt_signal_say(name, json_number_value(value), text, sizeof(text))) {
+    if (name != NULL && json_is_number(value) &&
+        upt_signal_say(name, upt_json_text(part, "unit"), json_number_value(value), text, sizeof(text))) {
         printf("%s\n", text);
         return;
     }

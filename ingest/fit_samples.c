@@ -133,6 +133,9 @@ on_event(void *ctx, struct upt_state *st, struct upt_account *acct, const struct
     } else if (ev->kind == UPT_KIND_RENEWED) {
         a->renewed_day = day > a->renewed_day ? day : a->renewed_day;
     }
+    if (ev->kind == UPT_KIND_CHURNED || ev->kind == UPT_KIND_RENEWED) {
+        upt_fit_renewal_event(a, ev->kind, day);
+    }
     upt_score_observer.on_event(f->score, st, acct, ev, at);
 }
 
@@ -178,7 +181,11 @@ on_daily(void *ctx, struct upt_state *st, struct upt_account *acct, int64_t tick
     struct upt_fit_account *a = account_of(f, acct, day);
     const struct upt_score_ext *ext = upt_account_ext(acct);
     uint8_t times = ext->has_key && day - ext->last_day <= SILENT_MAX ? wanted(f, a, day) : 0;
-    if (times == 0 || (a->churned_day != UPT_FIT_NO_DAY && a->churned_day > a->renewed_day)) {
+    bool churned = a->churned_day != UPT_FIT_NO_DAY && a->churned_day > a->renewed_day;
+    if (ext->has_key && !churned) {
+        upt_fit_renewal_look(f, a, acct, day + 1);
+    }
+    if (times == 0 || churned) {
         return;
     }
     if (f->samples_n == UPT_FIT_SAMPLES_MAX) {
@@ -235,6 +242,7 @@ upt_fitting_close(struct upt_fitting *f)
     drop_partition(f);
     for (size_t i = 0; i < f->accounts_n; i++) {
         free(f->accounts[i].bits);
+        free(f->accounts[i].renewals);
     }
     for (size_t i = 0; i < f->labels_n; i++) {
         free(f->labels[i].account);

@@ -1,7 +1,7 @@
 /* Inside `uptake fit`. cmd_fit.c: the command; fit_samples.c: what was known of accounts on days, and what became of
- * them; fit_csv.c, fit_log.c: where events come from; fit_report.c: how good the fit is on what it has not seen. One
- * thread. Memory: samples (about 100 bytes each, at most SAMPLES_MAX), a bit a day of each account, and the state of
- * one partition. */
+ * them; fit_renewals.c: those that renewed; fit_csv.c, fit_log.c: where events come from; fit_report.c: how good the
+ * fit is on what it has not seen. One thread. Memory: samples (about 100 bytes each, at most SAMPLES_MAX), a bit a day
+ * of each account, and the state of one partition. */
 #ifndef UPT_FITTING_H
 #define UPT_FITTING_H
 
@@ -21,14 +21,22 @@ struct upt_fit_label {
     int32_t day; /* UPT_FIT_NO_DAY: not said */
 };
 
+/* Of an account in a range of days before a renewal (model.h): what was seen last, and that of the last renewal. */
+struct upt_fit_renewal {
+    int32_t day, until; /* of the look; a RENEWED may come until then. day UPT_FIT_NO_DAY: none, or it is settled */
+    bool renewed;       /* there is a last renewal */
+    double frequency, breadth, renewed_frequency, renewed_breadth; /* breadth NaN: no feature was ever named */
+};
+
 struct upt_fit_account {
     uint64_t hash;
-    int32_t base;        /* day of bit 0 */
-    uint32_t words;      /* of bits */
-    uint64_t *bits;      /* key-active days, owned */
-    int32_t churned_day; /* of the last CHURNED; UPT_FIT_NO_DAY: none */
-    int32_t renewed_day; /* of the last RENEWED */
-    uint8_t label;       /* UPT_STAYED, UPT_LEFT; UPT_UNKNOWN: not labelled */
+    int32_t base;                     /* day of bit 0 */
+    uint32_t words;                   /* of bits */
+    uint64_t *bits;                   /* key-active days, owned */
+    int32_t churned_day;              /* of the last CHURNED; UPT_FIT_NO_DAY: none */
+    int32_t renewed_day;              /* of the last RENEWED */
+    struct upt_fit_renewal *renewals; /* by range, owned; NULL: never looked at */
+    uint8_t label;                    /* UPT_STAYED, UPT_LEFT; UPT_UNKNOWN: not labelled */
     int32_t label_day;
 };
 
@@ -63,6 +71,15 @@ UPT_NODISCARD upt_status upt_fitting_begin(struct upt_fitting *f, int32_t partit
 UPT_NODISCARD upt_status upt_fitting_end(struct upt_fitting *f, bool whole, struct upt_error *reterr);
 /* Outcomes of all samples, from labels or from what came after. */
 void upt_fitting_mature(struct upt_fitting *f);
+
+/* fit_renewals.c */
+/* At an account's daily minute, while it has a key event and has not churned. */
+void upt_fit_renewal_look(const struct upt_fitting *f, struct upt_fit_account *a, struct upt_account *acct,
+                          int32_t today);
+/* RENEWED or CHURNED of a day. */
+void upt_fit_renewal_event(struct upt_fit_account *a, upt_kind kind, int32_t day);
+/* Puts the tables that there are accounts enough for into the model; how many those are, 0: too few. */
+void upt_fit_renewals(const struct upt_fitting *f, struct upt_model *model, size_t ret_accounts[UPT_RENEWED_TABLES]);
 
 /* fit_csv.c: events FILE, labels FILE. "-": standard input. */
 UPT_NODISCARD upt_status upt_fit_read_csv(struct upt_fitting *f, const char *path, struct upt_error *reterr);

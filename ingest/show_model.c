@@ -207,6 +207,22 @@ of_the_mean(const struct upt_model *model, int horizon)
     return 1 / (1 + exp(-logit));
 }
 
+/* Among whom adoption is compared, of accounts with a renewal date. */
+static void
+print_renewed(const struct upt_model *model)
+{
+    bool any = false;
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        if (model->renewed[i].rows_n > 0) {
+            printf("%s%d to %d",
+                   any ? ", " : "\nAdoption is compared with the accounts that renewed, at the same time: ",
+                   i == 0 ? 0 : upt_renewed_days[i - 1] + 1, upt_renewed_days[i]);
+            any = true;
+        }
+    }
+    printf("%s", any ? " days before;\n  of accounts with no renewal date there with those that stayed\n" : "");
+}
+
 static void
 print_model(const struct shown *shown)
 {
@@ -241,6 +257,7 @@ print_model(const struct shown *shown)
         upt_print_text(stdout, model->segment[i].name, strlen(model->segment[i].name));
         printf(" (standard deviation %.4f)\n", model->segment[i].sd);
     }
+    print_renewed(model);
 }
 
 static void
@@ -317,6 +334,7 @@ model_json(const struct shown *shown)
     json_t *horizons = json_array();
     json_t *features = json_array();
     json_t *segments = json_array();
+    json_t *renewed = json_array();
     put(all, "version", json_string(model->version));
     put(all, "hash", json_string(model->hash));
     put(all, "file", shown->path == NULL ? NULL : json_string(shown->path));
@@ -343,6 +361,14 @@ model_json(const struct shown *shown)
         (void)json_array_append_new(segments, json_pack("{s:s,s:f,s:f}", "segment", model->segment[i].name, "shift",
                                                         model->segment[i].shift, "sd", model->segment[i].sd));
     }
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        if (model->renewed[i].rows_n > 0) {
+            (void)json_array_append_new(
+                renewed, json_pack("{s:i,s:i,s:b}", "from_days", i == 0 ? 0 : upt_renewed_days[i - 1] + 1, "to_days",
+                                   upt_renewed_days[i], "breadth", (int)model->renewed[i].has_breadth));
+        }
+    }
+    put(all, "renewed", renewed);
     put(all, "horizons", horizons);
     put(all, "features", features);
     put(all, "segments", segments);

@@ -119,7 +119,7 @@ int32_t upt_part_mean_e5(const struct upt_model *model, int part);
 /* As of now; NaN: not known. */
 void upt_signals_read(const struct upt_decision *d, const struct upt_facts *facts, double ret[UPT_SIGNALS]);
 /* Appends those that are known, as components of weight 0. */
-void upt_signals_report(const double signals[UPT_SIGNALS], struct upt_health *inout);
+void upt_signals_report(const struct upt_decision *d, const double signals[UPT_SIGNALS], struct upt_health *inout);
 /* Days since the champion's last active day, today not counted; 27: none in sight. There must be one. */
 int upt_champion_silence(const struct upt_decision *d, bool *ret_removed);
 double upt_number_of(struct upt_str v); /* NaN: none, negative or too large */
@@ -203,8 +203,13 @@ void upt_verdict_apply(struct upt_decision *d, int rule, uint32_t subject, struc
 void upt_rules_daily(struct upt_decision *d);
 /* P(X ≤ n) of a Poisson variable, by the normal for large means; rounded. */
 double upt_poisson_at_most(double n, double mean);
+
+/* ---- adoption (adoption.c) ---- */
 /* Mean of the account's percentiles in frequency and breadth; NaN: none. */
 double upt_adoption_percentile(const struct upt_decision *d);
+/* Among whom: "share of the accounts that …"; the same without "share of the ". */
+const char *upt_adoption_unit(const struct upt_decision *d);
+const char *upt_adoption_peers(const struct upt_decision *d);
 
 int upt_risk_horizon(const struct upt_rules *rules); /* index of the one that CHURN_RISK judges */
 void upt_rule_risk(struct upt_decision *d);

@@ -18,31 +18,43 @@
 #define DAY_WEIGHT 0.032468221 /* 1 − 2^(−1/21) to 9 decimals */
 #define USE_LEAST 0.05
 
-double
-upt_percentile(const struct upt_model *model, int part, double v)
+/* A column of n values, `stride` apart, beside the shares. */
+static double
+share_below(const double *share_of, const double *column, size_t stride, size_t n, double v)
 {
-    size_t n = model->quantiles_n;
     size_t below = 0; /* rows with a value below v: columns ascend */
     for (size_t end = n; below < end;) {
         size_t middle = below + (end - below) / 2;
-        bool less = model->quantile[middle][part] < v;
+        bool less = column[middle * stride] < v;
         below = less ? middle + 1 : below;
         end = less ? end : middle;
     }
     size_t upto = below; /* rows with a value of at most v */
-    while (upto < n && model->quantile[upto][part] == v) {
+    while (upto < n && column[upto * stride] == v) {
         upto++;
     }
     if (upto > below) {
-        return (model->share_of[below] + model->share_of[upto - 1]) / 2;
+        return (share_of[below] + share_of[upto - 1]) / 2;
     }
     if (below == 0 || below == n) {
         return below == 0 ? 0.0 : 1.0;
     }
-    double low = model->quantile[below - 1][part];
-    double high = model->quantile[below][part];
-    double share = model->share_of[below] - model->share_of[below - 1];
-    return model->share_of[below - 1] + share * (v - low) / (high - low);
+    double low = column[(below - 1) * stride];
+    double high = column[below * stride];
+    double share = share_of[below] - share_of[below - 1];
+    return share_of[below - 1] + share * (v - low) / (high - low);
+}
+
+double
+upt_percentile(const struct upt_model *model, int part, double v)
+{
+    return share_below(model->share_of, &model->quantile[0][part], UPT_C_PEERS, model->quantiles_n, v);
+}
+
+double
+upt_percentile_renewed(const struct upt_renewed *renewed, int column, double v)
+{
+    return share_below(renewed->share_of, &renewed->quantile[0][column], 2, renewed->rows_n, v);
 }
 
 /* Number of features in use in the last 30 days, plus half the sum of their decayed uses (0 to 1 each). */

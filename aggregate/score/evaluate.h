@@ -59,6 +59,8 @@ upt_phase upt_phase_of(const struct upt_model *model, struct upt_state *st, stru
 bool upt_steps_done(struct upt_account *acct, const struct upt_score_ext *ext);
 /* Share of the cohort below v, ties by half, between rows in proportion. */
 double upt_percentile(const struct upt_model *model, int part, double v);
+/* The same of those that renewed, in a range; column 0: frequency_21d, 1: breadth. */
+double upt_percentile_renewed(const struct upt_renewed *renewed, int column, double v);
 /* A UTC day in a trait; false: absent or no date. */
 bool upt_trait_day(struct upt_account *acct, const char *name, int64_t *ret_day);
 

@@ -58,7 +58,7 @@ put_health(struct upt_buf *out, const struct upt_score *score, const struct upt_
         if (i < UPT_PARTS && !isnan(c->value)) {
             upt_part_say(score->model, eval, i, text, sizeof(text));
         } else if (i >= UPT_PARTS) { /* names of signals are of our table: they end with a NUL */
-            (void)upt_signal_say(c->name.p, c->value, text, sizeof(text));
+            (void)upt_signal_say(c->name.p, c->unit, c->value, text, sizeof(text));
         }
         if (text[0] != '\0') {
             put_text(out, "text", upt_str_of(text));

@@ -28,6 +28,7 @@
 #define NEWTON_MAX 60
 #define EM_ROUNDS 30
 #define ONE_OUTCOME_LEAST 20
+#define RENEWED_ROWS 21 /* of shares of .05 */
 
 struct fit {
     const struct upt_fit_sample *v;
@@ -401,4 +402,37 @@ upt_fit(const struct upt_fit_sample *v, size_t n, const uint8_t *use, const char
         memcpy(model->version, options->version, sizeof(model->version));
     }
     return status;
+}
+
+/* ---- those that renewed ---- */
+
+static int
+by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+static double
+value_at(const double *v, size_t n, double share)
+{
+    double place = share * (double)(n - 1);
+    size_t at = (size_t)place;
+    return upt_round6(at + 1 < n ? v[at] + (place - (double)at) * (v[at + 1] - v[at]) : v[n - 1]);
+}
+
+void
+upt_fit_renewed(double *frequency, size_t n, double *breadth, size_t breadth_n, struct upt_renewed *ret)
+{
+    qsort(frequency, n, sizeof(*frequency), by_value);
+    if (breadth_n > 0) {
+        qsort(breadth, breadth_n, sizeof(*breadth), by_value);
+    }
+    *ret = (struct upt_renewed){.rows_n = RENEWED_ROWS, .has_breadth = breadth_n > 0};
+    for (size_t i = 0; i < RENEWED_ROWS; i++) {
+        ret->share_of[i] = (double)i / (RENEWED_ROWS - 1);
+        ret->quantile[i][0] = value_at(frequency, n, ret->share_of[i]);
+        ret->quantile[i][1] = breadth_n > 0 ? value_at(breadth, breadth_n, ret->share_of[i]) : 0;
+    }
 }

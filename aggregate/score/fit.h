@@ -52,6 +52,10 @@ struct upt_fit_quality {
 UPT_NODISCARD upt_status upt_fit_measure(const double *p, const uint8_t *y, size_t n, struct upt_fit_quality *ret,
                                          struct upt_error *reterr);
 
+/* The table of those that renewed from the values of n and breadth_n accounts (0: breadth is not in it), which it
+ * sorts: at share s, between the values in their order in proportion, that of place s · (n − 1). */
+void upt_fit_renewed(double *frequency, size_t n, double *breadth, size_t breadth_n, struct upt_renewed *ret);
+
 /* model_write.c. notes: comment lines above [risk]. */
 void upt_model_rewrite(struct upt_str base, const struct upt_model *model, const char *notes, struct upt_buf *out);
 /* The shipped file's text. */

@@ -9,8 +9,9 @@
  *
  * A row of [risk] may say behind its values where they are from (model.h).
  *
- * One table drives parsing and checking; sections with rows of several values are rows of that table too. Only [cohort]
- * and [segments] have a free number of rows. One thread while loading; read-only afterwards. */
+ * One table drives parsing and checking; sections with rows of several values are rows of that table too. Only
+ * [cohort], [renewed] and [segments] have a free number of rows; the last two may be missing. One thread while loading;
+ * read-only afterwards. */
 #include "model.h"
 
 #include <errno.h>
@@ -31,9 +32,23 @@ const int upt_cadence_days[UPT_CADENCES] = {1, 7, 28};
 const char *const upt_cadence_names[UPT_CADENCES] = {"daily", "weekly", "monthly"};
 const char *const upt_origin_names[UPT_ORIGINS] = {"", "given", "unseen"};
 
-enum section { S_NONE, S_BGBB, S_CADENCE, S_HEALTH, S_BANDS, S_COHORT, S_RISK, S_SEGMENTS, S_SILENCE, S_COUNT };
-static const char *const section_names[S_COUNT] = {"",       "bgbb", "cadence",  "health", "bands",
-                                                   "cohort", "risk", "segments", "silence"};
+const int upt_renewed_days[UPT_RENEWED_TABLES] = {30, 60, 90, 180};
+
+enum section {
+    S_NONE,
+    S_BGBB,
+    S_CADENCE,
+    S_HEALTH,
+    S_BANDS,
+    S_COHORT,
+    S_RENEWED,
+    S_RISK,
+    S_SEGMENTS,
+    S_SILENCE,
+    S_COUNT
+};
+static const char *const section_names[S_COUNT] = {"",       "bgbb",    "cadence", "health",   "bands",
+                                                   "cohort", "renewed", "risk",    "segments", "silence"};
 
 #define VALUES_MAX 8
 
@@ -161,6 +176,7 @@ struct loader {
     bool seen[ROWS_N];
     double value[ROWS_N][4];
     enum upt_origin origin[ROWS_N];
+    int renewed; /* the table of the row of [renewed] before */
     struct upt_model *model;
     struct upt_error *reterr;
 };
@@ -179,8 +195,8 @@ parse_section(struct loader *loader, const char *word)
         }
     }
     return FAIL(loader,
-                "%.60s: unknown section; allowed: [bgbb] [cadence] [health] [bands] [cohort] [risk] [segments] "
-                "[silence]",
+                "%.60s: unknown section; allowed: [bgbb] [cadence] [health] [bands] [cohort] [renewed] [risk] "
+                "[segments] [silence]",
                 word);
 }
 
@@ -222,6 +238,80 @@ parse_cohort(struct loader *loader, char **word, size_t n)
         status = FAIL(loader, "cohort: share %.60s; allowed: from 0 to 1, rising", word[0]);
     }
     model->quantiles_n += status == UPT_OK ? 1 : 0;
+    return status;
+}
+
+int
+upt_renewed_of(int64_t days)
+{
+    for (int i = 0; days >= 0 && i < UPT_RENEWED_TABLES; i++) {
+        if (days <= upt_renewed_days[i]) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* The table that a row of [renewed] is of: its first word is the end of its range. -1: there is none. */
+static int
+renewed_table(const char *word)
+{
+    char text[16];
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        (void)snprintf(text, sizeof(text), "%d", upt_renewed_days[i]);
+        if (strcmp(word, text) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* The table that was read last is whole. */
+static upt_status
+end_renewed(const struct loader *loader)
+{
+    const struct upt_renewed *table = &loader->model->renewed[loader->renewed];
+    bool whole = table->rows_n == 0 || (table->rows_n > 1 && table->share_of[table->rows_n - 1] == 1.0);
+    return whole ? UPT_OK
+                 : FAIL(loader, "[renewed] %d: allowed: at least two rows, the last with share 1",
+                        upt_renewed_days[loader->renewed]);
+}
+
+/* A row of the tables of those that renewed: the end of the range of days before the renewal, the share of them, the
+ * values that this share does not exceed; breadth in all rows of a table or in none. */
+static upt_status
+parse_renewed(struct loader *loader, char **word, size_t n)
+{
+    int i = renewed_table(word[0]);
+    if (n < 3 || n > 4) {
+        return FAIL(loader, "renewed: %zu values; allowed: days share frequency_21d, then perhaps breadth", n);
+    }
+    if (i < loader->renewed) {
+        return FAIL(loader, "renewed: %.60s days; allowed: 30, 60, 90, 180, in this order", word[0]);
+    }
+    upt_status status = i > loader->renewed ? end_renewed(loader) : UPT_OK;
+    struct upt_renewed *table = &loader->model->renewed[i];
+    size_t at = table->rows_n;
+    loader->renewed = i;
+    if (at == UPT_QUANTILES_MAX) {
+        return FAIL(loader, "renewed: more than %d rows of %d days", UPT_QUANTILES_MAX, upt_renewed_days[i]);
+    }
+    if (at > 0 && table->has_breadth != (n == 4)) {
+        return FAIL(loader, "renewed: %zu values; allowed: as many as in the row before", n);
+    }
+    status = status == UPT_OK ? parse_number(loader, word[1], &table->share_of[at]) : status;
+    for (size_t k = 0; status == UPT_OK && k < n - 2; k++) {
+        status = parse_number(loader, word[2 + k], &table->quantile[at][k]);
+        if (status == UPT_OK && at > 0 && table->quantile[at][k] < table->quantile[at - 1][k]) {
+            status = FAIL(loader, "renewed: column %zu falls; allowed: not below the row before", k + 3);
+        }
+    }
+    if (status == UPT_OK && (at == 0 ? table->share_of[0] != 0.0 : table->share_of[at] <= table->share_of[at - 1])) {
+        status = FAIL(loader, "renewed: share %.60s; allowed: from 0 to 1, rising", word[1]);
+    }
+    table->has_breadth = n == 4;
+    table->rows_n += status == UPT_OK ? 1 : 0;
+    loader->model->has_renewed = true;
     return status;
 }
 
@@ -334,6 +424,7 @@ parse_line(struct loader *loader, char **word, size_t n)
         return FAIL(loader, "%.60s: allowed here: version, or a section", word[0]);
     }
     return loader->section == S_COHORT     ? parse_cohort(loader, word, n)
+           : loader->section == S_RENEWED  ? parse_renewed(loader, word, n)
            : loader->section == S_SEGMENTS ? parse_segment(loader, word, n)
                                            : parse_row(loader, word, n);
 }
@@ -489,7 +580,8 @@ finish(struct loader *loader)
         }
     }
     take_bgbb_and_cadence(loader);
-    upt_status status = take_health(loader);
+    upt_status status = end_renewed(loader);
+    status = status == UPT_OK ? take_health(loader) : status;
     if (status == UPT_OK) {
         status = take_risk_and_silence(loader);
     }

@@ -53,6 +53,20 @@ enum {
 #define UPT_QUANTILES_MAX 101
 #define UPT_VERSION_MAX 63
 
+/* Ranges of days before a renewal date: up to these, each from where the one before ends. */
+#define UPT_RENEWED_TABLES 4
+extern const int upt_renewed_days[UPT_RENEWED_TABLES]; /* 30, 60, 90, 180 */
+/* The range that so many days are in; -1: none. */
+int upt_renewed_of(int64_t days);
+
+/* Percentiles among the accounts that renewed, in a range. */
+struct upt_renewed {
+    size_t rows_n; /* 0: not in the file */
+    bool has_breadth;
+    double share_of[UPT_QUANTILES_MAX];
+    double quantile[UPT_QUANTILES_MAX][2]; /* frequency_21d, breadth */
+};
+
 struct upt_bgbb {
     double alpha, beta, gamma, delta;
 };
@@ -88,6 +102,9 @@ struct upt_model {
     size_t quantiles_n;
     double share_of[UPT_QUANTILES_MAX];
     double quantile[UPT_QUANTILES_MAX][UPT_C_PEERS];
+
+    bool has_renewed; /* any of these */
+    struct upt_renewed renewed[UPT_RENEWED_TABLES];
 
     double intercept[3]; /* by horizon: 30, 60, 90 days */
     double segment_sd;   /* of log-odds between segments: how far one that is not listed may be off */

@@ -1,6 +1,6 @@
-/* Writes a model file anew: the base's text with another version, [risk] and [segments]; everything else, comments
- * too, stays as it is, so that diff shows what a fit has changed. Also how names of segments become words of the file.
- * Pure. */
+/* Writes a model file anew: the base's text with another version, [risk], [segments] and [renewed]; everything else,
+ * comments too, stays as it is, so that diff shows what a fit has changed. Also how names of segments become words of
+ * the file. Pure. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +79,26 @@ put_risk(const struct upt_model *model, const char *notes, struct upt_buf *out)
     }
 }
 
+static void
+put_renewed(const struct upt_model *model, struct upt_buf *out)
+{
+    if (model->has_renewed) {
+        upt_buf_puts(
+            out, "\n# Percentiles among the accounts that renewed, at so many days before their renewal date: up to "
+                 "30, 31 to 60, 61 to 90, 91 to 180.\n[renewed]\n# days share frequency_21d breadth\n");
+    }
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        const struct upt_renewed *table = &model->renewed[i];
+        for (size_t k = 0; k < table->rows_n; k++) {
+            upt_buf_printf(out, "%d %.10g %.10g", upt_renewed_days[i], table->share_of[k], table->quantile[k][0]);
+            if (table->has_breadth) {
+                upt_buf_printf(out, " %.10g", table->quantile[k][1]);
+            }
+            upt_buf_puts(out, "\n");
+        }
+    }
+}
+
 /* The first word of a line as the loader splits it, empty where there is but a comment. */
 static struct upt_str
 first_word(const char *p, uint32_t len)
@@ -122,7 +142,7 @@ put_block(struct upt_str block, const struct upt_model *model, struct upt_buf *o
 void
 upt_model_rewrite(struct upt_str base, const struct upt_model *model, const char *notes, struct upt_buf *out)
 {
-    enum { OTHER, RISK, SEGMENTS } kind = OTHER;
+    enum { OTHER, RISK, MADE_WITH_RISK } kind = OTHER;
     uint32_t from = 0; /* of the block */
     uint32_t run = 0;  /* where the comments above this line begin */
     for (uint32_t at = 0; at <= base.len;) {
@@ -137,11 +157,11 @@ upt_model_rewrite(struct upt_str base, const struct upt_model *model, const char
                 put_block((struct upt_str){base.p + from, upto - from}, model, out);
             } else if (kind == RISK) {
                 put_risk(model, notes, out);
+                put_renewed(model, out);
             }
             from = upto;
-            kind = upt_str_eq(word, UPT_STR("[risk]"))       ? RISK
-                   : upt_str_eq(word, UPT_STR("[segments]")) ? SEGMENTS
-                                                             : OTHER;
+            bool with = upt_str_eq(word, UPT_STR("[segments]")) || upt_str_eq(word, UPT_STR("[renewed]"));
+            kind = upt_str_eq(word, UPT_STR("[risk]")) ? RISK : with ? MADE_WITH_RISK : OTHER;
         }
         at += last ? 1 : len;
         run = last || word.len == 0 ? run : at;

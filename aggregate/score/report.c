@@ -446,7 +446,7 @@ contract_value(const struct reading *x)
     return x->f->value;
 }
 
-enum saying { PLAIN, PERCENT, EXP, YES };
+enum saying { PLAIN, PERCENT, EXP, YES, PEERS };
 static const struct {
     const char *unit;
     double (*read)(const struct reading *x);
@@ -514,8 +514,8 @@ static const struct {
     [UPT_SIGNAL_GOAL_PROGRESS] = {"share of the targets", goal_progress,
                                   "Of what the goals have as targets, there is: %.0f%%", PERCENT},
     [UPT_SIGNAL_DAYS_TO_RENEWAL] = {"days", renewal_days, "Days to the renewal: %.0f", PLAIN},
-    [UPT_SIGNAL_ADOPTION_PERCENTILE] = {"share of the accounts that stayed", adoption_percentile,
-                                        "Of the accounts that stayed, those that use it less: %.0f%%", PERCENT},
+    /* The unit, which says who is compared with, is that of adoption.c: Of the accounts that stayed, … */
+    [UPT_SIGNAL_ADOPTION_PERCENTILE] = {NULL, adoption_percentile, "Of %.*s, those that use it less: %.0f%%", PEERS},
     [UPT_SIGNAL_USAGE_TREND] = {"share a week", usage_trend, "Use from one week to the next, over four weeks: %+.0f%%",
                                 PERCENT},
     [UPT_SIGNAL_RELEASE_WAITING] = {"days", release_waiting, "Days since a release that it has not tried: %.0f", PLAIN},
@@ -547,7 +547,7 @@ upt_signals_read(const struct upt_decision *d, const struct upt_facts *facts, do
 }
 
 void
-upt_signals_report(const double values[UPT_SIGNALS], struct upt_health *inout)
+upt_signals_report(const struct upt_decision *d, const double values[UPT_SIGNALS], struct upt_health *inout)
 {
     for (size_t i = 0; i < UPT_SIGNALS; i++) {
         if (isnan(values[i])) {
@@ -555,7 +555,7 @@ upt_signals_report(const double values[UPT_SIGNALS], struct upt_health *inout)
         }
         inout->components[inout->components_n++] = (struct upt_component){
             .name = upt_str_of(upt_signal_names[i]),
-            .unit = upt_str_of(signals[i].unit),
+            .unit = upt_str_of(signals[i].say == PEERS ? upt_adoption_unit(d) : signals[i].unit),
             .value = values[i],
             .own_baseline = NONE,
             .peer_percentile = NONE,
@@ -566,7 +566,7 @@ upt_signals_report(const double values[UPT_SIGNALS], struct upt_health *inout)
 }
 
 bool
-upt_signal_say(const char *name, double value, char *buf, size_t cap)
+upt_signal_say(const char *name, struct upt_str unit, double value, char *buf, size_t cap)
 {
     for (size_t i = 0; i < UPT_SIGNALS; i++) {
         if (strcmp(upt_signal_names[i], name) != 0) {
@@ -574,6 +574,9 @@ upt_signal_say(const char *name, double value, char *buf, size_t cap)
         }
         if (signals[i].say == YES) {
             (void)snprintf(buf, cap, signals[i].words, value > 0 ? "yes" : "no");
+        } else if (signals[i].say == PEERS) {
+            uint32_t before = unit.len > sizeof("share of ") - 1 ? sizeof("share of ") - 1 : unit.len;
+            (void)snprintf(buf, cap, signals[i].words, (int)(unit.len - before), unit.p + before, 100 * value);
         } else {
             double shown = signals[i].say == PERCENT ? 100 * value : signals[i].say == EXP ? exp(value) : value;
             (void)snprintf(buf, cap, signals[i].words, shown + 0.0);

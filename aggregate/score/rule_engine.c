@@ -297,17 +297,3 @@ upt_poisson_at_most(double n, double mean)
     }
     return upt_round6(fmin(sum, 1));
 }
-
-double
-upt_adoption_percentile(const struct upt_decision *d)
-{
-    const struct upt_eval *eval = d->eval;
-    if (!eval->has_key) {
-        return (double)NAN;
-    }
-    double frequency = upt_percentile(d->score->model, UPT_C_FREQUENCY_21D, eval->value[UPT_C_FREQUENCY_21D]);
-    if (eval->features_n == 0) {
-        return upt_round6(frequency);
-    }
-    return upt_round6((frequency + upt_percentile(d->score->model, UPT_C_BREADTH, eval->value[UPT_C_BREADTH])) / 2);
-}

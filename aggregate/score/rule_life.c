@@ -7,6 +7,7 @@
  * that day, in any phase: it was agreed on. The lane's thread. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "decide.h"
 #include "uptake/time.h"
@@ -126,9 +127,11 @@ upt_rule_renewal(struct upt_decision *d)
         v.finding.unit = UPT_STR("adoption percentile");
         v.finding.window_ms = left > 0 ? left * UPT_DAY_MS : -1;
         if (upt_verdict_speaks(d, UPT_RULE_RENEWAL_GAP, 0, &v)) {
+            const char *peers = upt_adoption_peers(d);
             (void)snprintf(v.finding.counterfactual, sizeof(v.finding.counterfactual),
-                           "%d day%s to renewal; adoption above that of %.0f%% of accounts that stayed closes it.",
-                           (int)left, upt_plural((double)left), p[UPT_P_RENEWAL_OFF] * 100);
+                           "%d day%s to renewal; adoption above that of %.0f%% of %s%s closes it.", (int)left,
+                           upt_plural((double)left), p[UPT_P_RENEWAL_OFF] * 100, peers,
+                           strchr(peers, ',') != NULL ? "," : "");
         }
     }
     upt_verdict_apply(d, UPT_RULE_RENEWAL_GAP, 0, &v);

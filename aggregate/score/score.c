@@ -217,7 +217,7 @@ fill_health(const struct upt_decision *d, const double signals[UPT_SIGNALS], str
         };
     }
     fill_components(score->model, eval, ret);
-    upt_signals_report(signals, ret);
+    upt_signals_report(d, signals, ret);
 }
 
 static bool

@@ -57,7 +57,8 @@ void upt_score_explain(struct upt_score *score, struct upt_state *st, struct upt
 void upt_score_explain_json(struct upt_score *score, struct upt_state *st, struct upt_account *acct,
                             struct upt_buf *out);
 
-/* A signal (report.c) said for people, with its unit: "What it is: value". False: there is none of this name. */
-bool upt_signal_say(const char *name, double value, char *buf, size_t cap);
+/* A signal (report.c) said for people: "What it is: value". unit: that of the component. False: there is none of this
+ * name. */
+bool upt_signal_say(const char *name, struct upt_str unit, double value, char *buf, size_t cap);
 
 #endif

@@ -13,6 +13,7 @@ import unittest
 from dataclasses import replace
 from pathlib import Path
 
+import xxhash
 from support.kafka_util import Codec, Message, produce
 from support.services import Services
 from support.uptake_proc import binary, config_for, to_yaml
@@ -234,14 +235,14 @@ class Files(unittest.TestCase):
 class Log(unittest.TestCase):
     """The same events from the topic, with segments, and what RENEWED and CHURNED say."""
 
-    def messages(self, lives: dict[int, list[tuple[int, int]]], codec: Codec, more: list[tuple[int, int, str]]) -> list[Message]:
+    def messages(self, lives: dict[int, list[tuple[int, int]]], codec: Codec, more: list[tuple]) -> list[Message]:
         made = []
         for number, days in lives.items():
             for day, uses in days:
                 made += [(day, 1, number, "USAGE", "search", {})] * uses
             segment = {"segment": "loose ends" if number % 2 else "steady"}
             made.append((days[0][0], 0, number, "PROFILE", None, segment))
-        made += [(day, 2, number, kind, None, {}) for number, day, kind in more]
+        made += [(day, 2, number, kind, None, dict(*properties)) for number, day, kind, *properties in more]
         made.sort(key=lambda m: (m[0], name(m[2]), m[1]))
         result = []
         for day, _, number, kind, feature, properties in made:
@@ -275,6 +276,59 @@ class Log(unittest.TestCase):
             config.write_text(to_yaml(config_for(services, {"input": {"topic": "late"}})))
             fit("-c", str(config), "--output", str(model), "--no-report", *at)
             self.assertEqual(outcomes(model), self.counted(lives, DAYS + 49, *at))
+
+    def test_renewed(self) -> None:
+        """Accounts that renewed give the tables of [renewed], by the days before; those that left, renewed far too late or have no date give none."""
+        lives, due, ends = population(), 250, (30, 60, 90, 180)
+        for n in range(56):
+            lives[1000 + n] = [(day, 1) for day in range(5, 245 - 3 * n)]
+        more: list[tuple] = [(n, 5, "PROFILE", {"renewal_date": date_of(due)}) for n in range(1000, 1056)]
+        more += [(n, due + (30 if n == 1000 else -1), "RENEWED") for n in range(1000, 1040)]
+        more += [(n, due + 31, "RENEWED") for n in range(1040, 1048)]
+        more += [(n, due - 1, "CHURNED") for n in range(1048, 1056)] + [(n, due, "RENEWED") for n in range(1048, 1056)]
+        more += [(n, due, "RENEWED") for n in list(lives)[:40]]
+        wanted = []
+        for first, end in zip((0, *(end + 1 for end in ends)), ends):
+            values = []
+            for n in range(1000, 1040):
+                left = first + xxhash.xxh3_64_intdigest(name(n).encode()) % (end - first + 1)
+                if n > 1000 and left == 0:
+                    continue  # RENEWED came the day before
+                yesterday = due - left - 1  # today has no use yet: it is looked at in its first hour
+                values.append(sum(2 ** (-(yesterday - day) / 21) for day, _ in lives[n] if day <= yesterday))
+            values.sort()
+            for k in range(21):
+                place = k / 20 * (len(values) - 1)
+                low = int(place)
+                value = values[low] + (place - low) * (values[min(low + 1, len(values) - 1)] - values[low])
+                wanted.append((end, k / 20, value))
+        with tempfile.TemporaryDirectory() as folder, Services() as services:
+            text = (ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text()
+            services.kafka.create_topic("renewed", 2, TOPIC)
+            codec = Codec(text, services.registry.register("renewed-value", text))
+            produce(services.kafka.bootstrap, "renewed", self.messages(lives, codec, more), linger_ms=50)
+            config, model, again = (Path(folder) / file for file in ("renewed.yaml", "renewed.model", "again.model"))
+            over = {"input": {"topic": "renewed"}}
+            config.write_text(to_yaml(config_for(services, over)))
+            fit("-c", str(config), "--output", str(model), "--no-report")
+            rows = re.findall(r"(?m)^(30|60|90|180) (\S+) (\S+) (\S+)$", model.read_text())
+            self.assertEqual([int(end) for end, *_ in rows], [end for end, *_ in wanted])
+            for (end, share, frequency, breadth), (_, place, value) in zip(rows, wanted):
+                self.assertEqual(float(share), place)
+                self.assertAlmostEqual(float(frequency), value, delta=3e-6, msg=f"{end} days, share {share}")
+                self.assertGreaterEqual(float(breadth), 0)
+            self.assertRegex(model.read_text(), r"\n# \[renewed\]: by days before the renewal \d\d accounts of up to 30, 40 accounts of up to 60, ")
+            config.write_text(to_yaml(config_for(services, {**over, "model_file": str(model)})))
+            said = subprocess.run([str(binary()), "show", "--model", "-c", str(config)], capture_output=True, text=True, timeout=60, check=True).stdout
+            self.assertIn("\nAdoption is compared with the accounts that renewed, at the same time: 0 to 30, 31 to 60, 61 to 90, 91 to 180 days before;\n", said)
+            # A base's tables stay where the events have no renewals.
+            events = Path(folder) / "events.csv"
+            events.write_text("account,day,search\n" + "".join(sorted((f"{name(n)},{date_of(day)},{uses}\n" for n, days in population().items() for day, uses in days),
+                                                                      key=lambda line: line.split(",")[1])))
+            fit("--events", str(events), "--base", str(model), "--output", str(again), "--no-report")
+            self.assertEqual(re.findall(r"(?m)^(30|60|90|180) (\S+) (\S+) (\S+)$", again.read_text()), rows)
+            fit("--events", str(events), "--output", str(again), "--no-report")
+            self.assertNotIn("renewed", again.read_text())
 
     def test_labels_of_generate(self) -> None:
         """What `generate` says of who leaves, `fit` takes, and it is of the accounts on the topic."""

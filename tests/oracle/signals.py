@@ -51,9 +51,20 @@ class Model:
     def number(self, table: str, name: str) -> float:
         return next(float(words[1]) for words in self.tables[table] if words[0] == name)
 
-    def percentile(self, column: int, value: float) -> float:
-        """Share of the cohort table; column 0 is the share."""
-        rows = [[float(word) for word in words] for words in self.tables["cohort"]]
+    def renewed(self, days: Optional[int]) -> list[list[float]]:
+        """The table of those that renewed at so many days before their renewal; empty: there is none. Columns: share, frequency_21d, breadth."""
+        if days is None or not -30 <= days <= 180:
+            return []
+        upto = next(str(end) for end in (30, 60, 90, 180) if days <= end)
+        return [[float(word) for word in words[1:]] for words in self.tables.get("renewed", []) if words[0] == upto]
+
+    def cohort(self) -> list[list[float]]:
+        """Columns: share, frequency_21d, breadth."""
+        return [[float(words[column]) for column in (0, 2, 4)] for words in self.tables["cohort"]]
+
+    @staticmethod
+    def percentile(rows: list[list[float]], column: int, value: float) -> float:
+        """Share of a table; column 0 is the share."""
         same = [row[0] for row in rows if row[column] == value]
         if same:
             return (same[0] + same[-1]) / 2
@@ -388,14 +399,16 @@ class Facts:
         counts = Counter(feature for feature, _ in used)
         shares = [n / len(used) for n in counts.values()]
         advanced = sum(counts[feature] for feature in ADVANCED)
-        percentile = self.model.percentile(2, rhythm.frequency(21))
-        if any(e.feature for e in self.of("USAGE")):
+        renewal = day_of(self.trait("renewal_date"))
+        table = self.model.renewed(None if renewal is None else renewal - self.today) or self.model.cohort()
+        percentile = self.model.percentile(table, 1, rhythm.frequency(21))
+        if any(e.feature for e in self.of("USAGE")) and len(table[0]) > 2:
             u = [
                 round6(0.032468221 * sum(2 ** (-(rhythm.e - day) / 21) for name, day in used if name == feature))
                 for feature in counts
             ]
             breadth = round6(sum(v > 0.05 for v in u) + sum(u) / 2)
-            percentile = (percentile + self.model.percentile(4, breadth)) / 2
+            percentile = (percentile + self.model.percentile(table, 2, breadth)) / 2
         return {
             "cadence": rhythm.cadence(),
             "natural_gap": math.exp(m),

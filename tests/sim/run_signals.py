@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "oracle"))
 import oracle  # noqa: E402
 import signals  # noqa: E402
+
+
+# Of 61 to 90 days there is no table, and none of breadth of 31 to 60.
+RENEWED = """
+[renewed]
+30 0 0.2 0
+30 0.3 1.5 0.02
+30 0.6 4 0.6
+30 1 20 3
+60 0 0.5
+60 0.5 3
+60 1 9
+180 0 0.1 0.5
+180 0.9 2 0.5
+180 1 12 2
+"""
 
 
 def event_of(op: dict, clock: int) -> signals.Event:
@@ -68,8 +85,12 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=100)
     args = parser.parse_args()
-    config, model = oracle.Config(retention=100 * oracle.DAY), signals.Model()
-    run = subprocess.Popen([args.binary, str(args.first), str(args.seeds)], stdout=subprocess.PIPE)
+    config = oracle.Config(retention=100 * oracle.DAY)
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name) / "renewed.model"
+    path.write_text(signals.SHIPPED.read_text().replace("\n[risk]\n", RENEWED + "\n[risk]\n"))
+    model = signals.Model(path)
+    run = subprocess.Popen([args.binary, str(args.first), str(args.seeds), str(path)], stdout=subprocess.PIPE)
     seen: Counter = Counter()
     for seed in range(args.first, args.first + args.seeds):
         line = run.stdout.readline()

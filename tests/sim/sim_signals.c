@@ -358,7 +358,7 @@ main(int argc, char **argv)
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     const struct upt_sink sink = {0};
     struct upt_model *model = NULL;
-    upt_assert(upt_model_load(NULL, &model, NULL) == UPT_OK);
+    upt_assert(upt_model_load(argc > 3 ? argv[3] : NULL, &model, NULL) == UPT_OK);
     struct upt_rules *rules = sim_rules("proficiency: {features: \"f1, f3,F0\"}");
     for (uint64_t seed = first; seed < first + count; seed++) {
         sim_seed(seed);

@@ -354,6 +354,47 @@ written(void **state)
     free(v);
 }
 
+#define NEAR(a, b) assert_true(fabs((a) - (b)) < 1e-9)
+
+/* Rows of shares of .05, between values in proportion; written and read again as it was, also from a base that has it;
+ * without it nothing is written. */
+static void
+renewed(void **state)
+{
+    (void)state;
+    struct upt_model *model = base();
+    struct upt_buf once = {0};
+    struct upt_buf twice = {0};
+    double frequency[] = {4, 1, 3, 2, 0.1234567};
+    double breadth[] = {1, 1};
+    upt_model_rewrite(upt_model_shipped(), model, "# note\n", &once);
+    upt_buf_put(&once, "", 1);
+    assert_null(strstr(once.p, "renewed"));
+    upt_buf_fini(&once);
+    upt_fit_renewed(frequency, 5, breadth, 2, &model->renewed[1]);
+    assert_int_equal(model->renewed[1].rows_n, 21);
+    NEAR(model->renewed[1].share_of[1], 0.05);
+    NEAR(model->renewed[1].quantile[0][0], 0.123457);
+    NEAR(model->renewed[1].quantile[6][0], 1.2); /* place 1.2 of 0 to 4 */
+    NEAR(model->renewed[1].quantile[20][0], 4);
+    NEAR(model->renewed[1].quantile[13][1], 1);
+    frequency[0] = 7;
+    upt_fit_renewed(frequency, 1, NULL, 0, &model->renewed[3]);
+    assert_false(model->renewed[3].has_breadth);
+    NEAR(model->renewed[3].quantile[20][0], 7);
+    model->has_renewed = true;
+    upt_model_rewrite(upt_model_shipped(), model, "# note\n", &once);
+    struct upt_model *back = reload(&once);
+    assert_memory_equal(back->renewed, model->renewed, sizeof(back->renewed));
+    upt_model_rewrite((struct upt_str){once.p, (uint32_t)once.len}, back, "# note\n", &twice);
+    assert_int_equal(once.len, twice.len);
+    assert_memory_equal(once.p, twice.p, once.len);
+    upt_buf_fini(&once);
+    upt_buf_fini(&twice);
+    upt_model_destroy(&back);
+    upt_model_destroy(&model);
+}
+
 /* Text that is put in the place of some of the shipped file's. */
 static void
 put_in(struct upt_buf *text, const char *from, const char *to)
@@ -414,6 +455,7 @@ main(void)
         cmocka_unit_test(figures_by_hand),
         cmocka_unit_test(names_as_words),
         cmocka_unit_test(written),
+        cmocka_unit_test(renewed),
         cmocka_unit_test(base_with_other_blanks),
     };
     return cmocka_run_group_tests_name("score_fit", tests, NULL, NULL);

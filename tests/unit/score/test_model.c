@@ -115,6 +115,55 @@ refusals(void **state)
     refused("[silence]", "[segments]\na%C3 1 0.1\n[silence]", ": ", "bytes of UTF-8");
 }
 
+#define RENEWED(rows) "[renewed]\n" rows "[silence]"
+#define TWO "30 0 1 2\n30 1 3 4\n"
+
+/* Those that renewed: what is not there is not known, what is there is whole. */
+static void
+renewed(void **state)
+{
+    (void)state;
+    char *text = shipped();
+    char path[] = "/tmp/upt-model-XXXXXX";
+    struct upt_error err = {0};
+    struct upt_model *model = NULL;
+    replace(text, "[silence]", RENEWED(TWO "90 0 0.5\n90 0.25 1.5\n90 1 1.5\n"));
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    (void)close(fd);
+    assert_int_equal(upt_model_load(path, &model, &err), UPT_OK);
+    (void)unlink(path);
+    free(text);
+    assert_true(model->has_renewed);
+    static const size_t rows[] = {2, 0, 3, 0};
+    for (int i = 0; i < UPT_RENEWED_TABLES; i++) {
+        assert_int_equal(model->renewed[i].rows_n, rows[i]);
+    }
+    assert_true(model->renewed[0].has_breadth && !model->renewed[2].has_breadth);
+    assert_true(fabs(upt_percentile_renewed(&model->renewed[0], 0, 2.5) - 0.75) < 1e-12);
+    assert_true(fabs(upt_percentile_renewed(&model->renewed[0], 1, 2.5) - 0.25) < 1e-12);
+    assert_true(fabs(upt_percentile_renewed(&model->renewed[2], 0, 1.5) - 0.625) < 1e-12);
+    upt_model_destroy(&model);
+    static const int days[] = {-1, 0, 30, 31, 60, 61, 90, 91, 180, 181};
+    static const int range[] = {-1, 0, 0, 1, 1, 2, 2, 3, 3, -1};
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(upt_renewed_of(days[i]), range[i]);
+    }
+    refused("[silence]", RENEWED("30 0\n"), ": ", "2 values; allowed: days share frequency_21d, then perhaps breadth");
+    refused("[silence]", RENEWED("30 0 1 2 3\n"), ": ", "5 values; allowed: days share frequency_21d");
+    refused("[silence]", RENEWED("45 0 1 2\n"), ": ", "45 days; allowed: 30, 60, 90, 180, in this order");
+    refused("[silence]", RENEWED("60 0 1\n60 1 2\n" TWO), ": ", "30 days; allowed: 30, 60, 90, 180, in this order");
+    refused("[silence]", RENEWED("30 0 1 2\n30 1 3\n"), ": ", "3 values; allowed: as many as in the row before");
+    refused("[silence]", RENEWED("30 0.1 1 2\n"), ": ", "share 0.1; allowed: from 0 to 1, rising");
+    refused("[silence]", RENEWED("30 0 1 2\n30 0 3 4\n"), ": ", "share 0; allowed: from 0 to 1, rising");
+    refused("[silence]", RENEWED("30 0 1 2\n30 1 0.5 4\n"), ": ", "column 3 falls; allowed: not below the row before");
+    refused("[silence]", RENEWED("30 0 1 2\n30 1 3 1\n"), ": ", "column 4 falls; allowed: not below the row before");
+    refused("[silence]", RENEWED("30 0 1 x\n"), ": ", "x: not a decimal number");
+    refused("[silence]", RENEWED("30 0 1 2\n30 0.9 3 4\n60 0 1 2\n"), ": ",
+            "[renewed] 30: allowed: at least two rows, the last with share 1");
+    refused("[silence]", RENEWED(TWO "60 0 1 2\n"), ": ", "[renewed] 60: allowed: at least two rows");
+}
+
 static void
 line_is_named(void **state)
 {
@@ -150,10 +199,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shipped_loads),
-        cmocka_unit_test(refusals),
-        cmocka_unit_test(line_is_named),
-        cmocka_unit_test(percentiles),
+        cmocka_unit_test(shipped_loads), cmocka_unit_test(refusals),    cmocka_unit_test(renewed),
+        cmocka_unit_test(line_is_named), cmocka_unit_test(percentiles),
     };
     return cmocka_run_group_tests_name("score_model", tests, NULL, NULL);
 }

@@ -276,10 +276,10 @@ signals_in_words(void **state)
     };
     char text[120];
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
-        assert_true(upt_signal_say(said[i].name, said[i].value, text, sizeof(text)));
+        assert_true(upt_signal_say(said[i].name, UPT_STR_NULL, said[i].value, text, sizeof(text)));
         assert_string_equal(text, said[i].text);
     }
-    assert_false(upt_signal_say("no_such_signal", 1, text, sizeof(text)));
+    assert_false(upt_signal_say("no_such_signal", UPT_STR_NULL, 1, text, sizeof(text)));
     struct world *w = world_new(NULL);
     struct upt_health health;
     world_profile(w, "a", 0, "onboarding_steps", "x,y");
@@ -289,7 +289,8 @@ signals_in_words(void **state)
     upt_score_explain(w->score, w->st, world_account(w, "a"), &health);
     assert_true(health.components_n > UPT_PARTS + 8);
     for (int i = UPT_PARTS; i < health.components_n; i++) {
-        assert_true(upt_signal_say(health.components[i].name.p, health.components[i].value, text, sizeof(text)));
+        assert_true(upt_signal_say(health.components[i].name.p, health.components[i].unit, health.components[i].value,
+                                   text, sizeof(text)));
         assert_null(strchr(text, '_'));
         assert_non_null(strstr(text, ": "));
     }

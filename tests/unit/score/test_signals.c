@@ -1,4 +1,6 @@
 /* Signals by hand: what an event leaves behind, what is published of it, and that what is not known is left out. */
+#include <stdio.h>
+
 #include "harness.h"
 
 static int64_t
@@ -686,6 +688,66 @@ shown_as_published(void **state)
     world_free(w);
 }
 
+/* What is said of the adoption percentile, as if it were 0. */
+static void
+say_adoption(struct world *w, char text[120])
+{
+    struct upt_health health;
+    upt_score_explain(w->score, w->st, world_account(w, "a"), &health);
+    for (int i = UPT_PARTS; i < health.components_n; i++) {
+        if (upt_str_eq(health.components[i].name, UPT_STR("adoption_percentile"))) {
+            assert_true(upt_signal_say("adoption_percentile", health.components[i].unit, 0, text, 120));
+        }
+    }
+}
+
+/* Compared with those that renewed, at the same distance, where the model has them; else with those that stayed. */
+static void
+renewed(void **state)
+{
+    (void)state;
+    struct world *w = world_only("RENEWAL_GAP", NULL);
+    char among[120];
+    w->model->renewed[0] =
+        (struct upt_renewed){.rows_n = 2, .has_breadth = true, .share_of = {0, 1}, .quantile = {{0, 0}, {50, 4}}};
+    w->model->renewed[1] = (struct upt_renewed){.rows_n = 2, .share_of = {0, 1}, .quantile = {{28}, {68}}};
+    w->model->has_renewed = true;
+    world_profile(w, "a", 0, "renewal_date", "2025-07-20"); /* day 200 */
+    static const int left[] = {61, 60, 31, 30, 0, -30, -31};
+    static const char *const told[] = {"stayed",
+                                       "renewed, 31 to 60 days before",
+                                       "renewed, 31 to 60 days before",
+                                       "renewed, 0 to 30 days before",
+                                       "renewed, 0 to 30 days before",
+                                       "renewed, 0 to 30 days before",
+                                       "stayed"};
+    for (int d = 0, i = 0; i < 7; d++) {
+        world_use(w, "a", d, "f", 1);
+        if (200 - d == left[i]) {
+            char text[120];
+            struct upt_eval eval = world_eval(w, "a");
+            double f = eval.value[UPT_C_FREQUENCY_21D];
+            double b = eval.value[UPT_C_BREADTH];
+            double stayed =
+                (upt_percentile(w->model, UPT_C_FREQUENCY_21D, f) + upt_percentile(w->model, UPT_C_BREADTH, b)) / 2;
+            double wanted = i == 0 || i == 6 ? stayed : i < 3 ? (f - 28) / 40 : (f / 50 + b / 4) / 2;
+            IS("adoption_percentile", wanted);
+            say_adoption(w, among);
+            (void)snprintf(text, sizeof(text), "Of the accounts that %s, those that use it less: 0%%", told[i]);
+            assert_string_equal(among, text);
+            i++;
+        }
+    }
+    world_profile(w, "a", 231, "renewal_date", "");
+    say_adoption(w, among);
+    assert_string_equal(among, "Of the accounts that stayed, those that use it less: 0%");
+    const struct kept_alert *gap = world_alert(w, "a", "RENEWAL_GAP", 0); /* those that stayed used it less */
+    assert_int_equal(world_day(gap->a.changed_at), 141);                  /* the second evaluation */
+    assert_string_equal(gap->counterfactual, "59 days to renewal; adoption above that of 35% of accounts that renewed, "
+                                             "31 to 60 days before, closes it.");
+    world_free(w);
+}
+
 int
 main(void)
 {
@@ -696,6 +758,7 @@ main(void)
         cmocka_unit_test(inherited),   cmocka_unit_test(stakeholders),   cmocka_unit_test(releases),
         cmocka_unit_test(meters),      cmocka_unit_test(meters_kept),    cmocka_unit_test(trend),
         cmocka_unit_test(shown_daily), cmocka_unit_test(shown_and_gone), cmocka_unit_test(shown_as_published),
+        cmocka_unit_test(renewed),
     };
     return cmocka_run_group_tests_name("score_signals", tests, NULL, NULL);
 }
