@@ -16,11 +16,8 @@ static inline uint64_t
 upt_codec_word(struct upt_codec *codec, uint64_t v, unsigned bytes)
 {
     if (codec->out != NULL) {
-        char raw[8];
-        for (unsigned i = 0; i < bytes; i++) {
-            raw[i] = (char)(unsigned char)(v >> (8 * i));
-        }
-        upt_buf_put(codec->out, raw, bytes);
+        upt_buf_put_le64(codec->out, v);
+        codec->out->len -= sizeof(v) - bytes;
         return v;
     }
     struct upt_str raw = upt_cur_bytes(&codec->cur, bytes);
@@ -32,6 +29,8 @@ upt_codec_word(struct upt_codec *codec, uint64_t v, unsigned bytes)
 }
 
 #define UPT_INT(field, type, bytes) (field) = (type)upt_codec_word(codec, (uint64_t)(field), bytes)
+/* Of a field that is mostly null, all ones: packed (upt_buf_put_packed), zeros take no room. */
+#define UPT_NULLABLE(field, type, bytes) (field) = (type)~upt_codec_word(codec, ~(uint64_t)(field), bytes)
 #define UPT_FLAG(field) (field) = upt_codec_word(codec, (field) ? 1 : 0, 1) != 0
 
 static inline void

@@ -43,15 +43,15 @@ fields(struct upt_codec *codec, struct upt_score_ext *ext)
     UPT_INT(ext->renewed_min, uint32_t, 4);
     UPT_INT(ext->evaluated_day, int32_t, 4);
     UPT_INT(ext->band_day, int32_t, 4);
-    UPT_INT(ext->score, uint32_t, 4);
+    UPT_NULLABLE(ext->score, uint32_t, 4);
     UPT_INT(ext->confidence, uint32_t, 4);
-    UPT_INT(ext->sent_score, uint32_t, 4);
+    UPT_NULLABLE(ext->sent_score, uint32_t, 4);
     for (int h = 0; h < UPT_HORIZONS; h++) {
-        UPT_INT(ext->risk[h], uint32_t, 4);
-        UPT_INT(ext->sent_risk[h], uint32_t, 4);
+        UPT_NULLABLE(ext->risk[h], uint32_t, 4);
+        UPT_NULLABLE(ext->sent_risk[h], uint32_t, 4);
     }
     for (int i = 0; i < UPT_HISTORY_DAYS; i++) {
-        UPT_INT(ext->history[i], uint16_t, 2);
+        UPT_NULLABLE(ext->history[i], uint16_t, 2);
     }
     UPT_INT(ext->nps_tenths, int16_t, 2);
     UPT_INT(ext->days_ever, uint16_t, 2);
@@ -66,7 +66,7 @@ fields(struct upt_codec *codec, struct upt_score_ext *ext)
     UPT_FLAG(ext->sent);
     drop(codec, &ext->drop);
     UPT_INT(ext->foretold.day, int32_t, 4);
-    UPT_INT(ext->foretold.risk_e4, uint16_t, 2);
+    UPT_NULLABLE(ext->foretold.risk_e4, uint16_t, 2);
 }
 
 void

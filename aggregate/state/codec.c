@@ -11,8 +11,9 @@
  *
  * Everything is relative to the clock as of which it is written, and what has left its window by then is not in it: so
  * equal states have equal records, whatever they still held in memory, and numbers are small (430 bytes for an account
- * of 10 users, 10 features and 100 pairs). Users and features keep their order of appearance, which later positions
- * hang on. The distinct counts of features and totals are not written: they are sums over the accounts.
+ * of 10 users, 10 features and 100 pairs). The observer's part, fixed fields that are mostly zero, is packed. Users and
+ * features keep their order of appearance, which later positions hang on. The distinct counts of features and totals
+ * are not written: they are sums over the accounts.
  *
  * @locality: the thread that owns the state. */
 #include <stdlib.h>
@@ -209,12 +210,11 @@ put_account(struct upt_state *st, struct upt_buf *out, struct upt_account *acct,
     put_pairs(st, out, acct, now);
     put_dedup(st, out, acct, now);
     put_profile(out, acct->profile);
-    struct upt_buf ext = {0};
+    upt_buf_clear(&st->ext);
     if (st->observer.encode != NULL) {
-        st->observer.encode(st->config.observer_ctx, upt_account_ext(acct), &ext);
+        st->observer.encode(st->config.observer_ctx, upt_account_ext(acct), &st->ext);
     }
-    put_str(out, (struct upt_str){.p = ext.p, .len = (uint32_t)ext.len});
-    upt_buf_fini(&ext);
+    upt_buf_put_packed(out, upt_buf_str(&st->ext));
 }
 
 /* ---- records ---- */

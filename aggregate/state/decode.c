@@ -13,6 +13,7 @@
 #include "uptake/assert.h"
 
 #define CHECK_BYTES 4
+#define EXT_BYTES_MAX ((size_t)1 << 24) /* far beyond any; what is damaged must not take all memory */
 #define FEATURE_IDS_MAX (UINT32_C(1) << 26)
 
 /* A large account of which pages are still to come. */
@@ -209,8 +210,11 @@ get_account(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
         !get_profile(st, cur, acct)) {
         return false;
     }
-    struct upt_str ext = get_str(cur);
-    if (!cur->ok || cur->p != cur->end || !is_known(st, ext, st->observer.version)) {
+    if (!upt_cur_packed(cur, EXT_BYTES_MAX, &st->ext) || cur->p != cur->end) {
+        return false;
+    }
+    struct upt_str ext = upt_buf_str(&st->ext);
+    if (!is_known(st, ext, st->observer.version)) {
         return false;
     }
     return st->observer.decode == NULL || st->observer.decode(st->config.observer_ctx, st, upt_account_ext(acct), ext);

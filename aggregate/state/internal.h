@@ -83,6 +83,7 @@ struct upt_state {
     struct upt_pages *pages; /* of large accounts, while loading */
     bool foreign;            /* the record that was loaded last is another version's */
     struct upt_buf codec;    /* scratch of the codec */
+    struct upt_buf ext;      /* likewise: the observer's part, not packed */
 };
 
 /* state.c */
@@ -175,7 +176,7 @@ upt_item_touch(struct upt_state *st, struct upt_item *item)
 void upt_item_gone(struct upt_state *st, struct upt_item *item);
 
 /* codec.c, decode.c */
-#define UPT_CODEC_VERSION 3
+#define UPT_CODEC_VERSION 4
 #define UPT_PAGE_BYTES (256 * 1024)
 enum { UPT_KEY_ACCOUNT = 'a', UPT_KEY_PAGE = 'p', UPT_KEY_FEATURE = 'f', UPT_KEY_TOTALS = 't' };
 /* Appends the records of an item as of `now` to out; sets item->pages. */

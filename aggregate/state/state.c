@@ -79,6 +79,7 @@ upt_state_destroy(struct upt_state **st_p)
     upt_buf_fini(&st->snapshot.scratch);
     upt_buf_fini(&st->snapshot.scratch_key);
     upt_buf_fini(&st->codec);
+    upt_buf_fini(&st->ext);
     (void)upt_mem_resize(&st->mem, st->due, st->due_cap * sizeof(struct upt_account *), 0);
     upt_pages_destroy(st);
     free(st);

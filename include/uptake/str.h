@@ -66,6 +66,9 @@ void upt_buf_put_le32(struct upt_buf *buf, uint32_t v);
 void upt_buf_put_le64(struct upt_buf *buf, uint64_t v);
 void upt_buf_put_varint(struct upt_buf *buf, uint64_t v);
 void upt_buf_put_zigzag(struct upt_buf *buf, int64_t v);
+/* Fixed-width fields that are mostly zero: the length, then of each eight bytes one that says which are not zero, and
+ * these; after one that says none, a byte with the number of further eights of zeros. */
+void upt_buf_put_packed(struct upt_buf *buf, struct upt_str s);
 
 /* Bounded reader over bytes; after a short read ok is false and every result is 0 / empty. */
 struct upt_cur {
@@ -85,5 +88,7 @@ uint64_t upt_cur_le64(struct upt_cur *cur);
 uint64_t upt_cur_varint(struct upt_cur *cur);
 int64_t upt_cur_zigzag(struct upt_cur *cur);
 struct upt_str upt_cur_bytes(struct upt_cur *cur, uint64_t len);
+/* What was packed, at most max bytes of it, into ret. False: not ok. */
+bool upt_cur_packed(struct upt_cur *cur, size_t max, struct upt_buf *ret);
 
 #endif

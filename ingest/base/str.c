@@ -117,6 +117,9 @@ upt_buf_put_i64(struct upt_buf *buf, int64_t v)
     upt_buf_put_u64(buf, magnitude);
 }
 
+#define PACK_WORD 8
+#define PACK_ZEROS_MAX 256
+
 /* Numbers are written in place, not by way of upt_buf_put: a checkpoint is made of them, and takes a third fewer
  * instructions so. */
 static void
@@ -159,6 +162,40 @@ upt_buf_put_zigzag(struct upt_buf *buf, int64_t v)
 {
     uint64_t u = (uint64_t)v << 1;
     upt_buf_put_varint(buf, v < 0 ? ~u : u);
+}
+
+void
+upt_buf_put_packed(struct upt_buf *buf, struct upt_str s)
+{
+    upt_buf_put_varint(buf, s.len);
+    char *at = upt_buf_reserve(buf, (size_t)s.len + s.len / PACK_WORD + 2 * PACK_WORD);
+    char *begin = at;
+    unsigned zeros = 0;
+    for (uint32_t i = 0; i < s.len; i += PACK_WORD) {
+        char word[PACK_WORD] = {0};
+        static const char none[PACK_WORD];
+        memcpy(word, s.p + i, s.len - i < PACK_WORD ? s.len - i : PACK_WORD);
+        if (memcmp(word, none, PACK_WORD) == 0) {
+            zeros++;
+            if (zeros == 1) {
+                *at++ = 0;
+                at++;
+            }
+            at[-1] = (char)(unsigned char)(zeros - 1);
+            zeros = zeros == PACK_ZEROS_MAX ? 0 : zeros;
+            continue;
+        }
+        zeros = 0;
+        char *which = at++;
+        unsigned bits = 0;
+        for (unsigned k = 0; k < PACK_WORD; k++) {
+            *at = word[k]; /* overwritten if it is zero */
+            at += word[k] != 0;
+            bits |= (word[k] != 0 ? 1U : 0U) << k;
+        }
+        *which = (char)(unsigned char)bits;
+    }
+    buf->len += (size_t)(at - begin);
 }
 
 /* The next len bytes, or NULL: then the reader is empty for good. */
@@ -243,4 +280,28 @@ upt_cur_bytes(struct upt_cur *cur, uint64_t len)
     }
     const unsigned char *b = take(cur, len);
     return b == NULL ? UPT_STR_NULL : (struct upt_str){.p = (const char *)b, .len = (uint32_t)len};
+}
+
+bool
+upt_cur_packed(struct upt_cur *cur, size_t max, struct upt_buf *ret)
+{
+    uint64_t len = upt_cur_varint(cur);
+    cur->ok = cur->ok && len <= max;
+    upt_buf_clear(ret);
+    while (cur->ok && ret->len < len) {
+        size_t left = (size_t)len - ret->len;
+        unsigned which = upt_cur_u8(cur);
+        size_t words = which == 0 ? (size_t)upt_cur_u8(cur) + 1 : 1;
+        char *at = upt_buf_reserve(ret, words * PACK_WORD);
+        memset(at, 0, words * PACK_WORD);
+        for (unsigned k = 0; k < PACK_WORD; k++) {
+            if ((which & 1U << k) != 0) {
+                at[k] = (char)upt_cur_u8(cur);
+                cur->ok = cur->ok && k < left;
+            }
+        }
+        cur->ok = cur->ok && (words - 1) * PACK_WORD < left;
+        ret->len += words * PACK_WORD < left ? words * PACK_WORD : left;
+    }
+    return cur->ok;
 }

@@ -176,6 +176,49 @@ records_round_trip(void **state)
     upt_buf_fini(&buf);
 }
 
+/* Every length, every run of zeros, and every way to be cut short. */
+static void
+packed_round_trip(void **state)
+{
+    (void)state;
+    struct upt_buf packed = {0}, back = {0};
+    uint32_t rng = 1;
+    for (uint32_t len = 0; len < 6000; len += len < 80 ? 1 : 997) {
+        for (unsigned zeros = 0; zeros <= 16; zeros++) { /* of 16 bytes so many are zero; 16: all */
+            char raw[6000];
+            for (uint32_t i = 0; i < len; i++) {
+                rng = rng * 1664525U + 1013904223U;
+                raw[i] = (rng >> 16) % 16 < zeros ? 0 : (char)(rng >> 24 | 1U);
+            }
+            upt_buf_clear(&packed);
+            upt_buf_put_packed(&packed, (struct upt_str){.p = raw, .len = len});
+            assert_true(packed.len <= (size_t)len + len / 8 + 12);
+            struct upt_cur cur = upt_cur_of(upt_buf_str(&packed));
+            assert_true(upt_cur_packed(&cur, len, &back));
+            assert_ptr_equal(cur.p, cur.end);
+            assert_int_equal(back.len, len);
+            assert_true(len == 0 || memcmp(back.p, raw, len) == 0);
+            for (size_t cut = 0; cut < packed.len; cut += cut < 40 ? 1 : 501) {
+                cur = upt_cur_of((struct upt_str){.p = packed.p, .len = (uint32_t)cut});
+                assert_false(upt_cur_packed(&cur, len, &back));
+            }
+            cur = upt_cur_of(upt_buf_str(&packed));
+            assert_true(len == 0 || !upt_cur_packed(&cur, len - 1, &back));
+        }
+    }
+    static const char *const bad[] = {"\x09\x00\x02", "\x03\x08x", "\x01\x00\x01"}; /* more than was said */
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct upt_cur cur = upt_cur_of((struct upt_str){.p = bad[i], .len = 3});
+        assert_false(upt_cur_packed(&cur, 100, &back));
+    }
+    upt_buf_clear(&packed);
+    static const char none[4000];
+    upt_buf_put_packed(&packed, (struct upt_str){.p = none, .len = sizeof(none)});
+    assert_int_equal(packed.len, 2 + 2 * 2); /* 500 eights */
+    upt_buf_fini(&packed);
+    upt_buf_fini(&back);
+}
+
 static void
 reader_stops_at_the_end(void **state)
 {
@@ -271,6 +314,7 @@ main(void)
         cmocka_unit_test(numbers_in_decimal),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(records_round_trip),
+        cmocka_unit_test(packed_round_trip),
         cmocka_unit_test(reader_stops_at_the_end),
         cmocka_unit_test(errors_wrap_themselves),
         cmocka_unit_test(long_errors_stay_utf8),

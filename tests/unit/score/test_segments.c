@@ -534,7 +534,7 @@ mapped_after_snapshot(void **state)
     assert_memory_equal(under_way.p, before.p, before.len);
     upt_state_snapshot_begin(w->st, false);
     stored_account(w, &after);
-    assert_int_equal(after.len, before.len - 8); /* a name's hash less */
+    assert_in_range(after.len, before.len - 10, before.len - 7); /* a name's hash less, packed */
     upt_buf_fini(&before);
     upt_buf_fini(&under_way);
     upt_buf_fini(&after);
