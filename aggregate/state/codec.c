@@ -22,7 +22,8 @@
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-#define SMALL 32 /* sorted by insertion up to here */
+#define SMALL 32        /* sorted by insertion up to here */
+#define ID_BYTES_MAX 18 /* of an id and its time */
 
 /* ---- rings ---- */
 
@@ -154,21 +155,22 @@ put_pairs(struct upt_state *st, struct upt_buf *out, const struct upt_account *a
     (void)upt_mem_resize(&st->mem, sorted, bytes, 0);
 }
 
+/* In the order of their times: of the first its age, of the others how much younger than the one before. Ids are most
+ * of the bytes of a busy account, so they are written in place. */
 static void
 put_dedup(const struct upt_state *st, struct upt_buf *out, const struct upt_account *acct, const struct upt_now *now)
 {
-    int64_t after = now->ms - st->config.dedup_window_ms;
+    int64_t after = now->ms - st->config.dedup_window_ms, before = now->ms, clock = 0;
     uint64_t hash = 0;
-    int64_t clock = 0;
-    uint32_t n = 0;
-    for (uint32_t cursor = 0; upt_dedup_next(acct->dedup, after, &cursor, &hash, &clock);) {
-        n++;
-    }
+    uint32_t n = upt_dedup_live(acct->dedup, after);
     upt_buf_put_varint(out, n);
-    for (uint32_t cursor = 0; upt_dedup_next(acct->dedup, after, &cursor, &hash, &clock);) {
-        upt_buf_put_le64(out, hash);
-        upt_buf_put_varint(out, (uint64_t)(now->ms - clock));
+    char *begin = upt_buf_reserve(out, n * (size_t)ID_BYTES_MAX), *at = begin;
+    for (uint32_t cursor = 0, i = 0; upt_dedup_next(acct->dedup, after, &cursor, &hash, &clock); i++) {
+        at = upt_write_le64(at, hash);
+        at = upt_write_varint(at, (uint64_t)(i == 0 ? before - clock : clock - before));
+        before = clock;
     }
+    out->len += (size_t)(at - begin);
 }
 
 static void

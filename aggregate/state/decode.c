@@ -150,15 +150,15 @@ static bool
 get_dedup(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, struct upt_account *acct)
 {
     uint64_t n = upt_cur_varint(cur);
-    uint64_t before = UINT64_MAX;
+    uint64_t age = 0;
     for (uint64_t i = 0; cur->ok && i < n; i++) {
         uint64_t hash = upt_cur_le64(cur);
-        uint64_t age = upt_cur_varint(cur);
-        if (!cur->ok || n > UPT_DEDUP_MAX || age > (uint64_t)UPT_DEDUP_WINDOW_MAX_MS || age > before) {
+        uint64_t moved = upt_cur_varint(cur);
+        if (!cur->ok || n > UPT_DEDUP_MAX || moved > (i == 0 ? (uint64_t)UPT_DEDUP_WINDOW_MAX_MS : age)) {
             return false;
         }
+        age = i == 0 ? moved : age - moved;
         (void)upt_dedup_add(&st->mem, &acct->dedup, hash, now->ms - (int64_t)age, INT64_MIN);
-        before = age;
     }
     return cur->ok;
 }

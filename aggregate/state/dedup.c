@@ -276,6 +276,16 @@ upt_dedup_newest(const struct upt_dedup *dedup)
     return clock_of(dedup, slot_of(dedup, dedup->n - 1U));
 }
 
+uint32_t
+upt_dedup_live(const struct upt_dedup *dedup, int64_t after)
+{
+    uint32_t i = 0;
+    while (dedup != NULL && i < dedup->n && clock_of(dedup, slot_of(dedup, i)) <= after) {
+        i++;
+    }
+    return dedup == NULL ? 0 : dedup->n - i;
+}
+
 bool
 upt_dedup_next(const struct upt_dedup *dedup, int64_t after, uint32_t *cursor, uint64_t *ret_hash, int64_t *ret_clock)
 {

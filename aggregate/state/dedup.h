@@ -26,6 +26,8 @@ bool upt_dedup_add(struct upt_mem *mem, struct upt_dedup **dedup_p, uint64_t has
 void upt_dedup_trim(struct upt_mem *mem, struct upt_dedup **dedup_p, int64_t after);
 /* The clock at which the newest id was accepted. */
 int64_t upt_dedup_newest(const struct upt_dedup *dedup);
+/* How many were accepted while the clock was > after. */
+uint32_t upt_dedup_live(const struct upt_dedup *dedup, int64_t after);
 /* From old to new: start with *cursor = 0; only those accepted while the clock was > after. */
 bool upt_dedup_next(const struct upt_dedup *dedup, int64_t after, uint32_t *cursor, uint64_t *ret_hash,
                     int64_t *ret_clock);

@@ -66,6 +66,25 @@ void upt_buf_put_le32(struct upt_buf *buf, uint32_t v);
 void upt_buf_put_le64(struct upt_buf *buf, uint64_t v);
 void upt_buf_put_varint(struct upt_buf *buf, uint64_t v);
 void upt_buf_put_zigzag(struct upt_buf *buf, int64_t v);
+/* The same where room was reserved, 8 and up to 10 bytes; the place behind. */
+static inline char *
+upt_write_le64(char *at, uint64_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(at, &v, sizeof(v));
+    return at + sizeof(v);
+}
+static inline char *
+upt_write_varint(char *at, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7) {
+        *at++ = (char)(unsigned char)(v | 0x80);
+    }
+    *at++ = (char)v;
+    return at;
+}
 /* Fixed-width fields that are mostly zero: the length, then of each eight bytes one that says which are not zero, and
  * these; after one that says none, a byte with the number of further eights of zeros. */
 void upt_buf_put_packed(struct upt_buf *buf, struct upt_str s);

@@ -125,10 +125,7 @@ upt_buf_put_i64(struct upt_buf *buf, int64_t v)
 static void
 put_le(struct upt_buf *buf, uint64_t v, size_t n)
 {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    memcpy(upt_buf_reserve(buf, sizeof(v)), &v, sizeof(v)); /* what is beyond n does not count */
+    (void)upt_write_le64(upt_buf_reserve(buf, sizeof(v)), v); /* what is beyond n does not count */
     buf->len += n;
 }
 
@@ -148,13 +145,7 @@ void
 upt_buf_put_varint(struct upt_buf *buf, uint64_t v)
 {
     char *at = upt_buf_reserve(buf, 10); /* of the longest */
-    size_t n = 0;
-    while (v >= 0x80) {
-        at[n++] = (char)(unsigned char)(v | 0x80);
-        v >>= 7;
-    }
-    at[n++] = (char)v;
-    buf->len += n;
+    buf->len += (size_t)(upt_write_varint(at, v) - at);
 }
 
 void
