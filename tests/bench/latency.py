@@ -1,12 +1,15 @@
 """From an event to its row in Redis, and to its alert on Kafka, under load.
 
-    RATE=50000 PROBE_SECONDS=60 tests/support/python.sh tests/bench/latency.py
+    tests/bench/latency [--write]          at 10, 50 and 80 % of the most; --write: into BENCHMARKS.md; about 4 minutes
+    RATE=50000 PROBE_SECONDS=60 tests/bench/latency
 
-Load: RATE single events a second, an open loop. Beside it probes: accounts that used the product daily and have been
-silent for twelve days, so that SILENCE is open; ten times a second one of them comes back, which must show in its row
-and close its alert. Quantity: milliseconds from the moment the probe's event is handed to a producer to the moment a
-poll of Redis (each 4 ms) sees its row move, and to the moment a read_committed consumer has its RESOLVE. No probe
-waits for another, so nothing is omitted while the system stalls. Checkpoints run every CHECKPOINT seconds.
+Load: single events, an open loop, RATE a second, or shares of the most that this machine carries: of RATES the greatest
+that the producer reaches and at whose end uptake is less than half a second behind. Beside it probes: accounts that used
+the product daily and have been silent for twelve days, so that SILENCE is open; ten times a second one of them comes
+back, which must show in its row and close its alert. Quantity: milliseconds from the moment the probe's event is handed
+to a producer to the moment a poll of Redis (each 4 ms) sees its row move, and to the moment a read_committed consumer has
+its RESOLVE. No probe waits for another, so nothing is omitted while the system stalls. Checkpoints run every CHECKPOINT
+seconds. Variables: RATE, PROBE_SECONDS, CHECKPOINT, ACCOUNTS.
 """
 
 from __future__ import annotations
@@ -25,19 +28,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cost import ROOT, TOPIC  # noqa: E402
+from measure import machine, publish  # noqa: E402
 from support.kafka_util import Codec, Decoder, Message, consumer, produce, producer  # noqa: E402
-from support.services import Services  # noqa: E402
+from support.services import Kafka, Services  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
 from support.worker import Worker  # noqa: E402
 
 from confluent_kafka import TopicPartition  # noqa: E402
 
-RATE = int(os.environ.get("RATE", "50000"))
+RATE = int(os.environ.get("RATE", "0"))  # 0: shares of the most
+SHARES = (1.0,) if RATE else (0.1, 0.5, 0.8)
+RATES = (40_000, 60_000, 80_000, 100_000, 125_000, 150_000, 200_000, 250_000, 300_000)
+RAMP_SECONDS = 8
 SECONDS = int(os.environ.get("PROBE_SECONDS", "30"))
 CHECKPOINT = int(os.environ.get("CHECKPOINT", "10"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "100000"))
 WARM_UP = 5
-PROBES = SECONDS * 10
+PROBES = SECONDS * 10 * len(SHARES)
 DAY = 86_400_000
 
 
@@ -114,18 +121,81 @@ class Alerts(Worker):
                 self.took.append((now - self.sent.pop(alert["account"])) * 1000)
 
 
-def quantiles(what: str, took: list[float], missing: int) -> None:
+def quantiles(took: list[float]) -> dict[str, float]:
     took.sort()
+    return {name: took[min(len(took) - 1, int(share * len(took)))] for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))}
 
-    def at(share: float) -> float:
-        return took[min(len(took) - 1, int(share * len(took)))]
 
-    print(f"event to {what}: {len(took)} probes, p50 {at(0.5):.0f}, p90 {at(0.9):.0f}, p99 {at(0.99):.0f}, "
-          f"max {took[-1]:.0f} ms; {missing} missing", flush=True)
+def pace(services: Services, schema_id: int, rate: int, seconds: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [binary().parent / "tests/bench/bench_load", "pace", services.kafka.bootstrap, "usage-events", str(schema_id), str(seconds),
+         str(ACCOUNTS), str(rate)], stdout=subprocess.PIPE, text=True)
+
+
+def sent(load: subprocess.Popen[str]) -> int:
+    said = load.communicate()[0]
+    if load.returncode != 0:
+        raise SystemExit(f"the load failed: exit {load.returncode}")
+    return json.loads(said)["events"]
+
+
+def carried(services: Services, uptake: Uptake, schema_id: int) -> int:
+    """The most events a second that this machine carries, producer, broker and Redis included."""
+    most = RATES[0]
+    for rate in RATES:
+        begun = time.monotonic()
+        events = sent(pace(services, schema_id, rate, RAMP_SECONDS))
+        took, lag = time.monotonic() - begun, uptake.metric("uptake_lag_records")
+        print(f"{events / took:.0f} events/s of {rate}: {lag:.0f} records behind", file=sys.stderr, flush=True)
+        time.sleep(3)
+        if events / took < 0.9 * rate or lag > rate / 2:
+            break
+        most = rate
+    return most
+
+
+def measure(services: Services, uptake: Uptake, alerts: Alerts, codec: Codec, names: list[str], rate: int) -> dict[str, float]:
+    """One load, and the probes of these names beside it."""
+    rows = Rows(services)
+    load = pace(services, codec.schema_id, rate, SECONDS + WARM_UP)
+    rows.start()
+    time.sleep(WARM_UP)
+    client = producer(services.kafka.bootstrap, linger_ms=0)
+    before, alerts.took = rows.seen(names), []
+    begun = time.monotonic()
+    for number, name in enumerate(names):
+        time.sleep(max(0, begun + number * SECONDS / len(names) - time.monotonic()))
+        now = time.time()
+        alerts.sent[name] = now
+        with rows.lock:
+            rows.waiting[name] = (now, before[number])
+        at = int(now * 1000)
+        client.produce("usage-events", codec.encode(event(name, at)), name.encode(), timestamp=at)
+        client.poll(0)
+    client.flush(10)
+    events = sent(load)
+    figures = {"events": events, "lag": uptake.metric("uptake_lag_records"), "missing": 0.0}
+    time.sleep(5)
+    rows.finish()
+    for what, took, missing in (("row", rows.took, len(rows.waiting)), ("alert", alerts.took, len(alerts.sent))):
+        figures |= {f"{what} {name}": value for name, value in quantiles(took).items()}
+        figures["missing"] += missing
+    alerts.sent.clear()
+    return figures
+
+
+def line(what: str, rate: int, figures: dict[str, float]) -> str:
+    shown = [" ".join(f"{figures[f'{of} {name}']:.0f}" for name in ("p50", "p90", "p99", "max")) for of in ("row", "alert")]
+    return f"| {what} | {rate:,} | {shown[0]} | {shown[1]} | {figures['missing']:.0f} | {figures['lag']:.0f} |"
 
 
 def main() -> None:
-    with Services() as services:
+    write = sys.argv[1:] == ["--write"]
+    if sys.argv[1:] and not write:
+        print("usage: tests/bench/latency [--write]", file=sys.stderr)
+        raise SystemExit(64)
+    head = machine()
+    with Services(kafka=Kafka(jit=True)) as services:
         services.kafka.create_topic("usage-events", 4, TOPIC)
         text = (ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text()
         codec = Codec(text, services.registry.register("usage-events-value", text))
@@ -135,44 +205,27 @@ def main() -> None:
         uptake = Uptake(config_for(services, {"checkpoint_interval": f"{CHECKPOINT}s", "trust_timestamps": True,
                                               "rules_file": str(rules)}), name="latency")
         uptake.start()
-        alerts, rows = Alerts(services), Rows(services)
+        alerts = Alerts(services)
         alerts.start()
         until = time.monotonic() + 180
         while len(alerts.opened) < PROBES * 0.9 and time.monotonic() < until:
             time.sleep(0.5)
         names = sorted(alerts.opened)
-        print(f"{len(names)} probes have SILENCE open; {RATE} events/s for {SECONDS} s, {ACCOUNTS} accounts, a checkpoint every "
-              f"{CHECKPOINT} s", flush=True)
         if len(names) < PROBES // 2:
             raise SystemExit(uptake.tail(20))
-        load = subprocess.Popen(
-            [binary().parent / "tests/bench/bench_load", "pace", services.kafka.bootstrap, "usage-events", str(codec.schema_id),
-             str(SECONDS + WARM_UP), str(ACCOUNTS), str(RATE)], stdout=subprocess.PIPE, text=True)
-        rows.start()
-        time.sleep(WARM_UP)
-        client = producer(services.kafka.bootstrap, linger_ms=0)
-        before = rows.seen(names)
-        begun = time.monotonic()
-        for number, name in enumerate(names):
-            time.sleep(max(0, begun + number * SECONDS / len(names) - time.monotonic()))
-            now = time.time()
-            alerts.sent[name] = now
-            with rows.lock:
-                rows.waiting[name] = (now, before[number])
-            at = int(now * 1000)
-            client.produce("usage-events", codec.encode(event(name, at)), name.encode(), timestamp=at)
-            client.poll(0)
-        client.flush(10)
-        said = load.communicate()[0]
-        if load.returncode != 0:
-            raise SystemExit(f"the load failed: exit {load.returncode}")
-        print(f"load: {json.loads(said)['events']} events; lag at its end {uptake.metric('uptake_lag_records'):.0f} records")
-        time.sleep(5)
-        rows.finish()
+        most = 0 if RATE else carried(services, uptake, codec.schema_id)
+        lines = []
+        for i, share in enumerate(SHARES):
+            rate = RATE or int(most * share)
+            figures = measure(services, uptake, alerts, codec, names[i :: len(SHARES)], rate)
+            lines.append(line("as asked" if RATE else f"{share:.0%} of {most:,}", rate, figures))
+            print(lines[-1], file=sys.stderr, flush=True)
         alerts.finish()
-        quantiles("row", rows.took, len(rows.waiting))
-        quantiles("alert", alerts.took, len(alerts.sent))
         uptake.close()
+    head.append(f"- an open loop for {SECONDS} s, {ACCOUNTS:,} accounts, a checkpoint every {CHECKPOINT} s, {len(names) // len(SHARES)} probes "
+                "a load; producer, broker, Redis and the one that looks share the processors")
+    publish("latency", [*head, "", "| load | events/s | event to row, ms: p50 p90 p99 max | event to alert, ms: p50 p90 p99 max | probes missing "
+                        "| records behind at its end |", "|---|---|---|---|---|---|", *lines], write)
 
 
 if __name__ == "__main__":

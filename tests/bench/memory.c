@@ -6,12 +6,17 @@
  *
  * Quantity: growth of the resident set (/proc/self/statm) for each account, tables, timers and the allocator's own
  * bytes included, the observer's not. The events come as a log would bring them: accounts take turns, time goes on, so
- * the heap is as scattered as it gets. Also the bytes of a full checkpoint for each account. */
+ * the heap is as scattered as it gets. Then where they are: what malloc gave for each part, 8 bytes of its own a block
+ * included; the rest are the partition's tables and what the heap lost. Then the same of accounts that nothing has
+ * happened to for two days, when their minutes and hours are gone, and for 40 days. Also the bytes of a full checkpoint
+ * for each account. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "aggregate/state/internal.h"
 #include "aggregate/state/state.h"
 #include "uptake/assert.h"
 #include "uptake/time.h"
@@ -52,6 +57,36 @@ apply(struct upt_state *st, unsigned account, unsigned n)
     };
     upt_assert(upt_state_judge(st, &ev, upt_state_clock(st)) == UPT_REASON_NONE);
     upt_assert(upt_state_apply(st, ev.account_id, &ev));
+}
+
+static size_t
+block(void *p)
+{
+    return p == NULL ? 0 : malloc_usable_size(p) + sizeof(size_t);
+}
+
+static void
+print_parts(struct upt_state *st, unsigned accounts, size_t all)
+{
+    static const char *const names[] = {"account, id", "rings", "users", "features", "pairs", "event ids", "profile"};
+    size_t parts[sizeof(names) / sizeof(names[0])] = {0}, sum = 0, cursor = 0;
+    for (struct upt_account *acct; (acct = upt_state_next(st, &cursor)) != NULL;) {
+        void *of[] = {acct, acct->rings.v, acct->users.v, acct->uses.v, acct->pairs.v, acct->dedup, acct->profile};
+        for (size_t i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+            parts[i] += block(of[i]);
+        }
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        sum += parts[i];
+        printf("%s %.0f, ", names[i], (double)parts[i] / accounts);
+    }
+    size_t table = (st->accounts.mask + 1) * sizeof(struct upt_slot);
+    sum += table;
+    printf("slot of the table %.0f", (double)table / accounts);
+    if (all > 0) {
+        printf(", the rest %.0f", ((double)all - (double)sum) / accounts);
+    }
+    printf("; %.0f\n", (double)(all > 0 ? all : sum) / accounts);
 }
 
 static size_t
@@ -100,7 +135,14 @@ main(int argc, char **argv)
     printf("resident MiB before %.1f after %.1f\n", (double)before / 1048576, (double)after / 1048576);
     printf("bytes/account resident %.0f, by upt_state_bytes %.0f\n", (double)(after - before) / accounts,
            (double)held / accounts);
+    print_parts(st, accounts, after - before);
     printf("checkpoint bytes/account %.0f\n", (double)checkpoint_bytes(st) / accounts);
+    for (int i = 0; i < 2; i++) {
+        static const int64_t days[] = {3, 41};
+        upt_state_wall_tick(st, START + days[i] * UPT_DAY_MS);
+        printf("%" PRId64 " days later: ", days[i] - 1);
+        print_parts(st, accounts, 0);
+    }
     upt_state_destroy(&st);
     return 0;
 }

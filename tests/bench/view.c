@@ -6,7 +6,9 @@
  * view's thread (all of it, replies included) and of Redis, as it says itself, and bytes and commands that Redis was
  * sent for it; first for rows of which only what changed is written, 20,000 accounts by Zipf (s = 1) with 10 users and
  * 50 features, four events a row, 10,000 events a second of the log's clock; then for whole rows. Beside them what
- * Redis takes for a plain pipeline of HSETs of the twelve fields that change with every event. */
+ * Redis takes for a plain pipeline of HSETs, without any guard, into copies of the rows and of their hashes of
+ * features: of the twelve fields that change with every event, and of one feature with as many of the rows as had one
+ * before. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -155,7 +157,7 @@ report(const char *what, const struct cost *cost)
     (void)fflush(stdout);
 }
 
-static void
+static struct cost
 rows_changed(struct bench *bench, uint64_t rows)
 {
     struct cost cost = {0};
@@ -166,6 +168,7 @@ rows_changed(struct bench *bench, uint64_t rows)
         flush(bench, &cost);
     }
     report("changed", &cost);
+    return cost;
 }
 
 static void
@@ -180,37 +183,78 @@ rows_whole(struct bench *bench, uint64_t rows)
     report("whole", &cost);
 }
 
+/* The reply to each of n commands. */
 static void
-plain(struct bench *bench, uint64_t rows)
+take_replies(redisContext *redis, unsigned n)
 {
-    char text[1024];
+    for (unsigned i = 0; i < n; i++) {
+        void *reply = NULL;
+        upt_assert(redisGetReply(redis, &reply) == REDIS_OK);
+        freeReplyObject(reply);
+    }
+}
+
+static void
+copy_rows(redisContext *redis)
+{
+    for (unsigned account = 0; account < ACCOUNTS; account += 1000) {
+        for (unsigned i = 0; i < 1000; i++) {
+            static const char *const kinds[] = {"", ":features"};
+            for (unsigned k = 0; k < 2; k++) {
+                upt_assert(redisAppendCommand(redis,
+                                              "COPY uptake:account:{account-%07u}%s plain:account:{account-%07u}%s",
+                                              account + i, kinds[k], account + i, kinds[k]) == REDIS_OK);
+            }
+        }
+        take_replies(redis, 2000);
+    }
+}
+
+static void
+append_plain(redisContext *redis, unsigned account, uint64_t done)
+{
+    static const char *const names[] = {"events_1h", "units_1h", "events_24h", "units_24h",
+                                        "events_7d", "units_7d", "events_30d", "units_30d",
+                                        "as_of",     "offset",   "last_seen",  "next_change"};
+    char text[1024], key[64];
+    int len = snprintf(key, sizeof(key), "plain:account:{account-%07u}", account);
+    int n = snprintf(text, sizeof(text), "*26\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n", len, key);
+    for (unsigned f = 0; f < 12; f++) {
+        char value[32];
+        len = f >= 8       ? snprintf(value, sizeof(value), "%" PRId64, START + (int64_t)done)
+              : f % 2 == 0 ? snprintf(value, sizeof(value), "%d", (int)(rnd() % 500))
+                           : snprintf(value, sizeof(value), "%d.25", (int)(rnd() % 5000));
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "$%zu\r\n%s\r\n$%d\r\n%s\r\n", strlen(names[f]), names[f],
+                      len, value);
+    }
+    upt_assert(redisAppendFormattedCommand(redis, text, (size_t)n) == REDIS_OK);
+}
+
+/* changed: what the rows before took. */
+static void
+plain(struct bench *bench, uint64_t rows, const struct cost *changed)
+{
     redisContext *redis = bench->server.client;
+    double more = (double)changed->commands / (double)changed->rows - 1.0;
+    copy_rows(redis);
     double before = redis_ns(bench);
     for (uint64_t done = 0; done < rows; done += 1000) {
+        unsigned n = 1000;
         for (unsigned i = 0; i < 1000; i++) {
-            static const char *const names[] = {"events_1h", "units_1h", "events_24h", "units_24h",
-                                                "events_7d", "units_7d", "events_30d", "units_30d",
-                                                "as_of",     "offset",   "last_seen",  "next_change"};
-            char key[64];
-            int len = snprintf(key, sizeof(key), "plain:account:{account-%07u}", zipf(ACCOUNTS));
-            int n = snprintf(text, sizeof(text), "*26\r\n$4\r\nHSET\r\n$%d\r\n%s\r\n", len, key);
-            for (unsigned f = 0; f < 12; f++) {
-                char value[32];
-                len = f >= 8       ? snprintf(value, sizeof(value), "%" PRId64, START + (int64_t)done)
-                      : f % 2 == 0 ? snprintf(value, sizeof(value), "%d", (int)(rnd() % 500))
-                                   : snprintf(value, sizeof(value), "%d.25", (int)(rnd() % 5000));
-                n += snprintf(text + n, sizeof(text) - (size_t)n, "$%zu\r\n%s\r\n$%d\r\n%s\r\n", strlen(names[f]),
-                              names[f], len, value);
+            unsigned account = zipf(ACCOUNTS);
+            append_plain(redis, account, done);
+            if ((double)(rnd() % 1000) < more * 1000) {
+                upt_assert(redisAppendCommand(redis, "HSET plain:account:{account-%07u}:features feature-%u 1", account,
+                                              zipf(FEATURES)) == REDIS_OK);
+                n++;
             }
-            upt_assert(redisAppendFormattedCommand(redis, text, (size_t)n) == REDIS_OK);
         }
-        for (unsigned i = 0; i < 1000; i++) {
-            void *reply = NULL;
-            upt_assert(redisGetReply(redis, &reply) == REDIS_OK);
-            freeReplyObject(reply);
-        }
+        take_replies(redis, n);
     }
-    printf("plain: HSET of twelve fields: Redis %.0f ns\n", (redis_ns(bench) - before) / (double)rows);
+    double took = (redis_ns(bench) - before) / (double)rows;
+    printf("plain: HSET of twelve fields, and of a feature in %.2f of the rows: Redis %.0f ns; what changed takes %.2f "
+           "times as much\n",
+           more, took, changed->redis / (double)changed->rows / took);
 }
 
 int
@@ -250,9 +294,9 @@ main(int argc, char **argv)
     struct cost first = {0};
     flush(&bench, &first);
     report("new", &first);
-    rows_changed(&bench, rows);
+    const struct cost changed = rows_changed(&bench, rows);
+    plain(&bench, rows, &changed);
     rows_whole(&bench, rows);
-    plain(&bench, rows);
     upt_view_destroy(&bench.view);
     upt_state_destroy(&bench.st);
     if (argc > 2) {
