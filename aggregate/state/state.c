@@ -456,5 +456,5 @@ size_t
 upt_state_bytes(const struct upt_state *st)
 {
     return st->mem.bytes + st->forgotten.buf.cap + st->snapshot.queue.buf.cap + st->snapshot.gone.buf.cap +
-           st->snapshot.deleted.buf.cap + st->codec.cap;
+           st->snapshot.deleted.buf.cap + st->codec.cap + st->ext.cap;
 }

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from measure import ROOT, Use, first_line, machine, measured, process_cpu, publish  # noqa: E402
+from measure import ROOT, Use, asked_to_write, first_line, machine, measured, process_cpu, publish, ratio  # noqa: E402
 from support.services import _VERSIONS, Kafka, Services, cache_dir  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
 
@@ -276,12 +276,6 @@ def median(one: Contender, what: str) -> float:
     return statistics.median(figure[what] for figure in one.figures)
 
 
-def ratio(one: Contender, other: Contender) -> str:
-    """Of the rounds' ratios the median, the least and the greatest."""
-    ratios = [a["cpu"] / b["cpu"] for a, b in zip(one.figures, other.figures, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
 def table(all_of_them: list[Contender]) -> list[str]:
     ours = next(one for one in all_of_them if one.name == "uptake")
     lines = [
@@ -292,12 +286,12 @@ def table(all_of_them: list[Contender]) -> list[str]:
     for one in all_of_them:
         cpu = median(one, "cpu")
         wire = ", ".join(f"{median(one, what):.0f}" for what in ("fetched", "written", "to_redis", "from_redis"))
-        lines.append(f"| {one.what} | {cpu:.2f} | {1e6 / cpu:,.0f} | {ratio(one, ours)} | {median(one, 'redis'):.2f} "
+        lines.append(f"| {one.what} | {cpu:.2f} | {1e6 / cpu:,.0f} | {ratio(one.figures, ours.figures)} | {median(one, 'redis'):.2f} "
                      f"| {median(one, 'broker'):.2f} | {median(one, 'peak'):.0f} | {wire} |")
     lines.append("")
     for one in all_of_them:
         if one.name in ("callback", "poll"):
-            lines.append(f"- `uptake` takes {ratio(ours, one)} times the CPU of: {one.what}")
+            lines.append(f"- `uptake` takes {ratio(ours.figures, one.figures)} times the CPU of: {one.what}")
         if median(one, "startup") > 0:
             lines.append(f"- {one.what}: start-up, left out above: {median(one, 'startup'):.1f} CPU-s")
     return lines
@@ -310,10 +304,7 @@ def versions() -> list[str]:
 
 
 def main() -> None:
-    write = sys.argv[1:] == ["--write"]
-    if sys.argv[1:] and not write:
-        print("usage: tests/bench/compare [--write]", file=sys.stderr)
-        raise SystemExit(64)
+    write = asked_to_write("compare")
     all_of_them = contenders()
     head = machine(versions())
     # A broker as it comes: compiled for speed, and waiting 3 s for further members before a group's first assignment.

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cost import ROOT, TOPIC  # noqa: E402
-from measure import machine, publish  # noqa: E402
+from measure import asked_to_write, machine, publish  # noqa: E402
 from support.kafka_util import Codec, Decoder, Message, consumer, produce, producer  # noqa: E402
 from support.services import Kafka, Services  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
@@ -190,10 +190,7 @@ def line(what: str, rate: int, figures: dict[str, float]) -> str:
 
 
 def main() -> None:
-    write = sys.argv[1:] == ["--write"]
-    if sys.argv[1:] and not write:
-        print("usage: tests/bench/latency [--write]", file=sys.stderr)
-        raise SystemExit(64)
+    write = asked_to_write("latency")
     head = machine()
     with Services(kafka=Kafka(jit=True)) as services:
         services.kafka.create_topic("usage-events", 4, TOPIC)

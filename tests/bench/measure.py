@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -108,12 +109,26 @@ def machine(more: Sequence[str] = ()) -> list[str]:
         f"- {_processor()}, {os.cpu_count()} processors, {memory:.0f} GiB; load average before the run {os.getloadavg()[0]:.1f}",
         f"- Linux {platform.release()}, {system[1] if system else platform.system()}",
         f"- {first_line(_cache('CMAKE_C_COMPILER') or 'cc', '--version')}, {kind or 'unknown build'}: `{flags}` and the hardening "
-        "of the release preset, for `uptake` and for every C program here alike",
+        "of the release preset, for every C program here alike; `uptake` itself also across files (LTO), its hot rooms with -O3",
         f"- {libraries}; {first_line('redis-server', '--version').split(' sha=')[0]}",
         f"- commit {first_line('git', '-C', str(ROOT), 'describe', '--always', '--dirty') or 'unknown'}, "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}",
         *more,
     ]
+
+
+def ratio(ones: Sequence[Mapping[str, float]], others: Sequence[Mapping[str, float]]) -> str:
+    """Of the rounds' ratios of processor time the median, the least and the greatest."""
+    ratios = [one["cpu"] / other["cpu"] for one, other in zip(ones, others, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def asked_to_write(program: str) -> bool:
+    """Whether --write, the only argument there is, was given."""
+    if sys.argv[1:] not in ([], ["--write"]):
+        print(f"usage: tests/bench/{program} [--write]", file=sys.stderr)
+        raise SystemExit(64)
+    return len(sys.argv) > 1
 
 
 def publish(section: str, lines: Sequence[str], write: bool) -> None:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cost import ROOT, TOPIC, load, redis_cpu  # noqa: E402
-from measure import machine, measured, publish  # noqa: E402
+from measure import asked_to_write, machine, measured, publish, ratio  # noqa: E402
 from support.services import Kafka, Services  # noqa: E402
 from support.uptake_proc import Uptake, config_for  # noqa: E402
 
@@ -82,12 +82,6 @@ CASES = [
 ]
 
 
-def ratio(one: Case, other: Case) -> str:
-    """Of the rounds' ratios the median, the least and the greatest."""
-    ratios = [a["cpu"] / b["cpu"] for a, b in zip(one.figures, other.figures, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-
-
 def table() -> list[str]:
     single, batch, few, many = CASES
     lines = ["| records | bytes an event | CPU-seconds per million events | events/s per core | Redis, CPU-s per million | HSETs an event | peak MiB |",
@@ -96,16 +90,13 @@ def table() -> list[str]:
               f"| {one.median('rows'):.3f} | {one.median('peak'):.0f} |" for one in CASES]
     redis = statistics.median(figure["redis"] / figure["cpu"] for figure in single.figures)
     return [*lines, "",
-            f"- a single event takes {ratio(single, batch)} times the CPU of one in a batch of 50",
-            f"- an event takes {ratio(many, few)} times as much of 1,000,000 accounts as of 1,000",
+            f"- a single event takes {ratio(single.figures, batch.figures)} times the CPU of one in a batch of 50",
+            f"- an event takes {ratio(many.figures, few.figures)} times as much of 1,000,000 accounts as of 1,000",
             f"- Redis takes {100 * redis:.0f} % of the CPU of `uptake` (single events, 100,000 accounts, rows every second)"]
 
 
 def main() -> None:
-    write = sys.argv[1:] == ["--write"]
-    if sys.argv[1:] and not write:
-        print("usage: tests/bench/shapes [--write]", file=sys.stderr)
-        raise SystemExit(64)
+    write = asked_to_write("shapes")
     head = machine()
     kafka = Kafka(config={"group.initial.rebalance.delay.ms": 3000}, jit=True)
     with Services(kafka=kafka) as services:

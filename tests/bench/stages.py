@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from measure import ROOT, machine, measured, process_cpu, publish  # noqa: E402
+from measure import ROOT, asked_to_write, machine, measured, process_cpu, publish  # noqa: E402
 from support.process import wait_until  # noqa: E402
 from support.services import Kafka, Services  # noqa: E402
 from support.uptake_proc import Uptake, binary, config_for  # noqa: E402
@@ -230,10 +230,7 @@ def fill(services: Services, topic: str, schema_id: int, events: int) -> None:
 
 
 def main() -> None:
-    write = sys.argv[1:] == ["--write"]
-    if sys.argv[1:] and not write:
-        print("usage: tests/bench/stages [--write]", file=sys.stderr)
-        raise SystemExit(64)
+    write = asked_to_write("stages")
     head = machine()
     with Services(kafka=Kafka(jit=True)) as services:
         schema = json.loads((ROOT / "schemas/uptake.v1.UsageEvent.avsc").read_text())
