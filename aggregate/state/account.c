@@ -32,7 +32,7 @@ void
 upt_state_prefetch_slot(const struct upt_state *st, uint64_t hash)
 {
     if (st->accounts.v != NULL) {
-        __builtin_prefetch(&st->accounts.v[hash & st->accounts.mask]);
+        upt_prefetch_line(&st->accounts.v[hash & st->accounts.mask]);
     }
 }
 

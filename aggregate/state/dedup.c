@@ -23,7 +23,6 @@
 
 #define SCAN_MAX 16
 #define MIN_CAP 4
-#define LINE 64 /* bytes of a cache line */
 
 struct id {
     uint32_t hash_lo, hash_hi;
@@ -111,20 +110,18 @@ find_by_index(const struct upt_dedup *dedup, uint64_t hash, int64_t after)
 void
 upt_dedup_prefetch(const struct upt_dedup *dedup)
 {
-    __builtin_prefetch(dedup);
+    upt_prefetch_line(dedup);
 }
 
 void
 upt_dedup_prefetch_id(const struct upt_dedup *dedup, uint64_t hash)
 {
     if (dedup->cap > SCAN_MAX) {
-        __builtin_prefetch(&index_const(dedup)[(uint32_t)hash & (2U * dedup->cap - 1)]);
-        __builtin_prefetch(&dedup->id[slot_of(dedup, dedup->n)]);
+        upt_prefetch_line(&index_const(dedup)[(uint32_t)hash & (2U * dedup->cap - 1)]);
+        upt_prefetch_line(&dedup->id[slot_of(dedup, dedup->n)]);
         return;
     }
-    for (size_t at = LINE; at < byte_size(dedup->cap); at += LINE) {
-        __builtin_prefetch((const char *)dedup + at);
-    }
+    upt_prefetch((const char *)dedup + UPT_LINE, byte_size(dedup->cap) - UPT_LINE);
 }
 
 bool

@@ -85,7 +85,7 @@ place_of(const struct upt_uses *uses, uint32_t feature)
 void
 upt_uses_prefetch(const struct upt_uses *uses, uint32_t feature)
 {
-    __builtin_prefetch((const uint32_t *)(const void *)(uses->v + uses->cap) + place_of(uses, feature));
+    upt_prefetch_line((const uint32_t *)(const void *)(uses->v + uses->cap) + place_of(uses, feature));
 }
 
 /* Where the feature stands in the table of positions + 1, or the free place where it would. Only if cap > SCAN_MAX. */
@@ -112,7 +112,7 @@ upt_uses_guess(const struct upt_uses *uses, uint32_t feature)
         return i;
     }
     uint32_t position = ((const uint32_t *)(const void *)(uses->v + uses->cap))[place_of(uses, feature)] - 1;
-    __builtin_prefetch(&uses->v[position & (uses->cap - 1)]); /* 0, for none, too, is a place */
+    upt_prefetch_line(&uses->v[position & (uses->cap - 1)]); /* 0, for none, too, is a place */
     return position;
 }
 

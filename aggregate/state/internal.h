@@ -90,17 +90,6 @@ struct upt_state {
 /* Hashes of what the event names, and its feature. */
 void upt_hint_complete(const struct upt_state *st, struct upt_hint *hint, const struct upt_event *ev);
 
-#define UPT_LINE 64 /* bytes of a cache line */
-
-/* Asks for memory that is needed soon. */
-static inline void
-upt_prefetch(const void *p, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += UPT_LINE) {
-        __builtin_prefetch((const char *)p + at);
-    }
-}
-
 /* account.c */
 static inline bool
 upt_account_is(const struct upt_account *acct, struct upt_str key)

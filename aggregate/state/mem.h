@@ -64,6 +64,27 @@ upt_table_next(const struct upt_table *table, uint64_t hash, size_t *pos)
     }
 }
 
+/* ---- memory that is needed soon ---- */
+
+#define UPT_LINE 64 /* bytes of a cache line */
+
+/* Asks for a line. The empty statement keeps the compiler from taking a function that does nothing but this for one
+ * without effect: gcc then drops calls to it across files, and an event waits 130 ns for the index of its ids. */
+static inline void
+upt_prefetch_line(const void *p)
+{
+    __builtin_prefetch(p);
+    __asm__ volatile("");
+}
+
+static inline void
+upt_prefetch(const void *p, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += UPT_LINE) {
+        upt_prefetch_line((const char *)p + at);
+    }
+}
+
 /* ---- bits ---- */
 
 static inline unsigned

@@ -158,7 +158,7 @@ upt_pairs_prefetch(const struct upt_pairs *pairs, uint32_t user, uint32_t featur
     if (pairs->v != NULL) {
         const struct upt_pair pair = {.user = user, .feature = feature};
         uint32_t i = first_place(pairs, word_of(pairs, 0, &pair) >> USER_SHIFT);
-        __builtin_prefetch((const char *)pairs->v + ((size_t)i << (pairs->width + 1)));
+        upt_prefetch_line((const char *)pairs->v + ((size_t)i << (pairs->width + 1)));
     }
 }
 

@@ -33,7 +33,7 @@ table_of(const struct upt_users *users)
 void
 upt_users_prefetch(const struct upt_users *users, uint64_t hash)
 {
-    __builtin_prefetch(&table_of(users)[(uint32_t)(hash >> 32) & (2 * users->cap - 1)]);
+    upt_prefetch_line(&table_of(users)[(uint32_t)(hash >> 32) & (2 * users->cap - 1)]);
 }
 
 /* Where the hash stands in the table, or the free place where it would. */
@@ -89,7 +89,7 @@ upt_users_guess(const struct upt_users *users, uint64_t hash)
         return i;
     }
     uint32_t position = table_of(users)[(uint32_t)(hash >> 32) & (2 * users->cap - 1)] - 1;
-    __builtin_prefetch(&users->v[position & (users->cap - 1)]); /* 0, for none, too, is a place */
+    upt_prefetch_line(&users->v[position & (users->cap - 1)]); /* 0, for none, too, is a place */
     return position;
 }
 
