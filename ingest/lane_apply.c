@@ -285,20 +285,40 @@ explain_reason(char *buf, size_t cap, upt_reason reason, const struct upt_event 
     }
 }
 
+/* Looks at the next n events of one account as lane_intake.c does at those of a batch of records. */
+static void
+hint_at(struct upt_part *part, const struct upt_event *events, uint32_t n, uint64_t hash,
+        struct upt_hint ret[UPT_INTAKE_RECORDS])
+{
+    struct upt_hint account; /* anew: a tick may have removed the one that was found for the record */
+    upt_state_prefetch_account(part->st, hash, &account);
+    for (uint32_t i = 0; i < n; i++) {
+        ret[i] = account;
+        upt_state_prefetch_parts(part->st, &ret[i], &events[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        upt_state_prefetch_event(&ret[i], &events[i]);
+    }
+}
+
 static void
 count_events(struct upt_part *part, const struct upt_input *rec, const struct upt_decoded *decoded,
              const struct upt_ahead *ahead)
 {
+    struct upt_hint hints[UPT_INTAKE_RECORDS]; /* filled unless ahead has the hint */
     struct upt_lane *lane = part->lane;
     upt_reason first = UPT_REASON_NONE;
     char detail[256];
     upt_buf_clear(&lane->key); /* the indexes left out */
     for (uint32_t i = 0; i < decoded->events_n; i++) {
         const struct upt_event *ev = &decoded->events[i];
+        uint32_t at = i % UPT_INTAKE_RECORDS, left = decoded->events_n - i;
+        if (!ahead->ready && at == 0) {
+            hint_at(part, ev, left < UPT_INTAKE_RECORDS ? left : UPT_INTAKE_RECORDS, ahead->hint.key, hints);
+        }
         upt_reason reason = upt_state_judge(part->st, ev, rec->ts);
         if (reason == UPT_REASON_NONE) {
-            bool counted = ahead->ready ? upt_state_apply_hinted(part->st, rec->key, ev, &ahead->hint)
-                                        : upt_state_apply(part->st, rec->key, ev);
+            bool counted = upt_state_apply_hinted(part->st, rec->key, ev, ahead->ready ? &ahead->hint : &hints[at]);
             upt_metric_add(lane->metrics, counted ? UPT_M_EVENTS : UPT_M_DUPLICATES, 1);
             continue;
         }
@@ -324,10 +344,8 @@ void
 upt_part_look_ahead(struct upt_part *part, const struct upt_input *rec, struct upt_ahead *ret)
 {
     struct upt_decoded decoded;
-    struct upt_error err;
     ret->ready = key_is_good(rec->key) && rec->value.p != NULL &&
-                 upt_decoder_decode(part->lane->decoder, rec->key, rec->value, &decoded, &err) == UPT_OK &&
-                 decoded.reason == UPT_REASON_NONE && !decoded.batch && !decoded.copied;
+                 upt_decoder_look_ahead(part->lane->decoder, rec->key, rec->value, &decoded);
     if (ret->ready) {
         ret->event = decoded.events[0];
         ret->has_schema_id = decoded.has_schema_id;

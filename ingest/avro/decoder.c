@@ -191,7 +191,6 @@ check_accounts(const struct upt_run *run, struct upt_str key, struct upt_decoded
     }
     ret->events = run->events;
     ret->events_n = run->events_n;
-    ret->copied = run->plan->copies;
     return UPT_OK;
 }
 
@@ -254,9 +253,10 @@ unframe(struct upt_decoder *dec, struct upt_str *value, struct upt_decoded *ret,
     return UPT_OK;
 }
 
-upt_status
-upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str value, struct upt_decoded *ret,
-                   struct upt_error *reterr)
+/* The plan of a record that is not too large. *ret_plan stays NULL if ret->reason was set. */
+static upt_status
+find_plan(struct upt_decoder *dec, struct upt_str *value, struct upt_decoded *ret, const struct upt_plan **ret_plan,
+          struct upt_error *reterr)
 {
     ret->reason = UPT_REASON_NONE;
     ret->batch = false;
@@ -264,16 +264,29 @@ upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str v
     ret->schema_id = 0;
     ret->events = NULL;
     ret->events_n = 0;
-    ret->copied = false;
     ret->detail[0] = '\0';
-    if (value.len > (uint64_t)dec->max_record_bytes) {
-        return refuse(ret, UPT_REASON_TOO_LARGE, "%" PRIu32 " bytes are more than max_record_bytes", value.len);
+    if (value->len > (uint64_t)dec->max_record_bytes) {
+        return refuse(ret, UPT_REASON_TOO_LARGE, "%" PRIu32 " bytes are more than max_record_bytes", value->len);
     }
-    const struct upt_plan *plan = dec->bare;
-    upt_status status = UPT_OK;
-    if (plan == NULL) {
-        status = unframe(dec, &value, ret, &plan, reterr);
-    }
+    *ret_plan = dec->bare;
+    return dec->bare != NULL ? UPT_OK : unframe(dec, value, ret, ret_plan, reterr);
+}
+
+bool
+upt_decoder_look_ahead(struct upt_decoder *dec, struct upt_str key, struct upt_str value, struct upt_decoded *ret)
+{
+    const struct upt_plan *plan = NULL;
+    return find_plan(dec, &value, ret, &plan, NULL) == UPT_OK && plan != NULL && !plan->batch && !plan->copies &&
+           run_plan(dec, plan, value, ret, NULL) == UPT_OK && ret->reason == UPT_REASON_NONE &&
+           check_accounts(&dec->run, key, ret) == UPT_OK && ret->reason == UPT_REASON_NONE;
+}
+
+upt_status
+upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str value, struct upt_decoded *ret,
+                   struct upt_error *reterr)
+{
+    const struct upt_plan *plan = NULL;
+    upt_status status = find_plan(dec, &value, ret, &plan, reterr);
     if (status == UPT_OK && plan != NULL) {
         status = run_plan(dec, plan, value, ret, reterr);
         if (status == UPT_OK && ret->reason == UPT_REASON_NONE) {

@@ -28,9 +28,9 @@ struct upt_decoded {
     bool batch;
     bool has_schema_id;
     int32_t schema_id;
-    const struct upt_event *events; /* owned by the decoder until the next call; slices borrow the value */
+    const struct upt_event *events; /* owned by the decoder until the next call; slices borrow the value, or are
+                                     * the decoder's likewise */
     uint32_t events_n;
-    bool copied;      /* properties were written anew: their slices are the decoder's until the next call, too */
     char detail[256]; /* one sentence for a person when reason is set */
 };
 
@@ -43,5 +43,8 @@ void upt_decoder_destroy(struct upt_decoder **dec_p);
  * event's account_id equals key (UPT_REASON_BAD_ACCOUNT_ID for the whole record). key is already known to be valid. */
 UPT_NODISCARD upt_status upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str value,
                                             struct upt_decoded *ret, struct upt_error *reterr);
+/* Of a good record with one event, nothing of which but the event itself is in the decoder's memory, the same. False:
+ * it is any other, and is to be decoded when its turn comes. */
+bool upt_decoder_look_ahead(struct upt_decoder *dec, struct upt_str key, struct upt_str value, struct upt_decoded *ret);
 
 #endif

@@ -223,3 +223,9 @@ upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str v
     snprintf(ret->detail, sizeof(ret->detail), "as the table has it");
     return UPT_OK;
 }
+
+bool
+upt_decoder_look_ahead(struct upt_decoder *dec, struct upt_str key, struct upt_str value, struct upt_decoded *ret)
+{
+    return upt_decoder_decode(dec, key, value, ret, NULL) == UPT_OK && ret->reason == UPT_REASON_NONE && !ret->batch;
+}

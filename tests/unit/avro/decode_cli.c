@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "ingest/avro/decoder.h"
+#include "uptake/assert.h"
 
 struct cli {
     struct upt_decoder_config config;
@@ -92,6 +93,7 @@ static void
 decode(struct cli *cli)
 {
     struct upt_decoded decoded;
+    struct upt_event early; /* as it was looked ahead at */
     struct upt_error error = {0};
     char *exact = malloc(cli->frame.len == 0 ? 1 : cli->frame.len);
     if (exact == NULL || cli->dec == NULL) {
@@ -103,9 +105,14 @@ decode(struct cli *cli)
         memcpy(exact, cli->frame.p, cli->frame.len);
     }
     struct upt_str value = {.p = exact, .len = (uint32_t)cli->frame.len};
+    bool ahead = upt_decoder_look_ahead(cli->dec, str_of(&cli->key), value, &decoded);
+    if (ahead) {
+        early = decoded.events[0];
+    }
     if (upt_decoder_decode(cli->dec, str_of(&cli->key), value, &decoded, &error) != UPT_OK) {
         upt_buf_printf(&cli->out, "{\"reason\":\"error %d\"}\n", (int)error.code);
     } else if (decoded.reason != UPT_REASON_NONE) {
+        upt_assert(!ahead);
         upt_buf_printf(&cli->out, "{\"reason\":\"%s\",", upt_reason_names[decoded.reason]);
         put_text(&cli->out, "detail", upt_str_of(decoded.detail));
         cli->out.p[cli->out.len - 1] = '}';
@@ -114,7 +121,7 @@ decode(struct cli *cli)
         upt_buf_printf(&cli->out, "{\"reason\":\"none\",\"batch\":%s,\"events\":[", decoded.batch ? "true" : "false");
         for (uint32_t i = 0; i < decoded.events_n; i++) {
             upt_buf_puts(&cli->out, i == 0 ? "" : ",");
-            put_event(&cli->out, &decoded.events[i]);
+            put_event(&cli->out, ahead ? &early : &decoded.events[i]);
         }
         upt_buf_puts(&cli->out, "]}\n");
     }

@@ -191,6 +191,13 @@ upt_decoder_decode(struct upt_decoder *dec, struct upt_str key, struct upt_str v
     return upt_fail(reterr, UPT_EAGAIN, "no schema");
 }
 
+bool
+upt_decoder_look_ahead(struct upt_decoder *dec, struct upt_str key, struct upt_str value, struct upt_decoded *ret)
+{
+    (void)dec, (void)key, (void)value, (void)ret;
+    return false;
+}
+
 /* ---- librdkafka ---- */
 
 rd_kafka_error_t *
