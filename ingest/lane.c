@@ -341,6 +341,7 @@ lane_main(void *arg)
         upt_lane_drain(lane, lane->session_ms - DRAIN_MARGIN_MS);
     }
 out:
+    lane->ending = true;
     upt_lane_drop_parts(lane);
     upt_board_set_ready(lane->shared->board, (size_t)lane->index, false, "stopped");
     atomic_store(&lane->ended, true);

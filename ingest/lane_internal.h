@@ -139,7 +139,8 @@ struct upt_lane {
     struct upt_part *snapshotting; /* whose checkpoint is on its way */
     uint64_t next_ticket;
     int64_t session_ms;
-    bool lost; /* the group refused us: wait for it to take the partitions away */
+    bool lost;   /* the group refused us: wait for it to take the partitions away */
+    bool ending; /* with the process, which gives all memory back at once */
     int64_t lost_ms;
     unsigned fenced; /* times in a row */
     int64_t fenced_ms;
