@@ -19,6 +19,8 @@
 #include "uptake/config.h"
 #include "uptake/status.h"
 
+#define UPT_LATER_LEAST 1000 /* later_least, but in simulations */
+
 /* What lanes share; owned by the pipeline. */
 struct upt_shared {
     const struct upt_config *config;
@@ -31,6 +33,7 @@ struct upt_shared {
     int64_t batch_bytes, letter_bytes;         /* as topics.h has them */
     int32_t health_schema_id, alert_schema_id; /* −1: bare Avro */
     bool until_end;
+    size_t later_least;      /* rows that only a window moved, of a partition, that leave with a flush at least */
     int64_t publish_from_ms; /* UPT_NO_CLOCK: everything */
     int lanes;
     atomic_ullong state_bytes; /* of all lanes */

@@ -90,6 +90,7 @@ struct upt_part {
     int64_t flush_due_ms;
     bool flushing;     /* not all of it is pushed */
     bool flush_open;   /* nor in Redis */
+    size_t later_most; /* rows that a moved window changed: so many waited since there were none */
     size_t flush_left; /* accounts that had changed when it began, and are still to be pushed */
     int64_t flush_began_ms, flush_late_ms, flush_took_ms;
     struct upt_pos flush_pos; /* where it began: all that had changed by then is in it */
@@ -194,6 +195,8 @@ void upt_part_checkpoint_failed(struct upt_part *part);
 /* Age of the oldest change that is in no checkpoint; 0: there is none. Looked at about once a second. */
 int64_t upt_part_unstored(struct upt_part *part, int64_t now_ms);
 /* lane_rows.c */
+/* How many rows that only a moved window changed are due with the flush that begins, if so many wait. */
+size_t upt_part_rows_due(struct upt_part *part, size_t waiting);
 void upt_part_rows(struct upt_part *part, int64_t now_ms);
 /* Whether Redis has been given all up to the end that the log had at the start, by this process. */
 bool upt_part_is_shown(const struct upt_part *part);

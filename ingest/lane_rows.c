@@ -12,6 +12,7 @@
 #include "uptake/time.h"
 
 #define FEATURES_A_FRAME 4096 /* up to 128 bytes each: half a MiB */
+#define LATER_SPREAD_MS 20000
 
 /* A floor beyond an end that was asked for after it was read: Redis has rows of another log of this name, which was
  * deleted. No row of this one can go back to them. */
@@ -316,12 +317,25 @@ may_flush(const struct upt_part *part, int64_t now_ms)
     return now_ms >= part->flush_due_ms;
 }
 
+/* When a window moves, its row has a minute at least: at midnight, when all do, those of accounts that are in use would
+ * wait behind them. So they leave within LATER_SPREAD_MS, a share with each flush; a few, or at the end of a run, at
+ * once. */
+size_t
+upt_part_rows_due(struct upt_part *part, size_t waiting)
+{
+    size_t least = part->lane->shared->later_least;
+    part->later_most = waiting == 0 ? 0 : waiting > part->later_most ? waiting : part->later_most;
+    size_t share = part->later_most * (size_t)part->lane->config->flush_interval_ms / LATER_SPREAD_MS;
+    return reached_end(part) ? waiting : share > least ? share : least;
+}
+
 static void
 begin_flush(struct upt_part *part, int64_t now_ms)
 {
     int64_t late = now_ms - part->flush_due_ms;
     int64_t most = part->lane->config->flush_interval_ms / 4;
     answer_view(part, now_ms);
+    upt_state_rows_due(part->st, upt_part_rows_due(part, upt_state_later_accounts(part->st)));
     part->flushing = part->flush_open = true;
     part->flush_left = upt_state_dirty_accounts(part->st);
     part->flush_pos = upt_state_pos(part->st);

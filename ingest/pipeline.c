@@ -268,6 +268,7 @@ open_shared(struct pipeline *pipe, struct upt_error *reterr)
     shared->board = upt_board_create();
     shared->until_end = pipe->options->until_end;
     shared->publish_from_ms = UPT_NO_CLOCK;
+    shared->later_least = UPT_LATER_LEAST;
     if (strcmp(config->publish_from, "start") != 0) {
         (void)upt_parse_time(config->publish_from, (uint32_t)strlen(config->publish_from), &shared->publish_from_ms);
     }

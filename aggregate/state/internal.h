@@ -75,7 +75,7 @@ struct upt_state {
     struct upt_table strings;
     struct upt_sums totals;
     struct upt_wheel wheel;
-    struct upt_deque dirty_accounts, dirty_features;
+    struct upt_deque dirty_accounts, later_accounts, dirty_features;
     struct upt_records forgotten; /* keys */
     struct upt_snapshot snapshot;
     struct upt_account **due; /* scratch of a tick */
@@ -142,6 +142,9 @@ void upt_totals_rearm(struct upt_state *st);
 
 /* rows.c */
 void upt_item_dirty(struct upt_state *st, struct upt_item *item);
+/* An account of which only a window moved: its row may wait for upt_state_rows_due. */
+void upt_item_later(struct upt_state *st, struct upt_item *item);
+void upt_item_taken(struct upt_state *st, struct upt_item *item); /* out of the queue of rows */
 void upt_records_push(struct upt_records *records, struct upt_str key, struct upt_str value);
 bool upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struct upt_str *ret_value);
 
@@ -157,7 +160,7 @@ static inline void
 upt_item_touch(struct upt_state *st, struct upt_item *item)
 {
     const uint8_t both = UPT_ITEM_DIRTY | UPT_ITEM_QUEUED;
-    if ((item->flags & both) != both || item->changed != st->snapshot.generation) {
+    if ((item->flags & (both | UPT_ITEM_LATER)) != both || item->changed != st->snapshot.generation) {
         upt_item_touch_first(st, item);
     }
 }

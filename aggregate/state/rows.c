@@ -9,14 +9,42 @@
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
+static struct upt_deque *
+queue_of(struct upt_state *st, const struct upt_item *item)
+{
+    return item->kind == UPT_ITEM_FEATURE        ? &st->dirty_features
+           : (item->flags & UPT_ITEM_LATER) != 0 ? &st->later_accounts
+                                                 : &st->dirty_accounts;
+}
+
+void
+upt_item_taken(struct upt_state *st, struct upt_item *item)
+{
+    if ((item->flags & UPT_ITEM_DIRTY) != 0) {
+        upt_deque_drop(queue_of(st, item), item->dirty);
+        item->flags &= (uint8_t) ~(UPT_ITEM_DIRTY | UPT_ITEM_LATER);
+    }
+}
+
+void
+upt_item_later(struct upt_state *st, struct upt_item *item)
+{
+    if ((item->flags & UPT_ITEM_DIRTY) == 0) {
+        item->flags |= UPT_ITEM_DIRTY | UPT_ITEM_LATER;
+        item->dirty = upt_deque_push(&st->mem, &st->later_accounts, item);
+    }
+}
+
 void
 upt_item_dirty(struct upt_state *st, struct upt_item *item)
 {
+    if ((item->flags & UPT_ITEM_LATER) != 0) {
+        upt_item_taken(st, item);
+    }
     if ((item->flags & UPT_ITEM_DIRTY) == 0) {
         item->flags |= UPT_ITEM_DIRTY;
         if (item->kind != UPT_ITEM_TOTALS) {
-            item->dirty = upt_deque_push(
-                &st->mem, item->kind == UPT_ITEM_ACCOUNT ? &st->dirty_accounts : &st->dirty_features, item);
+            item->dirty = upt_deque_push(&st->mem, queue_of(st, item), item);
         }
     }
 }
@@ -353,4 +381,20 @@ size_t
 upt_state_dirty_accounts(const struct upt_state *st)
 {
     return st->dirty_accounts.live;
+}
+
+size_t
+upt_state_later_accounts(const struct upt_state *st)
+{
+    return st->later_accounts.live;
+}
+
+void
+upt_state_rows_due(struct upt_state *st, size_t n)
+{
+    struct upt_item *item;
+    for (; n > 0 && (item = upt_deque_pop(&st->mem, &st->later_accounts)) != NULL; n--) {
+        item->flags &= (uint8_t) ~(UPT_ITEM_DIRTY | UPT_ITEM_LATER);
+        upt_item_dirty(st, item);
+    }
 }

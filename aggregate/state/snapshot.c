@@ -71,9 +71,7 @@ upt_item_gone(struct upt_state *st, struct upt_item *item)
     if ((item->flags & UPT_ITEM_QUEUED) != 0) {
         upt_deque_drop(&snapshot->changed, item->queue);
     }
-    if ((item->flags & UPT_ITEM_DIRTY) != 0) {
-        upt_deque_drop(&st->dirty_accounts, item->dirty);
-    }
+    upt_item_taken(st, item);
     for (uint32_t page = 0; page < item->pages; page++) {
         upt_codec_key(item, page, &snapshot->scratch_key);
         struct upt_str key = {.p = snapshot->scratch_key.p, .len = (uint32_t)snapshot->scratch_key.len};

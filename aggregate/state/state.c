@@ -69,6 +69,7 @@ upt_state_destroy(struct upt_state **st_p)
     upt_features_fini(&st->mem, &st->features);
     upt_rings_fini(&st->mem, &st->totals.rings);
     upt_deque_fini(&st->mem, &st->dirty_accounts);
+    upt_deque_fini(&st->mem, &st->later_accounts);
     upt_deque_fini(&st->mem, &st->dirty_features);
     upt_deque_fini(&st->mem, &st->snapshot.changed);
     upt_deque_fini(&st->mem, &st->snapshot.pending);

@@ -170,7 +170,7 @@ void upt_state_partition_changes(struct upt_state *st);
 
 /* ---- rows (what changed since last asked) ---- */
 
-/* The next account whose row changed, at the present position; false: none. Clears its mark. */
+/* The next account whose row changed and is due, at the present position; false: none. Clears its mark. */
 bool upt_state_next_dirty(struct upt_state *st, struct upt_account **ret);
 void upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *ret);
 /* Entries of the feature hash that may differ from what they were when last asked for: those used on one more day, all
@@ -197,6 +197,10 @@ void upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct);
 void upt_state_mark_totals_dirty(struct upt_state *st);
 /* How many accounts are: upt_state_next_dirty gives them in the order in which they changed. */
 size_t upt_state_dirty_accounts(const struct upt_state *st);
+/* Rows that changed only because a window moved, of very many accounts at once at midnight: upt_state_next_dirty does
+ * not give them until they are due. How many they are; makes the n oldest due. */
+size_t upt_state_later_accounts(const struct upt_state *st);
+void upt_state_rows_due(struct upt_state *st, size_t n);
 
 /* ---- checkpoint: a consistent snapshot at one position, taken in steps while the state goes on ---- */
 

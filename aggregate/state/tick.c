@@ -159,7 +159,7 @@ account_due(struct upt_state *st, struct upt_account *acct)
     upt_item_before(st, &acct->item); /* what is cut off here is still true for a snapshot under way */
     struct upt_now before = upt_now_at(st->now.ms - 1);
     if ((acct->item.flags & UPT_ITEM_DIRTY) == 0 && upt_account_next_change(st, acct, &before) <= st->now.ms) {
-        upt_item_dirty(st, &acct->item);
+        upt_item_later(st, &acct->item);
     }
     upt_account_roll(st, acct);
     upt_rings_prune(&st->mem, &acct->rings, &st->now);

@@ -125,6 +125,7 @@ main(int argc, char **argv)
             offset++;
             apply(st, account, n);
             struct upt_account *dirty;
+            upt_state_rows_due(st, SIZE_MAX);
             while (upt_state_next_dirty(st, &dirty)) { /* as the lane does; the list is not an account's memory */
             }
         }

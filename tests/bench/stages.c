@@ -266,6 +266,7 @@ rows(struct bench *b)
     struct upt_account *acct;
     struct upt_feature_row feature;
     struct upt_totals_row totals;
+    upt_state_rows_due(b->st, SIZE_MAX);
     while (upt_state_next_dirty(b->st, &acct)) {
         struct upt_row row;
         upt_state_row(b->st, acct, &row);

@@ -92,6 +92,7 @@ drain(struct upt_state *st)
 {
     struct upt_account *acct;
     struct upt_feature_row feature;
+    upt_state_rows_due(st, SIZE_MAX);
     while (upt_state_next_dirty(st, &acct)) {
     }
     while (upt_state_next_dirty_feature(st, &feature)) {

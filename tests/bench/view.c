@@ -125,6 +125,7 @@ flush(struct bench *bench, struct cost *cost)
     double bytes = info(bench, "stats", "total_net_input_bytes");
     double commands = info(bench, "stats", "total_commands_processed");
     double began = cpu_ns(CLOCK_THREAD_CPUTIME_ID), all = cpu_ns(CLOCK_PROCESS_CPUTIME_ID);
+    upt_state_rows_due(bench->st, SIZE_MAX);
     while (upt_state_next_dirty(bench->st, &acct)) {
         struct upt_row row;
         upt_state_row(bench->st, acct, &row);

@@ -180,6 +180,7 @@ process_main(void *arg)
                                 .health_schema_id = -1,
                                 .alert_schema_id = -1,
                                 .until_end = plan.until_end,
+                                .later_least = sim_rnd(2) == 0 ? !plan.until_end : UPT_LATER_LEAST,
                                 .publish_from_ms = UPT_NO_CLOCK,
                                 .lanes = 1,
                                 .scoring = &scoring};

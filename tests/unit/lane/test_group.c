@@ -381,6 +381,28 @@ set_up(void **state)
     return 0;
 }
 
+/* Rows of moved windows leave within 20 s, a few at once, at the end of a run all. */
+static void
+rows_of_moved_windows(void **state)
+{
+    (void)state;
+    struct upt_lane lane = {.shared = &shared, .config = shared.config};
+    struct upt_part part = {.lane = &lane, .next_offset = 1};
+    shared.later_least = 10;
+    assert_int_equal(upt_part_rows_due(&part, 5), 10);
+    size_t left = 100000, flushes = 0;
+    for (; left > 0; flushes++) {
+        size_t due = upt_part_rows_due(&part, left);
+        left -= due < left ? due : left;
+    }
+    assert_int_equal(flushes, 20);
+    assert_int_equal(upt_part_rows_due(&part, 0), 10);
+    assert_int_equal(upt_part_rows_due(&part, 1000), 50); /* of those there are now */
+    shared.until_end = true;
+    assert_int_equal(upt_part_rows_due(&part, 1000), 1000);
+    shared.until_end = false;
+}
+
 static int
 tear_down(void **state)
 {
@@ -395,10 +417,15 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(restored_by_old_rules), cmocka_unit_test(fenced_and_no_way_back),
-        cmocka_unit_test(refused_for_long),      cmocka_unit_test(errors_of_old_restores),
-        cmocka_unit_test(assigned_to_nobody),    cmocka_unit_test(restored_when_there_is_a_producer),
-        cmocka_unit_test(restoring_is_told),     cmocka_unit_test(age_without_a_checkpoint),
+        cmocka_unit_test(restored_by_old_rules),
+        cmocka_unit_test(fenced_and_no_way_back),
+        cmocka_unit_test(refused_for_long),
+        cmocka_unit_test(errors_of_old_restores),
+        cmocka_unit_test(rows_of_moved_windows),
+        cmocka_unit_test(assigned_to_nobody),
+        cmocka_unit_test(restored_when_there_is_a_producer),
+        cmocka_unit_test(restoring_is_told),
+        cmocka_unit_test(age_without_a_checkpoint),
         cmocka_unit_test(age_across_a_restart),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);

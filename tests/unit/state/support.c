@@ -137,7 +137,7 @@ void
 assert_clean(struct fixture *fx)
 {
     struct upt_feature_row feature;
-    assert_int_equal(upt_state_dirty_accounts(fx->st), 0);
+    assert_int_equal(upt_state_dirty_accounts(fx->st) + upt_state_later_accounts(fx->st), 0);
     assert_false(upt_state_next_dirty_feature(fx->st, &feature));
 }
 
@@ -150,6 +150,7 @@ drain(struct fixture *fx)
     struct upt_str id;
     while (upt_state_next_forgotten(fx->st, &id)) {
     }
+    upt_state_rows_due(fx->st, SIZE_MAX);
     while (upt_state_next_dirty(fx->st, &acct)) {
     }
     while (upt_state_next_dirty_feature(fx->st, &feature)) {

@@ -89,8 +89,7 @@ a_late_event_shows_when_it_leaves(void **unused)
     move(&fx, T0 + 41 * UPT_DAY_MS - 1);
     assert_clean(&fx);
     move(&fx, T0 + 41 * UPT_DAY_MS);
-    struct upt_account *acct;
-    assert_true(upt_state_next_dirty(fx.st, &acct));
+    assert_int_equal(upt_state_later_accounts(fx.st), 1);
     fixture_fini(&fx);
 }
 
@@ -286,8 +285,7 @@ adoption_is_three_days_of_28(void **unused)
     drain(&fx);
     move(&fx, T0 + 28 * UPT_DAY_MS);
     assert_int_equal(row_of(&fx, "a").adoption_rate, 0);
-    struct upt_account *acct;
-    assert_true(upt_state_next_dirty(fx.st, &acct));
+    assert_int_equal(upt_state_later_accounts(fx.st), 1);
     fixture_fini(&fx);
 }
 
@@ -433,16 +431,48 @@ rows_are_dirty_only_when_something_changed(void **unused)
     move(&fx, T0 + 59 * UPT_MINUTE_MS);
     assert_clean(&fx);
     move(&fx, T0 + 60 * UPT_MINUTE_MS);
+    assert_false(upt_state_next_dirty(fx.st, &acct)); /* not before it is due */
+    assert_int_equal(upt_state_later_accounts(fx.st), 1);
+    upt_state_rows_due(fx.st, 1);
     assert_true(upt_state_next_dirty(fx.st, &acct));
     assert_true(upt_str_eq(upt_account_id(acct), UPT_STR("a")));
     assert_false(upt_state_next_dirty(fx.st, &acct));
+    assert_int_equal(upt_state_later_accounts(fx.st), 0);
     struct upt_feature_row f;
     assert_true(upt_state_next_dirty_feature(fx.st, &f));
     drain(&fx);
     move(&fx, T0 + 23 * UPT_HOUR_MS + 59 * UPT_MINUTE_MS); /* the daily minutes of both have passed */
     assert_clean(&fx);
     move(&fx, T0 + UPT_DAY_MS);
-    assert_true(upt_state_next_dirty(fx.st, &acct));
+    assert_int_equal(upt_state_later_accounts(fx.st), 1);
+    fixture_fini(&fx);
+}
+
+static void
+rows_of_moved_windows_let_others_pass(void **unused)
+{
+    (void)unused;
+    struct fixture fx;
+    struct upt_account *acct;
+    fixture_init(&fx, NULL, NULL);
+    for (int i = 0; i < 4; i++) {
+        put(&fx, T0 + i, (const char *[]){"a", "b", "c", "d"}[i], usage("u", NULL, 1));
+    }
+    drain(&fx);
+    move(&fx, T0 + UPT_HOUR_MS);
+    assert_int_equal(upt_state_later_accounts(fx.st), 4);
+    put(&fx, T0 + UPT_HOUR_MS, "c", usage("u", NULL, 1));
+    upt_state_forget(fx.st, UPT_STR("b"));
+    assert_int_equal(upt_state_later_accounts(fx.st), 2);
+    upt_state_rows_due(fx.st, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_true(upt_state_next_dirty(fx.st, &acct));
+        assert_int_equal(upt_str_eq(upt_account_id(acct), UPT_STR("c")), i == 0);
+    }
+    assert_false(upt_state_next_dirty(fx.st, &acct));
+    upt_state_mark_all_dirty(fx.st); /* a repair waits for nothing */
+    assert_int_equal(upt_state_later_accounts(fx.st), 0);
+    assert_int_equal(upt_state_dirty_accounts(fx.st), 3);
     fixture_fini(&fx);
 }
 
@@ -759,6 +789,7 @@ main(void)
         cmocka_unit_test(rows_are_dirty_only_when_something_changed),
         cmocka_unit_test(observers_are_called_in_order),
         cmocka_unit_test(a_jump_runs_what_every_minute_would),
+        cmocka_unit_test(rows_of_moved_windows_let_others_pass),
         cmocka_unit_test(many_users_and_features),
         cmocka_unit_test(more_features_than_16_bits_can_number),
         cmocka_unit_test(test_groups_that_changed),
