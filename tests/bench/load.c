@@ -2,7 +2,7 @@
  *
  *     bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]
  *     bench_load accounts BOOTSTRAP TOPIC SCHEMA_ID ACCOUNTS RATE
- *     bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE
+ *     bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE [AHEAD]
  *     bench_load discard BOOTSTRAP TOPIC [poll | batch]
  *
  * fill: EVENTS UsageEvents of about 100 bytes (36-character ids, 50 features, accounts and users by Zipf with s = 1, a
@@ -13,8 +13,8 @@
  *
  * accounts: one UsageBatch of 10 USAGE events for each account, of as many users and features.
  *
- * pace: RATE single events a second, as fill makes them, but none twice, at the present time: an open loop, every 10 ms
- * its share.
+ * pace: RATE single events a second, as fill makes them, but none twice, at the present time, or AHEAD ms after it: an
+ * open loop, every 10 ms its share.
  *
  * discard: reads the topic to its end with rd_kafka_consume_callback_queue (or rd_kafka_consumer_poll, or
  * rd_kafka_consume_batch_queue by 32) and throws every record away: what a consumer costs that does nothing. Prints
@@ -285,7 +285,7 @@ fill_accounts(char **args)
 }
 
 static int
-pace(char **args)
+pace(char **args, int64_t ahead)
 {
     struct target to = open_target(args);
     int64_t seconds = strtoll(args[3], NULL, 10), rate = strtoll(args[5], NULL, 10);
@@ -293,7 +293,7 @@ pace(char **args)
     int64_t begun = wall_ms();
     for (int64_t step = 1; step <= seconds * 100; step++) {
         while (to.events < step * rate / 100) {
-            produce(&to, zipf(accounts), 1, false, wall_ms());
+            produce(&to, zipf(accounts), 1, false, wall_ms() + ahead);
         }
         rd_kafka_poll(to.rk, 0);
         int64_t wait = begun + step * 10 - wall_ms();
@@ -422,15 +422,15 @@ main(int argc, char **argv)
     if (argc == 7 && strcmp(argv[1], "accounts") == 0) {
         return fill_accounts(argv + 2);
     }
-    if (argc == 8 && strcmp(argv[1], "pace") == 0) {
-        return pace(argv + 2);
+    if ((argc == 8 || argc == 9) && strcmp(argv[1], "pace") == 0) {
+        return pace(argv + 2, argc == 9 ? strtoll(argv[8], NULL, 10) : 0);
     }
     if ((argc == 4 || argc == 5) && strcmp(argv[1], "discard") == 0) {
         return discard(argv + 2, argc == 5 ? argv[4] : "callback");
     }
     fprintf(stderr, "usage: bench_load fill BOOTSTRAP TOPIC SCHEMA_ID EVENTS ACCOUNTS RATE [BATCH]\n"
                     "       bench_load accounts BOOTSTRAP TOPIC SCHEMA_ID ACCOUNTS RATE\n"
-                    "       bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE\n"
+                    "       bench_load pace BOOTSTRAP TOPIC SCHEMA_ID SECONDS ACCOUNTS RATE [AHEAD]\n"
                     "       bench_load discard BOOTSTRAP TOPIC [poll | batch]\n");
     return 64;
 }
