@@ -10,8 +10,7 @@ enum { UPT_ITEM_ACCOUNT, UPT_ITEM_FEATURE, UPT_ITEM_TOTALS };
 #define UPT_ITEM_ARMED 1U  /* in the wheel */
 #define UPT_ITEM_DIRTY 2U  /* row changed since it was last taken; `dirty` is the ticket */
 #define UPT_ITEM_QUEUED 4U /* waits for a checkpoint; `queue` is the ticket */
-#define UPT_ITEM_LATER 32U /* account: DIRTY, and only a window moved: the row may wait; `dirty` is the ticket there \
-                            */
+#define UPT_ITEM_LATER 32U /* account: DIRTY, but in the queue of rows that may wait */
 #define UPT_ITEM_UNSEEN 8U /* account: what Redis holds of its features is not known */
 
 struct upt_item {
