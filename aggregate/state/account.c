@@ -58,7 +58,8 @@ upt_state_prefetch_parts(const struct upt_state *st, struct upt_hint *hint, cons
     if (ev != NULL) {
         upt_hint_complete(st, hint, ev);
     }
-    if (acct == NULL) {
+    if (acct == NULL || upt_item_is_packed(&acct->item)) {
+        hint->acct = NULL;
         return;
     }
     if (upt_users_scanned(&acct->users)) {
@@ -102,19 +103,24 @@ upt_state_prefetch_event(struct upt_hint *hint, const struct upt_event *ev)
 }
 
 struct upt_account *
-upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash)
+upt_account_lookup(struct upt_state *st, struct upt_str key, uint64_t hash)
 {
-    struct upt_account *acct;
-    for (size_t pos = hash; (acct = upt_table_next(&st->accounts, hash, &pos)) != NULL;) {
-        if (upt_account_is(acct, key)) {
-            return acct;
+    struct upt_item *item;
+    for (size_t pos = hash; (item = upt_table_next(&st->accounts, hash, &pos)) != NULL;) {
+        if (upt_item_is_packed(item)) {
+            struct upt_packed *packed = (struct upt_packed *)(void *)item;
+            if (upt_str_eq(upt_packed_id(packed), key)) {
+                return upt_packed_unpack(st, packed);
+            }
+        } else if (upt_account_is((struct upt_account *)(void *)item, key)) {
+            return (struct upt_account *)(void *)item;
         }
     }
     return NULL;
 }
 
 struct upt_account *
-upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
+upt_account_create(struct upt_state *st, struct upt_str key, uint64_t hash)
 {
     upt_assert(key.len >= 1 && key.len <= UPT_KEY_MAX);
     struct upt_account *acct = upt_mem_resize(&st->mem, NULL, 0, block_size(ext_size(st), key.len));
@@ -129,6 +135,13 @@ upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
     acct->timer = UPT_NO_CLOCK;
     acct->id_len = (uint16_t)key.len;
     memcpy(acct->tail, key.p, key.len);
+    return acct;
+}
+
+struct upt_account *
+upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
+{
+    struct upt_account *acct = upt_account_create(st, key, hash);
     upt_table_insert(&st->mem, &st->accounts, hash, acct);
     return acct;
 }
@@ -136,6 +149,9 @@ upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash)
 void
 upt_account_free(struct upt_state *st, struct upt_account *acct)
 {
+    if (st->unpacked == acct) {
+        st->unpacked = NULL;
+    }
     if (st->observer.fini != NULL) {
         st->observer.fini(st->config.observer_ctx, st, upt_account_ext(acct));
     }
@@ -222,6 +238,14 @@ upt_state_find(struct upt_state *st, struct upt_str key)
 
 struct upt_account *
 upt_state_next(struct upt_state *st, size_t *cursor)
+{
+    upt_packed_put_back(st);
+    struct upt_item *item = upt_state_next_item(st, cursor);
+    return item == NULL ? NULL : upt_account_to_read(st, item);
+}
+
+struct upt_item *
+upt_state_next_item(const struct upt_state *st, size_t *cursor)
 {
     for (size_t i = *cursor; st->accounts.v != NULL && i <= st->accounts.mask; i++) {
         if (st->accounts.v[i].item != NULL) {

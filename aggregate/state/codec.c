@@ -189,8 +189,8 @@ put_profile(struct upt_buf *out, const struct upt_profile *profile)
     }
 }
 
-static void
-put_account(struct upt_state *st, struct upt_buf *out, struct upt_account *acct, const struct upt_now *now)
+void
+upt_account_encode(struct upt_state *st, struct upt_buf *out, struct upt_account *acct, const struct upt_now *now)
 {
     bool timer = acct->timer != UPT_NO_CLOCK;
     bool active = upt_account_age(acct, now) >= 0;
@@ -267,7 +267,7 @@ encode_account(struct upt_state *st, struct upt_account *acct, const struct upt_
 {
     struct upt_buf *whole = &st->snapshot.scratch;
     upt_buf_clear(whole);
-    put_account(st, whole, acct, now);
+    upt_account_encode(st, whole, acct, now);
     size_t pages = (whole->len + UPT_PAGE_BYTES - 1) / UPT_PAGE_BYTES;
     upt_assert(pages <= UINT16_MAX);
     for (size_t page = 0; page < pages; page++) {
@@ -291,6 +291,13 @@ encode_account(struct upt_state *st, struct upt_account *acct, const struct upt_
 void
 upt_codec_encode(struct upt_state *st, struct upt_item *item, const struct upt_now *now, struct upt_records *out)
 {
+    if (upt_item_is_packed(item)) {
+        struct upt_account *acct = upt_packed_read(st, (struct upt_packed *)(void *)item, now);
+        encode_account(st, acct, now, out);
+        item->pages = acct->item.pages;
+        upt_account_free(st, acct);
+        return;
+    }
     if (item->kind == UPT_ITEM_ACCOUNT) {
         encode_account(st, (struct upt_account *)(void *)item, now, out);
         return;

@@ -58,15 +58,15 @@ get_rings(struct upt_state *st, struct upt_cur *cur, const struct upt_now *now, 
     return cur->ok;
 }
 
-/* Brings rings from the day at which they were written to the clock. Bucket numbers are short, but not so short that
- * they could be mistaken within a month; after it nothing is left of them. */
-static void
-revive(struct upt_state *st, struct upt_rings *rings, int64_t written_day)
+/* Bucket numbers are short, but not so short that they could be mistaken within a month; after it nothing is left of
+ * them. */
+void
+upt_rings_revive(struct upt_mem *mem, struct upt_rings *rings, int64_t written_day, const struct upt_now *now)
 {
-    if (st->now.b[UPT_R_DAY] - written_day > UPT_WINDOW_DAYS) {
-        upt_rings_fini(&st->mem, rings);
+    if (now->b[UPT_R_DAY] - written_day > UPT_WINDOW_DAYS) {
+        upt_rings_fini(mem, rings);
     } else {
-        upt_rings_prune(&st->mem, rings, &st->now);
+        upt_rings_prune(mem, rings, now);
     }
 }
 
@@ -189,8 +189,8 @@ is_known(struct upt_state *st, struct upt_str in, uint8_t version)
     return !st->foreign;
 }
 
-static bool
-get_account(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
+bool
+upt_account_decode(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct)
 {
     struct upt_now now = upt_now_at(upt_cur_zigzag(cur));
     acct->day = now.b[UPT_R_DAY];
@@ -236,7 +236,7 @@ load_whole(struct upt_state *st, struct upt_str id, uint32_t pages, struct upt_c
     drop_account(st, id);
     struct upt_account *acct = upt_account_birth(st, id, upt_hash(id.p, id.len));
     acct->item.pages = (uint16_t)pages;
-    return get_account(st, cur, acct);
+    return upt_account_decode(st, cur, acct);
 }
 
 /* ---- pages ---- */
@@ -477,7 +477,7 @@ bring_accounts(struct upt_state *st, struct upt_error *reterr)
         if (acct->day > st->now.b[UPT_R_DAY] || acct->accepted > st->now.ms) {
             return upt_fail(reterr, UPT_EDATA, "a checkpoint has an account that is ahead of its clock");
         }
-        revive(st, &acct->rings, acct->day);
+        upt_rings_revive(&st->mem, &acct->rings, acct->day, &st->now);
         upt_account_roll(st, acct);
         upt_dedup_trim(&st->mem, &acct->dedup, st->now.ms - st->config.dedup_window_ms);
         put_in(st, acct);
@@ -506,12 +506,12 @@ upt_state_load_done(struct upt_state *st, struct upt_pos pos, int64_t clock, str
         if (feature == NULL) {
             return upt_fail(reterr, UPT_EDATA, "a checkpoint lacks the name of feature %u", i);
         }
-        revive(st, &feature->rings, feature->accounts.day);
+        upt_rings_revive(&st->mem, &feature->rings, feature->accounts.day, &st->now);
         upt_hist_init(&feature->accounts, st->now.b[UPT_R_DAY]);
         upt_hist_init(&feature->pairs, st->now.b[UPT_R_DAY]);
         upt_feature_rearm(st, feature);
     }
-    revive(st, &st->totals.rings, totals_day);
+    upt_rings_revive(&st->mem, &st->totals.rings, totals_day, &st->now);
     upt_status status = bring_accounts(st, reterr);
     if (status == UPT_OK) {
         upt_totals_rearm(st);

@@ -14,7 +14,7 @@
 #include "aggregate/state/windows.h"
 
 struct upt_account {
-    struct upt_item item; /* first: an item of kind ACCOUNT is its account */
+    struct upt_item item; /* first: an item of kind ACCOUNT is its account, or packed */
     uint64_t hash;        /* of the id */
     int64_t day;          /* UTC day to which all bitmaps and pairs are relative; not after the clock's */
     struct upt_rings rings;
@@ -70,7 +70,9 @@ struct upt_state {
     int64_t dedup_minutes; /* whole ones of the window for duplicates */
     struct upt_pos pos;
     struct upt_table accounts;
-    uint64_t removed; /* accounts so far: hints of before may lead to one */
+    uint64_t removed;             /* accounts so far, and packed or unpacked: hints of before may lead to one */
+    size_t pack_cursor;           /* of the slot that packing looks at next */
+    struct upt_account *unpacked; /* for a row or a walk: to be packed again; NULL: none */
     struct upt_features features;
     struct upt_table strings;
     struct upt_sums totals;
@@ -96,7 +98,8 @@ upt_account_is(const struct upt_account *acct, struct upt_str key)
 {
     return acct->id_len == key.len && memcmp(acct->tail, key.p, key.len) == 0;
 }
-struct upt_account *upt_account_lookup(const struct upt_state *st, struct upt_str key, uint64_t hash);
+struct upt_account *upt_account_lookup(struct upt_state *st, struct upt_str key, uint64_t hash);
+struct upt_account *upt_account_create(struct upt_state *st, struct upt_str key, uint64_t hash); /* in no table yet */
 struct upt_account *upt_account_birth(struct upt_state *st, struct upt_str key, uint64_t hash);
 void upt_account_remove(struct upt_state *st, struct upt_account *acct); /* forgets it, with all it contributed */
 void upt_account_free(struct upt_state *st, struct upt_account *acct);
@@ -111,6 +114,27 @@ upt_account_roll(struct upt_state *st, struct upt_account *acct)
 }
 /* Days since the last USAGE, LOGIN or VALUE; −1: none in the window. */
 int upt_account_age(const struct upt_account *acct, const struct upt_now *now);
+/* Walks the accounts as they are, packed or not. */
+struct upt_item *upt_state_next_item(const struct upt_state *st, size_t *cursor);
+
+/* pack.c */
+struct upt_packed;
+struct upt_str upt_packed_id(const struct upt_packed *packed);
+/* The account is back in its place, as if it had stood there all the time; what was packed is gone. */
+struct upt_account *upt_packed_unpack(struct upt_state *st, struct upt_packed *packed);
+/* The same until put_back, unless it has changed by then. */
+struct upt_account *upt_packed_unpack_to_read(struct upt_state *st, struct upt_item *item);
+void upt_packed_put_back(struct upt_state *st);
+/* A copy as of now, which is not before it was packed; the caller's to free. */
+struct upt_account *upt_packed_read(struct upt_state *st, const struct upt_packed *packed, const struct upt_now *now);
+void upt_packed_free(struct upt_state *st, struct upt_packed *packed);
+/* Its minute has come. The account, if there is something to decide; NULL: it stays packed. */
+struct upt_account *upt_packed_due(struct upt_state *st, struct upt_item *item);
+static inline struct upt_account *
+upt_account_to_read(struct upt_state *st, struct upt_item *item)
+{
+    return upt_item_is_packed(item) ? upt_packed_unpack_to_read(st, item) : (struct upt_account *)(void *)item;
+}
 
 /* tick.c */
 void upt_state_run_ticks(struct upt_state *st, int64_t upto);
@@ -134,6 +158,11 @@ upt_state_arm(struct upt_state *st, struct upt_item *item, int64_t minute)
         upt_wheel_arm(&st->wheel, item, within);
     }
 }
+/* Is the clock's minute the daily one of an account with this hash; and the first such time after the clock. */
+bool upt_is_daily(const struct upt_state *st, uint64_t hash);
+int64_t upt_daily_after(const struct upt_state *st, uint64_t hash);
+/* When it is forgotten, or its timer ends. */
+int64_t upt_account_next_decision(const struct upt_state *st, const struct upt_account *acct);
 /* The first whole minute at or after ms. */
 int64_t upt_minute_at(int64_t ms);
 void upt_account_rearm(struct upt_state *st, struct upt_account *acct);
@@ -173,6 +202,12 @@ void upt_item_gone(struct upt_state *st, struct upt_item *item);
 enum { UPT_KEY_ACCOUNT = 'a', UPT_KEY_PAGE = 'p', UPT_KEY_FEATURE = 'f', UPT_KEY_TOTALS = 't' };
 /* Appends the records of an item as of `now` to out; sets item->pages. */
 void upt_codec_encode(struct upt_state *st, struct upt_item *item, const struct upt_now *now, struct upt_records *out);
+/* An account without its id, as of `now`; and back, into one that is empty, as of the clock at which it was written.
+ * False: damaged. */
+void upt_account_encode(struct upt_state *st, struct upt_buf *out, struct upt_account *acct, const struct upt_now *now);
+bool upt_account_decode(struct upt_state *st, struct upt_cur *cur, struct upt_account *acct);
+/* Brings rings from the day at which they were written to now. */
+void upt_rings_revive(struct upt_mem *mem, struct upt_rings *rings, int64_t written_day, const struct upt_now *now);
 void upt_codec_key(const struct upt_item *item, uint32_t page, struct upt_buf *ret);
 void upt_pages_destroy(struct upt_state *st);
 

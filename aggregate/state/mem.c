@@ -97,6 +97,13 @@ upt_deque_drop(struct upt_deque *dq, uint32_t ticket)
 }
 
 void
+upt_deque_set(struct upt_deque *dq, uint32_t ticket, void *item)
+{
+    upt_assert(ticket - dq->head < dq->n && dq->v[ticket & (dq->cap - 1)] != NULL);
+    dq->v[ticket & (dq->cap - 1)] = item;
+}
+
+void
 upt_deque_fini(struct upt_mem *mem, struct upt_deque *dq)
 {
     (void)upt_mem_resize(mem, dq->v, dq->cap * sizeof(*dq->v), 0);
@@ -141,14 +148,27 @@ upt_table_insert(struct upt_mem *mem, struct upt_table *table, uint64_t hash, vo
     table->n++;
 }
 
+static size_t
+table_find(const struct upt_table *table, uint64_t hash, const void *item)
+{
+    size_t i = hash & table->mask;
+    while (table->v[i].item != item) {
+        upt_assert(table->v[i].item != NULL);
+        i = (i + 1) & table->mask;
+    }
+    return i;
+}
+
+void
+upt_table_replace(struct upt_table *table, uint64_t hash, const void *item, void *by)
+{
+    table->v[table_find(table, hash, item)].item = by;
+}
+
 void
 upt_table_remove(struct upt_table *table, uint64_t hash, const void *item)
 {
-    size_t hole = hash & table->mask;
-    while (table->v[hole].item != item) {
-        upt_assert(table->v[hole].item != NULL);
-        hole = (hole + 1) & table->mask;
-    }
+    size_t hole = table_find(table, hash, item);
     /* Move back what stands behind the hole, unless that would put it before its own place. */
     for (size_t i = (hole + 1) & table->mask; table->v[i].item != NULL; i = (i + 1) & table->mask) {
         size_t home = table->v[i].hash & table->mask;

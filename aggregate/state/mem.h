@@ -28,6 +28,7 @@ struct upt_deque {
 uint32_t upt_deque_push(struct upt_mem *mem, struct upt_deque *dq, void *item);
 void *upt_deque_pop(struct upt_mem *mem, struct upt_deque *dq); /* NULL: empty */
 void upt_deque_drop(struct upt_deque *dq, uint32_t ticket);
+void upt_deque_set(struct upt_deque *dq, uint32_t ticket, void *item); /* in the place of what is there */
 void upt_deque_fini(struct upt_mem *mem, struct upt_deque *dq);
 
 /* Hash table of pointers, open addressing. The caller compares what a hash cannot tell apart. */
@@ -43,6 +44,7 @@ struct upt_table {
 
 void upt_table_insert(struct upt_mem *mem, struct upt_table *table, uint64_t hash, void *item);
 void upt_table_remove(struct upt_table *table, uint64_t hash, const void *item);
+void upt_table_replace(struct upt_table *table, uint64_t hash, const void *item, void *by);
 void upt_table_fini(struct upt_mem *mem, struct upt_table *table);
 
 /* Walks the items with this hash: start with *pos = hash. NULL at the end. */

@@ -94,7 +94,7 @@ upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struct upt
 static const struct upt_account *
 ahead(const struct upt_deque *dq, uint32_t n)
 {
-    return n < dq->n ? dq->v[(dq->head + n) & (dq->cap - 1)] : NULL;
+    return n < dq->n ? dq->v[(dq->head + n) & (dq->cap - 1)] : NULL; /* or packed */
 }
 
 /* An account was last touched up to an interval ago: without this a row waits for memory most of its time. */
@@ -106,7 +106,7 @@ prefetch_rows(const struct upt_deque *dq)
         upt_prefetch(acct, sizeof(*acct) + UPT_LINE);
     }
     acct = ahead(dq, AHEAD_PARTS);
-    if (acct != NULL) {
+    if (acct != NULL && !upt_item_is_packed(&acct->item)) {
         upt_prefetch(acct->rings.v, PREFETCH_MAX);
         upt_prefetch(acct->users.v,
                      upt_users_scanned(&acct->users) ? acct->users.n * sizeof(*acct->users.v) : PREFETCH_MAX);
@@ -117,13 +117,14 @@ prefetch_rows(const struct upt_deque *dq)
 bool
 upt_state_next_dirty(struct upt_state *st, struct upt_account **ret)
 {
+    upt_packed_put_back(st);
     prefetch_rows(&st->dirty_accounts);
-    struct upt_account *acct = upt_deque_pop(&st->mem, &st->dirty_accounts);
-    if (acct == NULL) {
+    struct upt_item *item = upt_deque_pop(&st->mem, &st->dirty_accounts);
+    if (item == NULL) {
         return false;
     }
-    acct->item.flags &= (uint8_t)~UPT_ITEM_DIRTY;
-    *ret = acct;
+    item->flags &= (uint8_t)~UPT_ITEM_DIRTY;
+    *ret = upt_account_to_read(st, item);
     return true;
 }
 
@@ -357,19 +358,33 @@ upt_state_mark_totals_dirty(struct upt_state *st)
     upt_item_dirty(st, &st->totals.item);
 }
 
+static void
+mark_dirty(struct upt_state *st, struct upt_item *item)
+{
+    item->flags |= UPT_ITEM_UNSEEN;
+    upt_item_dirty(st, item);
+}
+
 void
 upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct)
 {
-    acct->item.flags |= UPT_ITEM_UNSEEN;
-    upt_item_dirty(st, &acct->item);
+    mark_dirty(st, &acct->item);
+}
+
+bool
+upt_state_mark_next_dirty(struct upt_state *st, size_t *cursor)
+{
+    struct upt_item *item = upt_state_next_item(st, cursor);
+    if (item != NULL) {
+        mark_dirty(st, item);
+    }
+    return item != NULL;
 }
 
 void
 upt_state_mark_all_dirty(struct upt_state *st)
 {
-    struct upt_account *acct;
-    for (size_t cursor = 0; (acct = upt_state_next(st, &cursor)) != NULL;) {
-        upt_state_mark_dirty(st, acct);
+    for (size_t cursor = 0; upt_state_mark_next_dirty(st, &cursor);) {
     }
     for (uint32_t i = 0; i < st->features.n; i++) {
         upt_item_dirty(st, &st->features.v[i]->item);

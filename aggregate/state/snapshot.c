@@ -83,9 +83,9 @@ upt_item_gone(struct upt_state *st, struct upt_item *item)
 static void
 for_all(struct upt_state *st, void (*visit)(struct upt_state *, struct upt_item *))
 {
-    struct upt_account *acct;
-    for (size_t cursor = 0; (acct = upt_state_next(st, &cursor)) != NULL;) {
-        visit(st, &acct->item);
+    struct upt_item *item;
+    for (size_t cursor = 0; (item = upt_state_next_item(st, &cursor)) != NULL;) {
+        visit(st, item);
     }
     for (uint32_t i = 0; i < st->features.n; i++) {
         visit(st, &st->features.v[i]->item);

@@ -60,9 +60,13 @@ upt_state_destroy(struct upt_state **st_p)
     if (st == NULL) {
         return;
     }
-    struct upt_account *acct;
-    for (size_t cursor = 0; (acct = upt_state_next(st, &cursor)) != NULL;) {
-        upt_account_free(st, acct);
+    struct upt_item *item;
+    for (size_t cursor = 0; (item = upt_state_next_item(st, &cursor)) != NULL;) {
+        if (upt_item_is_packed(item)) {
+            upt_packed_free(st, (struct upt_packed *)(void *)item);
+        } else {
+            upt_account_free(st, (struct upt_account *)(void *)item);
+        }
     }
     upt_table_fini(&st->mem, &st->accounts);
     upt_table_fini(&st->mem, &st->strings);

@@ -61,6 +61,7 @@ struct upt_state_config {
     int64_t max_future_ms;
     int64_t dedup_window_ms;
     int64_t retention_ms;
+    int64_t pack_after_ms;               /* accounts idle for so long may be packed (upt_state_pack); 0: none */
     unsigned adopted_days;               /* active days of the last 28 that make an adopted user */
     const struct upt_observer *observer; /* borrowed; may be NULL */
     void *observer_ctx;
@@ -91,8 +92,8 @@ struct upt_hint {
     uint64_t key, id, user;      /* hashes of what is there of the key, the event's id and its user */
     struct upt_account *acct;    /* of the key's hash; NULL: none yet */
     struct upt_feature *feature; /* NULL: none, or not there yet */
-    uint64_t removed;            /* accounts removed until then: acct is gone, perhaps, once there are more */
-    uint32_t user_at, used_at;   /* where the account has the user and the feature, perhaps */
+    uint64_t removed; /* accounts removed, packed, unpacked until then: acct is gone, perhaps, once there are more */
+    uint32_t user_at, used_at; /* where the account has the user and the feature, perhaps */
 };
 
 /* Before records are applied, in rounds over a batch of them, so that their misses overlap: asks for the slot of a key
@@ -111,7 +112,7 @@ bool upt_state_apply_hinted(struct upt_state *st, struct upt_str key, const stru
 
 struct upt_account *upt_state_find(struct upt_state *st, struct upt_str key);
 /* Walks all accounts, in no particular order; *cursor starts at 0. NULL at the end. The state must not change
- * meanwhile. */
+ * meanwhile. An account is valid until the next step. */
 struct upt_account *upt_state_next(struct upt_state *st, size_t *cursor);
 struct upt_str upt_account_id(const struct upt_account *acct);
 void *upt_account_ext(struct upt_account *acct);
@@ -170,7 +171,8 @@ void upt_state_partition_changes(struct upt_state *st);
 
 /* ---- rows (what changed since last asked) ---- */
 
-/* The next account whose row changed and is due, at the present position; false: none. Clears its mark. */
+/* The next account whose row changed and is due, at the present position; false: none. Clears its mark. It is valid
+ * until the next call of this. */
 bool upt_state_next_dirty(struct upt_state *st, struct upt_account **ret);
 void upt_state_row(struct upt_state *st, struct upt_account *acct, struct upt_row *ret);
 /* Entries of the feature hash that may differ from what they were when last asked for: those used on one more day, all
@@ -194,6 +196,8 @@ void upt_state_totals_row(const struct upt_state *st, struct upt_totals_row *ret
 /* Marks everything dirty (repair, takeover). */
 void upt_state_mark_all_dirty(struct upt_state *st);
 void upt_state_mark_dirty(struct upt_state *st, struct upt_account *acct);
+/* The same of the next account of a walk; *cursor starts at 0. False: the end. */
+bool upt_state_mark_next_dirty(struct upt_state *st, size_t *cursor);
 void upt_state_mark_totals_dirty(struct upt_state *st);
 /* How many accounts are: upt_state_next_dirty gives them in the order in which they changed. */
 size_t upt_state_dirty_accounts(const struct upt_state *st);
@@ -227,6 +231,9 @@ UPT_NODISCARD upt_status upt_state_load_done(struct upt_state *st, struct upt_po
 
 /* ---- size ---- */
 
+/* Looks at the next n accounts, round and round, and packs those that are idle. Returns how many it packed. No account
+ * that was given out before is valid after it. Nothing but memory and time depends on it. */
+size_t upt_state_pack(struct upt_state *st, size_t n);
 size_t upt_state_accounts_n(const struct upt_state *st);
 size_t upt_state_bytes(const struct upt_state *st); /* memory held, allocator overhead estimated */
 

@@ -82,22 +82,35 @@ retention_ends(const struct upt_state *st, const struct upt_account *acct)
     return saturating_add(acct->accepted, st->config.retention_ms);
 }
 
-static bool
-is_daily(const struct upt_account *acct, int64_t minute)
+bool
+upt_is_daily(const struct upt_state *st, uint64_t hash)
 {
-    return minute - upt_floor_div(minute, UPT_DAY_MINUTES) * UPT_DAY_MINUTES == (int64_t)(acct->hash % DAILY_SPREAD);
+    return st->now.b[UPT_R_MINUTE] - st->now.b[UPT_R_DAY] * UPT_DAY_MINUTES == (int64_t)(hash % DAILY_SPREAD);
+}
+
+int64_t
+upt_daily_after(const struct upt_state *st, uint64_t hash)
+{
+    int64_t daily = (st->now.b[UPT_R_DAY] * UPT_DAY_MINUTES + (int64_t)(hash % DAILY_SPREAD)) * UPT_MINUTE_MS;
+    return daily > st->now.ms ? daily : daily + UPT_DAY_MS;
+}
+
+int64_t
+upt_account_next_decision(const struct upt_state *st, const struct upt_account *acct)
+{
+    int64_t next = retention_ends(st, acct);
+    if (acct->timer != UPT_NO_CLOCK) {
+        sooner(&next, acct->timer);
+    }
+    return next;
 }
 
 void
 upt_account_rearm(struct upt_state *st, struct upt_account *acct)
 {
-    int64_t daily = (st->now.b[UPT_R_DAY] * UPT_DAY_MINUTES + (int64_t)(acct->hash % DAILY_SPREAD)) * UPT_MINUTE_MS;
-    int64_t due = daily > st->now.ms ? daily : daily + UPT_DAY_MS;
+    int64_t due = upt_daily_after(st, acct->hash);
     sooner(&due, upt_account_next_change(st, acct, &st->now));
-    sooner(&due, retention_ends(st, acct));
-    if (acct->timer != UPT_NO_CLOCK) {
-        sooner(&due, acct->timer);
-    }
+    sooner(&due, upt_account_next_decision(st, acct));
     if (acct->dedup != NULL) {
         sooner(&due, upt_dedup_newest(acct->dedup) + st->config.dedup_window_ms);
     }
@@ -138,7 +151,7 @@ decide(struct upt_state *st, struct upt_account *acct)
             st->observer.on_timer(st->config.observer_ctx, st, acct, tick);
         }
     }
-    if (is_daily(acct, st->now.b[UPT_R_MINUTE])) {
+    if (upt_is_daily(st, acct->hash)) {
         if (upt_users_compact(&st->mem, &acct->users, &acct->pairs, acct->day)) {
             upt_item_changed(st, &acct->item);
         }
@@ -200,8 +213,7 @@ totals_due(struct upt_state *st)
 static bool
 has_decision(const struct upt_state *st, const struct upt_account *acct)
 {
-    return retention_ends(st, acct) <= st->now.ms || is_daily(acct, st->now.b[UPT_R_MINUTE]) ||
-           (acct->timer != UPT_NO_CLOCK && acct->timer <= st->now.ms);
+    return upt_account_next_decision(st, acct) <= st->now.ms || upt_is_daily(st, acct->hash);
 }
 
 static int
@@ -231,6 +243,20 @@ put_due(struct upt_state *st, struct upt_account *acct)
 }
 
 static void
+look_at(struct upt_state *st, struct upt_item *item)
+{
+    struct upt_account *acct = (struct upt_account *)(void *)item;
+    if (upt_item_is_packed(item)) {
+        acct = upt_packed_due(st, item);
+    }
+    if (acct != NULL && has_decision(st, acct)) {
+        put_due(st, acct);
+    } else if (acct != NULL) {
+        account_due(st, acct);
+    }
+}
+
+static void
 run_minute(struct upt_state *st, int64_t minute)
 {
     upt_state_set_clock(st, minute * UPT_MINUTE_MS);
@@ -244,10 +270,8 @@ run_minute(struct upt_state *st, int64_t minute)
             feature_due(st, (struct upt_feature *)(void *)item);
         } else if (item->kind == UPT_ITEM_TOTALS) {
             totals_due(st);
-        } else if (has_decision(st, (struct upt_account *)(void *)item)) {
-            put_due(st, (struct upt_account *)(void *)item);
         } else {
-            account_due(st, (struct upt_account *)(void *)item);
+            look_at(st, item);
         }
     }
     if (st->due_n > 1) {

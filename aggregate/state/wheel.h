@@ -7,11 +7,12 @@
 
 enum { UPT_ITEM_ACCOUNT, UPT_ITEM_FEATURE, UPT_ITEM_TOTALS };
 
-#define UPT_ITEM_ARMED 1U  /* in the wheel */
-#define UPT_ITEM_DIRTY 2U  /* row changed since it was last taken; `dirty` is the ticket */
-#define UPT_ITEM_QUEUED 4U /* waits for a checkpoint; `queue` is the ticket */
-#define UPT_ITEM_LATER 32U /* account: DIRTY, but in the queue of rows that may wait */
-#define UPT_ITEM_UNSEEN 8U /* account: what Redis holds of its features is not known */
+#define UPT_ITEM_ARMED 1U   /* in the wheel */
+#define UPT_ITEM_DIRTY 2U   /* row changed since it was last taken; `dirty` is the ticket */
+#define UPT_ITEM_QUEUED 4U  /* waits for a checkpoint; `queue` is the ticket */
+#define UPT_ITEM_UNSEEN 8U  /* account: what Redis holds of its features is not known */
+#define UPT_ITEM_PACKED 16U /* account: it is an upt_packed */
+#define UPT_ITEM_LATER 32U  /* account: DIRTY, but in the queue of rows that may wait */
 
 struct upt_item {
     struct upt_item *prev, *next; /* of the same minute in the wheel */
@@ -23,6 +24,12 @@ struct upt_item {
     uint32_t changed; /* the snapshot generation in which it was last queued */
     uint32_t saved;   /* the one whose snapshot it was last written to */
 };
+
+static inline bool
+upt_item_is_packed(const struct upt_item *item)
+{
+    return (item->flags & UPT_ITEM_PACKED) != 0;
+}
 
 #define UPT_WHEEL_SLOTS 2048U
 /* Nothing may be due later than this after the wheel's minute: enough, as every account has a daily minute; who has

@@ -1,12 +1,12 @@
 """The faults of run.py: each breaks one promise, in one place, and names the test that must notice.
 
-`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), signals:SEEDS (of sim_signals), protocol:SEEDS[@FIRST] (of sim_protocol), latest:SEEDS (of sim_protocol --latest) or e2e:MODULE.CLASS.METHOD; `case`
+`test` is unit:ROOM/PROGRAM, scenario:FILE, sim:SEEDS (of sim_state), pack:SEEDS (of sim_pack), signals:SEEDS (of sim_signals), protocol:SEEDS[@FIRST] (of sim_protocol), latest:SEEDS (of sim_protocol --latest) or e2e:MODULE.CLASS.METHOD; `case`
 the test within it that fails. `old` stands exactly once in `file`. A new promise comes with its fault here.
 """
 
 from __future__ import annotations
 
-from fault import AVRO, SCORE, SIM, STATE, VIEW, Fault
+from fault import AVRO, PACK, SCORE, SIM, STATE, VIEW, Fault
 from score_faults import ALERTS, PEOPLE, RULES, SIGNS
 
 VERDICTS = [
@@ -112,7 +112,7 @@ TIME = [
           "upt_account_next_change(st, acct, &before) <= st->now.ms) {", "upt_account_next_change(st, acct, &before) < st->now.ms) {",
           "unit:state/test_state_state", "rows_are_dirty_only_when_something_changed"),
     Fault("daily_not_spread", "an account's daily minute is its hash mod 60", STATE + "tick.c",
-          "UPT_DAY_MINUTES == (int64_t)(acct->hash % DAILY_SPREAD)", "UPT_DAY_MINUTES == (int64_t)(acct->hash % 2)", "unit:state/test_state_state",
+          "UPT_DAY_MINUTES == (int64_t)(hash % DAILY_SPREAD)", "UPT_DAY_MINUTES == (int64_t)(hash % 2)", "unit:state/test_state_state",
           "observers_are_called_in_order"),
     Fault("duplicate_keeps_alive", "duplicates do not count for retention", STATE + "state.c",
           "            return false;\n        }\n    }\n    if (acct == NULL) {",
@@ -130,7 +130,7 @@ DEDUP = [
           "int64_t after = st->now.ms - st->config.dedup_window_ms;", "int64_t after = st->now.ms - st->config.dedup_window_ms - 1;",
           "unit:state/test_state_state", "many_ids_leave_at_their_own_time"),
     Fault("retention_at_daily", "an account is forgotten at the first minute after its retention, however short", STATE + "tick.c",
-          "    sooner(&due, retention_ends(st, acct));\n", "", SIM, "differences"),
+          "    sooner(&due, upt_account_next_decision(st, acct));\n", "", SIM, "differences"),
     Fault("dedup_not_rebased", "ids are known for a window of weeks", STATE + "dedup.c",
           "        rebase(dedup);\n    }\n    append", "        (void)rebase;\n    }\n    append", SIM, "differences"),
     Fault("dedup_bound", "the last 4,096 ids of an account are known", STATE + "dedup.c",
@@ -218,6 +218,30 @@ CHECKPOINTS = [
           "    upt_buf_put_varint(out, progress->places_n);\n    for (size_t i = 0; i < progress->places_n; i++) {",
           "    size_t n = progress->places_n > 0 ? progress->places_n - 1 : 0;\n    upt_buf_put_varint(out, n);\n"
           "    for (size_t i = 0; i < n; i++) {", "unit:kafka/test_progress", "progress_round_trip"),
+]
+
+PACKING = [
+    Fault("pack_shown_lost", "a feature that falls to 0 days while its account is packed is taken out of Redis", STATE + "pack.c",
+          "    put_used_bits(&acct->uses, packed->tail", "    if (packed->id_len == 0) put_used_bits(&acct->uses, packed->tail",
+          PACK, "windows_move_while_packed"),
+    Fault("pack_row_hashes_lost", "of a packed account's row only what changed is written", STATE + "pack.c",
+          "    memcpy(acct->shown, packed->shown, sizeof(acct->shown));\n", "", PACK, "windows_move_while_packed"),
+    Fault("pack_hints_dangle", "what was looked up ahead leads to no account that was packed since", STATE + "pack.c",
+          "    st->removed++;\n", "", PACK, "hints_do_not_lead_to_what_is_gone"),
+    Fault("pack_hint_of_a_record", "what is looked up ahead is an account, not its packed form", STATE + "account.c",
+          "        hint->acct = NULL;\n        return;", "        return;", PACK, "hints_do_not_lead_to_what_is_gone"),
+    Fault("pack_rings_not_revived", "windows move on while an account is packed", STATE + "pack.c",
+          "    upt_rings_revive(&st->mem, &acct->rings, acct->day, now);\n", "    (void)now;\n", PACK, "before_its_daily_minute"),
+    Fault("pack_change_slept_through", "a packed account's row is written when a window moves", STATE + "pack.c",
+          "minutes_until(st, packed->change) <= 0) {", "minutes_until(st, packed->change) < 0) {", PACK, "before_its_daily_minute"),
+    Fault("pack_decision_slept_through", "retention and timers of packed accounts end at their minute", STATE + "pack.c",
+          "    due = decision < due ? decision : due;\n", "    (void)decision;\n", PACK, "retention_ends_while_packed"),
+    Fault("pack_snapshot_of_now", "a snapshot has a packed account as of its own position", STATE + "pack.c",
+          "    upt_item_before(st, &packed->item);\n", "", PACK, "a_snapshot_has_it_as_it_was"),
+    Fault("pack_queue_not_relinked", "an account that waits for its row is unpacked in its place", STATE + "pack.c",
+          "        upt_deque_set(&st->dirty_accounts, to->dirty, to);\n", "", "pack:40", "differences"),
+    Fault("pack_checkpoint_not_relinked", "an account that waits for a checkpoint is unpacked in its place", STATE + "pack.c",
+          "        upt_deque_set(&st->snapshot.changed, to->queue, to);\n", "", "pack:40", "differences"),
 ]
 
 REDIS = [
@@ -713,4 +737,4 @@ END_TO_END = [
           "e2e:test_wall.Wall.test_replay_runs_minutes_where_they_were", "test_replay_runs_minutes_where_they_were"),
 ]
 
-FAULTS = SIGNS + VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END
+FAULTS = SIGNS + VERDICTS + REGISTRY + TIME + DEDUP + COUNTS + CHECKPOINTS + PACKING + REDIS + GROUPS + LANES + ALERTS + RULES + CONFIG + PEOPLE + END_TO_END

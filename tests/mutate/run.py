@@ -31,7 +31,7 @@ import faults  # noqa: E402
 from faults import Fault  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT = {"unit": 100.0, "sim": 300.0, "signals": 300.0, "protocol": 300.0, "latest": 300.0, "scenario": 100.0, "e2e": 1200.0}  # seconds; a test that hangs has noticed, too
+LIMIT = {"unit": 100.0, "sim": 300.0, "pack": 300.0, "signals": 300.0, "protocol": 300.0, "latest": 300.0, "scenario": 100.0, "e2e": 1200.0}  # seconds; a test that hangs has noticed, too
 
 
 class ListError(Exception):
@@ -81,7 +81,7 @@ class Tree:
     @staticmethod
     def target(test: str) -> str:
         kind, _, rest = test.partition(":")
-        return {"unit": rest.rpartition("/")[2], "sim": "sim_state", "signals": "sim_signals", "protocol": "sim_protocol", "latest": "sim_protocol", "scenario": "run_scenarios", "e2e": "uptake"}[kind]
+        return {"unit": rest.rpartition("/")[2], "sim": "sim_state", "pack": "sim_pack", "signals": "sim_signals", "protocol": "sim_protocol", "latest": "sim_protocol", "scenario": "run_scenarios", "e2e": "uptake"}[kind]
 
     def try_test(self, test: str, env: dict[str, str], case: str = "") -> tuple[int, str]:
         """case: where a program can run it alone, it does; one that waits in vain does so for a short time."""
@@ -93,6 +93,8 @@ class Tree:
             argv = [str(self.build / "tests/scenarios/run_scenarios"), f"tests/scenarios/{rest}.txt"]
         elif kind == "sim":
             argv = [sys.executable, "tests/sim/run_sim.py", "--binary", str(self.build / "tests/sim/sim_state"), "--seeds", rest]
+        elif kind == "pack":
+            argv = [str(self.build / "tests/sim/sim_pack"), "1", rest]
         elif kind == "signals":
             argv = [sys.executable, "tests/sim/run_signals.py", "--binary", str(self.build / "tests/sim/sim_signals"), "--seeds", rest]
         elif kind in ("protocol", "latest"):
@@ -121,6 +123,8 @@ def noticed(test: str, case: str, code: int, said: str) -> bool:
         return "replay with" in said or "ended early" in said
     if test.startswith(("protocol:", "latest:")):
         return "replay: " in said
+    if test.startswith("pack:"):
+        return "never packed: " in said or "ssertion" in said or code < 0
     if test.startswith("scenario:"):
         return re.search(rf"^\[  FAILED  \] {re.escape(case)}", said, re.M) is not None
     if test.startswith("e2e:"):

@@ -415,6 +415,7 @@ static void
 choose_odds(uint64_t seed)
 {
     static const uint32_t rare[] = {0, 0, 200, 1000, 4000};
+    static const int64_t idle[] = {1, UPT_MINUTE_MS, UPT_HOUR_MS, UPT_DAY_MS};
     struct sim_odds *odds = &plan.odds;
     *odds = (struct sim_odds){.crash = (uint32_t)sim_rnd(6) == 0 ? 2000 : 200,
                               .freeze = rare[sim_rnd(5)] / 4,
@@ -432,7 +433,8 @@ choose_odds(uint64_t seed)
                               .batch = 1 + (int)sim_rnd(12),
                               .wall = true,
                               .target = (int)(seed % (2 * SIM_POINT_COUNT)),
-                              .target_hit = sim_rnd(2) == 0 ? 1 : 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(7))};
+                              .target_hit = sim_rnd(2) == 0 ? 1 : 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(7)),
+                              .pack_after_ms = idle[sim_rnd(4)]};
     if (sim_rnd(4) == 0) { /* what is rare comes together: one fault while another is being answered */
         odds->deliver_fail = odds->deliver_fail * 4 + 20000;
         odds->init_fail = odds->init_fail * 4 + 20000;

@@ -129,6 +129,7 @@ struct sim_odds {
     bool wall;      /* places are watched */
     int target;     /* crash at this point (2 × point + after) at its target_hit-th passing; −1: none */
     int target_hit;
+    int64_t pack_after_ms; /* idle accounts are packed; 0: never */
 };
 extern struct sim_odds sim_odds;
 extern bool sim_verbose;

@@ -16,6 +16,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "aggregate/state/state.h"
 #include "sim_protocol.h"
 #include "sim_protocol_os.h"
 #include "uptake/assert.h"
@@ -613,6 +614,21 @@ bool
 __wrap_upt_view_has_room(const struct upt_view *view)
 {
     return !sim_chance(sim_odds.yield * 4) && __real_upt_view_has_room(view);
+}
+
+/* Accounts are packed soon, and all that are idle at once: a log is over within seconds. */
+upt_status
+__wrap_upt_state_create(const struct upt_state_config *config, struct upt_state **ret, struct upt_error *reterr)
+{
+    struct upt_state_config soon = *config;
+    soon.pack_after_ms = sim_odds.pack_after_ms;
+    return __real_upt_state_create(&soon, ret, reterr);
+}
+
+size_t
+__wrap_upt_state_pack(struct upt_state *st, size_t n)
+{
+    return __real_upt_state_pack(st, n + 100);
 }
 
 /* The time of detection is the one field that is not a function of the log. */

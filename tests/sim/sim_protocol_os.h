@@ -14,6 +14,8 @@
 #include "uptake/str.h"
 
 struct upt_publisher;
+struct upt_state;
+struct upt_state_config;
 struct upt_view;
 
 void *__real_malloc(size_t len);
@@ -30,6 +32,9 @@ void __real_upt_ring_commit(struct upt_ring *ring, size_t len);
 const void *__real_upt_ring_peek(struct upt_ring *ring, size_t *ret_len);
 bool __real_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
 bool __real_upt_view_has_room(const struct upt_view *view);
+upt_status __real_upt_state_create(const struct upt_state_config *config, struct upt_state **ret,
+                                   struct upt_error *reterr);
+size_t __real_upt_state_pack(struct upt_state *st, size_t n);
 void __real_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
                              int64_t detected_at);
 
@@ -63,6 +68,9 @@ void __wrap_upt_ring_commit(struct upt_ring *ring, size_t len);
 const void *__wrap_upt_ring_peek(struct upt_ring *ring, size_t *ret_len);
 bool __wrap_upt_publisher_has_room(struct upt_publisher *pub, size_t len);
 bool __wrap_upt_view_has_room(const struct upt_view *view);
+upt_status __wrap_upt_state_create(const struct upt_state_config *config, struct upt_state **ret,
+                                   struct upt_error *reterr);
+size_t __wrap_upt_state_pack(struct upt_state *st, size_t n);
 void __wrap_upt_encode_alert(struct upt_buf *out, int32_t schema_id, const struct upt_alert *alert,
                              int64_t detected_at);
 

@@ -103,6 +103,7 @@ machine_new(const struct sim_parts *parts)
     const struct upt_state_config config = {.max_future_ms = 5 * UPT_MINUTE_MS,
                                             .dedup_window_ms = 10 * UPT_MINUTE_MS,
                                             .retention_ms = parts->retention_ms,
+                                            .pack_after_ms = UPT_HOUR_MS,
                                             .adopted_days = 3,
                                             .observer = &upt_score_observer,
                                             .observer_ctx = m.score,
@@ -176,9 +177,22 @@ restore(struct sim_machine *m, const struct sim_parts *parts, const struct store
     upt_assert(upt_state_load_done(m->st, from->pos, from->clock, NULL) == UPT_OK);
 }
 
+/* Packs idle accounts, of which no row is to be taken. */
+static void
+pack_some(struct sim_machine *m)
+{
+    struct upt_account *acct;
+    if (sim_rnd(3) == 0) {
+        while (upt_state_next_dirty(m->st, &acct)) {
+        }
+        (void)upt_state_pack(m->st, 1 + sim_rnd(4));
+    }
+}
+
 static void
 step(struct sim_machine *m, const struct sim_play *play, int at)
 {
+    pack_some(m);
     apply(m, &play->ops[at]);
     if (play->after != NULL) {
         play->after(m, &play->ops[at], at);

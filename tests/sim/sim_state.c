@@ -3,7 +3,8 @@
  *
  * At random places the state is snapshot, sometimes while the log goes on (copy on write), sometimes given up;
  * sometimes it is thrown away, restored from all records stored so far in their order, and the log replayed from the
- * snapshot's position. So what is compared in the end has gone through the checkpoint codec.
+ * snapshot's position. So what is compared in the end has gone through the checkpoint codec. At any moment idle
+ * accounts are packed.
  *
  *   sim_state FIRST COUNT */
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 
 #define OPS_MAX 120
 #define EVENTS_MAX 4
+#define ALL_OF_THEM 1000 /* more than there are of anything */
 
 static uint64_t rng;
 
@@ -45,6 +47,7 @@ struct op {
 static struct op ops[OPS_MAX];
 static int ops_n;
 static int64_t retention_ms, dedup_window_ms; /* of the seed; of every second the usual ones */
+static int64_t pack_after_ms;                 /* of the seed */
 
 /* ---- making a log ---- */
 
@@ -164,6 +167,8 @@ make_log(uint64_t seed)
     static const int64_t windows[] = {0, 7 * UPT_DAY_MS, 49 * UPT_DAY_MS};
     retention_ms = seed % 6 < 3 ? retentions[seed % 6] : 60 * UPT_DAY_MS;
     dedup_window_ms = seed / 6 % 6 < 3 ? windows[seed / 6 % 6] : 10 * UPT_MINUTE_MS;
+    static const int64_t idle[] = {1, 0, 5 * UPT_MINUTE_MS, UPT_DAY_MS};
+    pack_after_ms = idle[seed / 36 % 4];
     rng = seed * UINT64_C(0x9E3779B97F4A7C15) + 1;
     int64_t ts = INT64_C(1767225600000) + (int64_t)rnd(86400) * 1000, offset = rnd(5);
     ops_n = 5 + (int)rnd(OPS_MAX - 5);
@@ -199,6 +204,7 @@ new_state(void)
     const struct upt_state_config config = {.max_future_ms = 5 * UPT_MINUTE_MS,
                                             .dedup_window_ms = dedup_window_ms,
                                             .retention_ms = retention_ms,
+                                            .pack_after_ms = pack_after_ms,
                                             .adopted_days = 3,
                                             .metrics = &metrics};
     struct upt_state *st = NULL;
@@ -207,8 +213,17 @@ new_state(void)
 }
 
 static void
+pack_some(struct upt_state *st)
+{
+    if (rnd(3) == 0) {
+        (void)upt_state_pack(st, 1 + rnd(5));
+    }
+}
+
+static void
 play(struct upt_state *st, struct op *op)
 {
+    pack_some(st);
     if (op->kind == OP_TICK) {
         if (op->ts > upt_state_clock(st) && upt_state_clock(st) != UPT_NO_CLOCK) {
             upt_state_wall_tick(st, op->ts);
@@ -221,7 +236,9 @@ play(struct upt_state *st, struct op *op)
         upt_state_prefetch_parts(st, &hints[i], &op->events[i]);
         upt_state_prefetch_event(&hints[i], &op->events[i]);
     }
+    pack_some(st);
     upt_state_begin(st, op->offset, op->ts);
+    pack_some(st);
     if (op->kind == OP_FORGET) {
         upt_state_forget(st, str(op->key));
     }
@@ -290,6 +307,19 @@ restore(struct upt_pos pos, int64_t clock)
     return st;
 }
 
+/* Or an account would be in a queue for good, and never be packed. */
+static void
+take_rows(struct upt_state *st)
+{
+    struct upt_account *acct;
+    struct upt_row row;
+    struct upt_feature_days days[8];
+    for (uint32_t n = rnd(3) == 0 ? ALL_OF_THEM : rnd(3); n > 0 && upt_state_next_dirty(st, &acct); n--) {
+        upt_state_row(st, acct, &row);
+        (void)upt_state_row_features(st, acct, days, sizeof(days) / sizeof(days[0]));
+    }
+}
+
 static struct upt_state *
 play_log(void)
 {
@@ -301,8 +331,9 @@ play_log(void)
     int crashes = 0;
     for (int i = 0; i < ops_n; i++) {
         play(st, &ops[i]);
+        take_rows(st);
         if (taking) {
-            taking = !take_records(st, rnd(3));
+            taking = !take_records(st, i % 3 == 0 ? ALL_OF_THEM : rnd(3));
             if (!taking && rnd(5) == 0) {
                 topic_cut(topic_committed); /* the transaction failed */
                 upt_state_snapshot_failed(st);
@@ -313,8 +344,8 @@ play_log(void)
                 clock = taken_clock;
                 snapped_at = taken_at;
             }
-        } else if (rnd(6) == 0) {
-            upt_state_snapshot_begin(st, false);
+        } else if (rnd(4) == 0) {
+            upt_state_snapshot_begin(st, rnd(8) == 0);
             taken = upt_state_pos(st);
             taken_clock = upt_state_clock(st);
             taken_at = i + 1;

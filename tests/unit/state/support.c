@@ -15,6 +15,7 @@ make(struct fixture *fx, const struct upt_observer *observer, void *ctx)
         .max_future_ms = 5 * UPT_MINUTE_MS,
         .dedup_window_ms = 10 * UPT_MINUTE_MS,
         .retention_ms = 60 * UPT_DAY_MS,
+        .pack_after_ms = UPT_DAY_MS,
         .adopted_days = 3,
         .observer = observer,
         .observer_ctx = ctx,
