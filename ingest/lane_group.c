@@ -37,6 +37,7 @@ upt_lane_make_state(void *ctx, int32_t partition, void **ret_user, struct upt_st
                                                   .max_future_ms = config->max_future_ms,
                                                   .dedup_window_ms = config->dedup_window_ms,
                                                   .retention_ms = config->retention_ms,
+                                                  .pack_after_ms = UPT_DAY_MS,
                                                   .adopted_days = (unsigned)config->adopted_days,
                                                   .observer = &upt_score_observer,
                                                   .observer_ctx = score,

@@ -105,7 +105,8 @@ struct upt_part {
     struct upt_feature_row feature;
     bool feature_set;
     size_t sweep_cursor;
-    int64_t swept_ms; /* monotonic, of the last step of the slow sweep */
+    int64_t swept_ms;  /* monotonic, of the last step of the slow sweep */
+    int64_t packed_ms; /* likewise, of packing */
 
     uint64_t rate_records; /* since the last post to the board */
     int64_t clean_ms;      /* all that had changed by then is in Redis */

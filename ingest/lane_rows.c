@@ -11,8 +11,10 @@
 #include "uptake/assert.h"
 #include "uptake/time.h"
 
-#define FEATURES_A_FRAME 4096 /* up to 128 bytes each: half a MiB */
-#define LATER_SPREAD_MS 20000
+#define FEATURES_A_FRAME 4096              /* up to 128 bytes each: half a MiB */
+#define PACK_ROUND_MS (10 * UPT_MINUTE_MS) /* in which every account is looked at whether it is idle */
+#define PACK_STEP_MS (2 * UPT_SECOND_MS)   /* at most so much of it at once: events wait meanwhile */
+#define LATER_SPREAD_MS (20 * UPT_SECOND_MS)
 
 /* A floor beyond an end that was asked for after it was read: Redis has rows of another log of this name, which was
  * deleted. No row of this one can go back to them. */
@@ -223,12 +225,10 @@ sweep_rows(struct upt_part *part, int64_t now_ms)
     size_t rows = upt_state_accounts_n(part->st) * (size_t)passed / (size_t)config->repair_interval_ms + 1;
     part->swept_ms = now_ms;
     for (; rows > 0; rows--) {
-        struct upt_account *acct = upt_state_next(part->st, &part->sweep_cursor);
-        if (acct == NULL) {
+        if (!upt_state_mark_next_dirty(part->st, &part->sweep_cursor)) {
             part->sweep_cursor = 0;
             break;
         }
-        upt_state_mark_dirty(part->st, acct);
         upt_metric_add(part->lane->metrics, UPT_M_REDIS_SWEPT, 1);
     }
 }
@@ -352,10 +352,22 @@ upt_part_is_shown(const struct upt_part *part)
     return part->active && part->is_shown && part->published_next >= upt_ends_first(part->lane->shared->ends, part->id);
 }
 
+static void
+pack_idle(struct upt_part *part, int64_t now_ms)
+{
+    int64_t passed = now_ms - part->packed_ms;
+    if (part->active && passed >= PACK_STEP_MS / 2) {
+        passed = passed < PACK_STEP_MS ? passed : PACK_STEP_MS;
+        (void)upt_state_pack(part->st, upt_state_accounts_n(part->st) * (size_t)passed / PACK_ROUND_MS + 1);
+        part->packed_ms = now_ms;
+    }
+}
+
 void
 upt_part_rows(struct upt_part *part, int64_t now_ms)
 {
     struct upt_lane *lane = part->lane;
+    pack_idle(part, now_ms);
     if (!may_push(part)) {
         return;
     }
