@@ -173,7 +173,8 @@ void upt_totals_rearm(struct upt_state *st);
 void upt_item_dirty(struct upt_state *st, struct upt_item *item);
 /* An account of which only a window moved: its row may wait for upt_state_rows_due. */
 void upt_item_later(struct upt_state *st, struct upt_item *item);
-void upt_item_taken(struct upt_state *st, struct upt_item *item); /* out of the queue of rows */
+struct upt_deque *upt_rows_queue(struct upt_state *st, const struct upt_item *item); /* in which it is, or would be */
+void upt_item_taken(struct upt_state *st, struct upt_item *item);                    /* out of the queue of rows */
 void upt_records_push(struct upt_records *records, struct upt_str key, struct upt_str value);
 bool upt_records_pop(struct upt_records *records, struct upt_str *ret_key, struct upt_str *ret_value);
 

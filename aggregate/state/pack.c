@@ -112,7 +112,7 @@ relink(struct upt_state *st, uint64_t hash, const struct upt_item *from, struct 
 {
     upt_table_replace(&st->accounts, hash, from, to);
     if ((to->flags & UPT_ITEM_DIRTY) != 0) {
-        upt_deque_set(&st->dirty_accounts, to->dirty, to);
+        upt_deque_set(upt_rows_queue(st, to), to->dirty, to);
     }
     if ((to->flags & UPT_ITEM_QUEUED) != 0) {
         upt_deque_set(&st->snapshot.changed, to->queue, to);
@@ -241,7 +241,7 @@ upt_packed_due(struct upt_state *st, struct upt_item *item)
     struct upt_packed *packed = packed_of(item);
     struct upt_str id = upt_packed_id(packed);
     if ((item->flags & UPT_ITEM_DIRTY) == 0 && minutes_until(st, packed->change) <= 0) {
-        upt_item_dirty(st, item);
+        upt_item_later(st, item);
     }
     if (minutes_until(st, packed->decision) <= 0 || upt_is_daily(st, upt_hash(id.p, id.len))) {
         return upt_packed_unpack(st, packed);

@@ -9,8 +9,8 @@
 #include "aggregate/state/internal.h"
 #include "uptake/assert.h"
 
-static struct upt_deque *
-queue_of(struct upt_state *st, const struct upt_item *item)
+struct upt_deque *
+upt_rows_queue(struct upt_state *st, const struct upt_item *item)
 {
     return item->kind == UPT_ITEM_FEATURE        ? &st->dirty_features
            : (item->flags & UPT_ITEM_LATER) != 0 ? &st->later_accounts
@@ -21,7 +21,7 @@ void
 upt_item_taken(struct upt_state *st, struct upt_item *item)
 {
     if ((item->flags & UPT_ITEM_DIRTY) != 0) {
-        upt_deque_drop(queue_of(st, item), item->dirty);
+        upt_deque_drop(upt_rows_queue(st, item), item->dirty);
         item->flags &= (uint8_t) ~(UPT_ITEM_DIRTY | UPT_ITEM_LATER);
     }
 }
@@ -44,7 +44,7 @@ upt_item_dirty(struct upt_state *st, struct upt_item *item)
     if ((item->flags & UPT_ITEM_DIRTY) == 0) {
         item->flags |= UPT_ITEM_DIRTY;
         if (item->kind != UPT_ITEM_TOTALS) {
-            item->dirty = upt_deque_push(&st->mem, queue_of(st, item), item);
+            item->dirty = upt_deque_push(&st->mem, upt_rows_queue(st, item), item);
         }
     }
 }

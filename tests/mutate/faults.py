@@ -239,7 +239,7 @@ PACKING = [
     Fault("pack_snapshot_of_now", "a snapshot has a packed account as of its own position", STATE + "pack.c",
           "    upt_item_before(st, &packed->item);\n", "", PACK, "a_snapshot_has_it_as_it_was"),
     Fault("pack_queue_not_relinked", "an account that waits for its row is unpacked in its place", STATE + "pack.c",
-          "        upt_deque_set(&st->dirty_accounts, to->dirty, to);\n", "", "pack:40", "differences"),
+          "        upt_deque_set(upt_rows_queue(st, to), to->dirty, to);\n", "", "pack:40", "differences"),
     Fault("pack_checkpoint_not_relinked", "an account that waits for a checkpoint is unpacked in its place", STATE + "pack.c",
           "        upt_deque_set(&st->snapshot.changed, to->queue, to);\n", "", "pack:40", "differences"),
 ]

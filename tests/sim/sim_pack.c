@@ -388,6 +388,7 @@ follow(int which, const struct doing *todo, bool *inout_taking)
                 upt_account_features_n(acct));
         }
     }
+    upt_state_rows_due(side->st, todo->rows ? SIZE_MAX : 0);
     while (todo->rows && upt_state_next_dirty(side->st, &acct)) {
         say_row(side, acct);
     }

@@ -183,6 +183,7 @@ pack_some(struct sim_machine *m)
 {
     struct upt_account *acct;
     if (sim_rnd(3) == 0) {
+        upt_state_rows_due(m->st, SIZE_MAX);
         while (upt_state_next_dirty(m->st, &acct)) {
         }
         (void)upt_state_pack(m->st, 1 + sim_rnd(4));

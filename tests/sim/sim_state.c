@@ -314,6 +314,7 @@ take_rows(struct upt_state *st)
     struct upt_account *acct;
     struct upt_row row;
     struct upt_feature_days days[8];
+    upt_state_rows_due(st, rnd(3) == 0 ? ALL_OF_THEM : rnd(3));
     for (uint32_t n = rnd(3) == 0 ? ALL_OF_THEM : rnd(3); n > 0 && upt_state_next_dirty(st, &acct); n--) {
         upt_state_row(st, acct, &row);
         (void)upt_state_row_features(st, acct, days, sizeof(days) / sizeof(days[0]));

@@ -37,6 +37,7 @@ settle(struct fixture *fx)
     struct upt_account *acct;
     struct upt_row row;
     struct upt_feature_days days[8];
+    upt_state_rows_due(fx->st, SIZE_MAX);
     while (upt_state_next_dirty(fx->st, &acct)) {
         upt_state_row(fx->st, acct, &row);
         size_t n = upt_state_row_features(fx->st, acct, days, 8);
@@ -86,6 +87,7 @@ take_row(struct fixture *fx, struct taken *ret)
 {
     struct upt_account *acct;
     memset(ret, 0, sizeof(*ret));
+    upt_state_rows_due(fx->st, SIZE_MAX);
     if (!upt_state_next_dirty(fx->st, &acct)) {
         return false;
     }
