@@ -240,6 +240,10 @@ PACKING = [
           "    upt_item_before(st, &packed->item);\n", "", PACK, "a_snapshot_has_it_as_it_was"),
     Fault("pack_queue_not_relinked", "an account that waits for its row is unpacked in its place", STATE + "pack.c",
           "        upt_deque_set(upt_rows_queue(st, to), to->dirty, to);\n", "", "pack:40", "differences"),
+    Fault("pack_row_at_once", "a packed account's row of a moved window waits like any other", STATE + "pack.c",
+          "        upt_item_later(st, item);", "        upt_item_dirty(st, item);", PACK, "before_its_daily_minute"),
+    Fault("pack_queue_mistaken", "a row that may wait waits on when its account is unpacked", STATE + "pack.c",
+          "upt_deque_set(upt_rows_queue(st, to), to->dirty, to);", "upt_deque_set(&st->dirty_accounts, to->dirty, to);", "pack:40", "differences"),
     Fault("pack_checkpoint_not_relinked", "an account that waits for a checkpoint is unpacked in its place", STATE + "pack.c",
           "        upt_deque_set(&st->snapshot.changed, to->queue, to);\n", "", "pack:40", "differences"),
 ]

@@ -328,6 +328,7 @@ before_its_daily_minute(void **unused)
             move(both[i], T0 + day * UPT_DAY_MS + UPT_SECOND_MS);
         }
         assert_int_equal(upt_state_dirty_accounts(packs.st), upt_state_dirty_accounts(twin.st));
+        assert_int_equal(upt_state_later_accounts(packs.st), upt_state_later_accounts(twin.st));
         assert_same_checkpoint();
         while (take_same_row(&taken)) {
             rows++;
