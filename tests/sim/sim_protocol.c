@@ -180,7 +180,7 @@ process_main(void *arg)
                                 .health_schema_id = -1,
                                 .alert_schema_id = -1,
                                 .until_end = plan.until_end,
-                                .later_least = sim_rnd(2) == 0 ? !plan.until_end : UPT_LATER_LEAST,
+                                .later_least = seed_now / 64 % 2 == 0 ? !plan.until_end : UPT_LATER_LEAST,
                                 .publish_from_ms = UPT_NO_CLOCK,
                                 .lanes = 1,
                                 .scoring = &scoring};
@@ -434,7 +434,7 @@ choose_odds(uint64_t seed)
                               .wall = true,
                               .target = (int)(seed % (2 * SIM_POINT_COUNT)),
                               .target_hit = sim_rnd(2) == 0 ? 1 : 1 + (int)sim_rnd(UINT64_C(1) << sim_rnd(7)),
-                              .pack_after_ms = idle[sim_rnd(4)]};
+                              .pack_after_ms = idle[seed / 16 % 4]}; /* no draw: seeds of faults stay what they are */
     if (sim_rnd(4) == 0) { /* what is rare comes together: one fault while another is being answered */
         odds->deliver_fail = odds->deliver_fail * 4 + 20000;
         odds->init_fail = odds->init_fail * 4 + 20000;
