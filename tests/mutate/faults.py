@@ -378,8 +378,6 @@ LANES = [
     Fault("stopped_before_the_seek", "nothing of a partition is read from anywhere but behind its state", "ingest/lane_group.c",
           "        if (atomic_load(&lane->stop)) {\n            return false;", "        if (atomic_load(&lane->stop)) {\n            return true;",
           "protocol:1500"),
-    Fault("deleted_before_reborn", "a replay does not delete the row of an account that came again", "ingest/lane_rows.c",
-          "        if (upt_state_find(part->st, account) == NULL) {", "        if (account.len > 0) {", "protocol:1@2000008485"),
     Fault("drained_twice", "a commit that fails at the end of a stop ends nothing else", "ingest/lane_group.c",
           "    if (!lost && lane->restorer != NULL) {", "    if (!lost) {", "protocol:20"),
     Fault("adopted_as_made", "a partition that was restored during a reload decides by the new rules", "ingest/lane_group.c",
