@@ -11,6 +11,7 @@
 
 #include "ingest/kafka/client.h"
 #include "ingest/kafka/publisher_internal.h"
+#include "uptake/assert.h"
 
 #define API_KEY_END_TXN 26
 
@@ -72,6 +73,15 @@ upt_publisher_conf(const struct upt_config *config, const char *transactional_id
     return upt_client_conf(config, UPT_KAFKA_OUTPUT, props, sizeof(props) / sizeof(props[0]), ret, reterr);
 }
 
+static long long
+number_of(const rd_kafka_conf_t *conf, const char *name)
+{
+    char text[24] = "";
+    size_t size = sizeof(text);
+    upt_assert(rd_kafka_conf_get(conf, name, text, &size) == RD_KAFKA_CONF_OK);
+    return strtoll(text, NULL, 10);
+}
+
 upt_status
 upt_producer_open(struct upt_producer *producer, const struct upt_config *config, const char *transactional_id,
                   size_t batch_bytes, struct upt_error *reterr)
@@ -87,6 +97,9 @@ upt_producer_open(struct upt_producer *producer, const struct upt_config *config
     atomic_store(&producer->endtxn_sent, 0);
     atomic_store(&producer->deliveries_failed, 0);
     producer->told_too_large = false;
+    producer->batch_bytes = number_of(conf, "batch.size");
+    producer->batch_records = number_of(conf, "batch.num.messages");
+    producer->handed_bytes = producer->handed_records = 0;
     return upt_client_new(RD_KAFKA_PRODUCER, conf, &producer->rk, reterr);
 }
 

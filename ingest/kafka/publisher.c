@@ -28,6 +28,7 @@
 #define LANE_PATIENCE_MS 3000
 #define NULL_LEN UINT32_MAX
 #define BYTES_MIN ((size_t)16 << 10) /* no topic takes less */
+#define RECORD_OVERHEAD 64           /* of a record in a batch, at most */
 #define TXN_BYTES_MAX (64u << 20)    /* outputs alone; a checkpoint is one transaction whatever its size */
 
 /* How a frame lies in the ring: this head, then key, value, then headers as {name_len, value_len, bytes} or metadata.
@@ -392,6 +393,26 @@ produce_once(struct upt_publisher *pub, const struct frame *frame, struct upt_st
     return err;
 }
 
+/* A checkpoint is handed to librdkafka batch by batch. With idempotence it sends a partition's next batch only when the
+ * one before is answered (its limit of five in flight counts records, not requests), and if there is one it polls its
+ * socket without a pause until then: 4 % of the processor time of a run over 8,000,000 events (perf, librdkafka 2.0.2;
+ * the code of 2.15 is the same). */
+static void
+hand_over(struct upt_publisher *pub, long long bytes)
+{
+    struct upt_producer *producer = &pub->producer;
+    long long size = bytes + RECORD_OVERHEAD;
+    if (producer->handed_bytes + size > producer->batch_bytes || producer->handed_records == producer->batch_records) {
+        while (rd_kafka_flush(producer->rk, 100) != RD_KAFKA_RESP_ERR_NO_ERROR && !atomic_load(&pub->stop) &&
+               atomic_load(&producer->deliveries_failed) == 0 && atomic_load(&pub->min_seq) <= pub->txn_seq) {
+            /* the broker is slow or away */
+        }
+        producer->handed_bytes = producer->handed_records = 0;
+    }
+    producer->handed_bytes += size;
+    producer->handed_records++;
+}
+
 /* Produces one record into the open transaction; waits while librdkafka's queue is full. */
 static bool
 produce(struct upt_publisher *pub, const struct frame *frame, const char *bytes)
@@ -739,6 +760,10 @@ take_frame(struct upt_publisher *pub, const struct frame *frame, const char *byt
     if (frame->is_commit) {
         take_commit(pub, frame, bytes);
         return;
+    }
+    if (pub->config.outputs != NULL) {
+        hand_over(pub, (frame->key_len == NULL_LEN ? 0 : frame->key_len) +
+                           (frame->value_len == NULL_LEN ? 0 : frame->value_len));
     }
     pub->uncovered = true;
     pub->txn_bytes += frame->value_len == NULL_LEN ? 0 : frame->value_len;

@@ -32,9 +32,11 @@ struct upt_producer {
     rd_kafka_topic_t *letters; /* compressed; NULL: none */
     atomic_uint endtxn_sent;   /* EndTxn requests since begin */
     atomic_uint deliveries_failed;
-    char delivery_error[256]; /* of the first; written before the count is raised */
-    bool told_too_large;      /* since it was opened */
-    atomic_uint too_large;    /* how often since the start a topic took less than was thought */
+    char delivery_error[256];               /* of the first; written before the count is raised */
+    bool told_too_large;                    /* since it was opened */
+    atomic_uint too_large;                  /* how often since the start a topic took less than was thought */
+    long long batch_bytes, batch_records;   /* what librdkafka sends of a partition at once */
+    long long handed_bytes, handed_records; /* to librdkafka since nothing waited there; counted for checkpoints only */
 };
 
 struct upt_publisher {
