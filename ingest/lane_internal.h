@@ -198,6 +198,8 @@ int64_t upt_part_unstored(struct upt_part *part, int64_t now_ms);
 /* lane_rows.c */
 /* How many rows that only a moved window changed are due with the flush that begins, if so many wait. */
 size_t upt_part_rows_due(struct upt_part *part, size_t waiting);
+/* The next account whose row is to be deleted; false: none. Valid until the next call into the state. */
+bool upt_part_next_forgotten(struct upt_part *part, struct upt_str *ret);
 void upt_part_rows(struct upt_part *part, int64_t now_ms);
 /* Whether Redis has been given all up to the end that the log had at the start, by this process. */
 bool upt_part_is_shown(const struct upt_part *part);

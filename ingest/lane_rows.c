@@ -66,6 +66,17 @@ push_one_forgotten(struct upt_part *part, struct upt_str account)
 
 /* One that has come again since is left out: its new row, which is still to be pushed, replaces the old one whole. A
  * deletion that left before it, in a replay, would be seen. */
+bool
+upt_part_next_forgotten(struct upt_part *part, struct upt_str *ret)
+{
+    while (upt_state_next_forgotten(part->st, ret)) {
+        if (upt_state_find(part->st, *ret) == NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 push_forgotten(struct upt_part *part)
 {
@@ -76,10 +87,8 @@ push_forgotten(struct upt_part *part)
             push_one_forgotten(part, upt_buf_str(&part->forgotten));
         }
     }
-    while (!part->forgotten_set && upt_state_next_forgotten(part->st, &account)) {
-        if (upt_state_find(part->st, account) == NULL) {
-            push_one_forgotten(part, account);
-        }
+    while (!part->forgotten_set && upt_part_next_forgotten(part, &account)) {
+        push_one_forgotten(part, account);
     }
     return !part->forgotten_set;
 }

@@ -381,6 +381,40 @@ set_up(void **state)
     return 0;
 }
 
+/* The row of an account that came again is replaced, not deleted. */
+static void
+reborn_account_keeps_its_row(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    struct upt_part *part = add_part(lane, 0, 1);
+    restored(lane, 0, 1); /* with account a */
+    lane->discarding = true;
+    upt_lane_take_restored(lane);
+    struct upt_event ev = usage("u", "f", 1);
+    const struct upt_str keys[] = {UPT_STR("a"), UPT_STR("b")};
+    struct upt_str gone;
+    lane->current = part;
+    for (int i = 0; i < 2; i++) {
+        upt_state_begin(part->st, 10 * i + 1, T0 + UPT_DAY_MS);
+        ev.account_id = keys[i];
+        ev.occurred_at = T0 + UPT_DAY_MS;
+        assert_true(upt_state_apply(part->st, keys[i], &ev));
+        upt_state_begin(part->st, 10 * i + 2, T0 + UPT_DAY_MS);
+        upt_state_forget(part->st, keys[i]);
+    }
+    upt_state_begin(part->st, 20, T0 + UPT_DAY_MS);
+    ev.account_id = keys[0];
+    assert_true(upt_state_apply(part->st, keys[0], &ev));
+    assert_true(upt_part_next_forgotten(part, &gone));
+    assert_true(upt_str_eq(gone, keys[1]));
+    assert_false(upt_part_next_forgotten(part, &gone));
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
 /* Rows of moved windows leave within 20 s, a few at once, at the end of a run all. */
 static void
 rows_of_moved_windows(void **state)
@@ -417,15 +451,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(restored_by_old_rules),
-        cmocka_unit_test(fenced_and_no_way_back),
-        cmocka_unit_test(refused_for_long),
-        cmocka_unit_test(errors_of_old_restores),
-        cmocka_unit_test(rows_of_moved_windows),
-        cmocka_unit_test(assigned_to_nobody),
-        cmocka_unit_test(restored_when_there_is_a_producer),
-        cmocka_unit_test(restoring_is_told),
-        cmocka_unit_test(age_without_a_checkpoint),
+        cmocka_unit_test(restored_by_old_rules), cmocka_unit_test(fenced_and_no_way_back),
+        cmocka_unit_test(refused_for_long),      cmocka_unit_test(errors_of_old_restores),
+        cmocka_unit_test(rows_of_moved_windows), cmocka_unit_test(reborn_account_keeps_its_row),
+        cmocka_unit_test(assigned_to_nobody),    cmocka_unit_test(restored_when_there_is_a_producer),
+        cmocka_unit_test(restoring_is_told),     cmocka_unit_test(age_without_a_checkpoint),
         cmocka_unit_test(age_across_a_restart),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
