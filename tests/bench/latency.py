@@ -49,6 +49,7 @@ SECONDS = int(os.environ.get("PROBE_SECONDS", "30"))
 CHECKPOINT = int(os.environ.get("CHECKPOINT", "10"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "100000"))
 WARM_UP = 5
+PATIENCE = 30  # for the last probes: a take-over can last ten seconds
 WEEK_UP = 25  # when the clock has gone ahead: its days are run first
 DAY = 86_400_000
 WEEK = 7
@@ -206,7 +207,9 @@ def measure(services: Services, uptake: Uptake, alerts: Alerts, codec: Codec, na
     client.flush(10)
     events = sent(load)
     figures = {"events": events, "lag": uptake.metric("uptake_lag_records"), "missing": 0.0} | cores
-    time.sleep(5)
+    until = time.monotonic() + PATIENCE
+    while (rows.waiting or alerts.sent) and time.monotonic() < until:
+        time.sleep(0.1)
     rows.finish()
     for what, took, missing in (("row", rows.took, len(rows.waiting)), ("alert", alerts.took, len(alerts.sent))):
         figures |= {f"{what} {name}": value for name, value in quantiles(took).items()}
