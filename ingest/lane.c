@@ -246,7 +246,7 @@ serve_parts(struct upt_lane *lane, bool fetch)
         int64_t now = upt_mono_ms();
         upt_part_commit_if_due(part, now);
         upt_part_checkpoint(part, now);
-        busy = busy || (part->snapshot_on && !part->snapshot_sealed);
+        busy = busy || (part->snapshot_on && !part->snapshot_sealed && !part->snapshot_waits);
         upt_part_rows(part, now);
     }
     return busy;

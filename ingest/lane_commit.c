@@ -235,12 +235,14 @@ snapshot_step(struct upt_part *part)
 {
     struct upt_lane *lane = part->lane;
     int64_t until = upt_mono_us() + SNAPSHOT_STEP_US;
+    part->snapshot_waits = false;
     for (unsigned n = 0; !part->snapshot_sealed; n++) {
         if (n % 64 == 63 && upt_mono_us() > until) {
             break;
         }
         /* A record is taken from the state only when the ring has room for the largest. */
         if (!upt_publisher_has_room(lane->checkpoints, SNAPSHOT_ROOM)) {
+            part->snapshot_waits = true;
             break;
         }
         if (upt_state_snapshot_next(part->st, &lane->key, &lane->value)) {
@@ -253,6 +255,7 @@ snapshot_step(struct upt_part *part)
         } else {
             part->snapshot_sealed = seal(part);
             if (!part->snapshot_sealed) {
+                part->snapshot_waits = true;
                 break;
             }
         }

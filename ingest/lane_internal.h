@@ -69,7 +69,7 @@ struct upt_part {
     struct upt_checkpoint stored; /* R */
     int64_t stored_next;          /* consumer's position at R */
     bool start_open;              /* where `start` is today is not yet stored: nothing is taken before it is */
-    bool snapshot_on, snapshot_sealed;
+    bool snapshot_on, snapshot_sealed, snapshot_waits; /* the last: the publisher's ring was full */
     struct upt_checkpoint snapshot;
     int64_t snapshot_next;
     int64_t checkpoint_due_ms;
