@@ -41,7 +41,7 @@ bool
 upt_publisher_has_room(struct upt_publisher *pub, size_t len)
 {
     (void)pub, (void)len;
-    return true;
+    return !fakes.full;
 }
 
 bool

@@ -14,6 +14,7 @@
 struct fakes {
     upt_failure failure; /* of both publishers */
     bool away;           /* they have no producer */
+    bool full;           /* their rings have no room */
     unsigned restarts, asked;
     struct upt_restored got; /* the restorer's next result, if got_set */
     bool got_set;

@@ -415,6 +415,32 @@ reborn_account_keeps_its_row(void **state)
     free_scoring(&scoring);
 }
 
+/* A checkpoint that finds the ring full leaves the lane to sleep, and goes on when there is room. */
+static void
+checkpoint_waits_for_room(void **state)
+{
+    (void)state;
+    struct upt_scoring scoring = {0};
+    load_scoring("rules: {}\n", "hash", &scoring);
+    struct upt_lane *lane = open_lane(&scoring);
+    struct upt_part *part = add_part(lane, 0, 1);
+    restored(lane, 0, 1);
+    upt_lane_take_restored(lane);
+    upt_state_snapshot_begin(part->st, false);
+    part->snapshot_on = true;
+    lane->snapshotting = part;
+    fakes.full = true;
+    upt_part_checkpoint(part, upt_mono_ms());
+    assert_true(part->snapshot_waits);
+    assert_false(part->snapshot_sealed);
+    fakes.full = false;
+    upt_part_checkpoint(part, upt_mono_ms());
+    assert_false(part->snapshot_waits);
+    assert_true(part->snapshot_sealed);
+    close_lane(lane);
+    free_scoring(&scoring);
+}
+
 /* Rows of moved windows leave within 20 s, a few at once, at the end of a run all. */
 static void
 rows_of_moved_windows(void **state)
@@ -451,11 +477,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(restored_by_old_rules), cmocka_unit_test(fenced_and_no_way_back),
-        cmocka_unit_test(refused_for_long),      cmocka_unit_test(errors_of_old_restores),
-        cmocka_unit_test(rows_of_moved_windows), cmocka_unit_test(reborn_account_keeps_its_row),
-        cmocka_unit_test(assigned_to_nobody),    cmocka_unit_test(restored_when_there_is_a_producer),
-        cmocka_unit_test(restoring_is_told),     cmocka_unit_test(age_without_a_checkpoint),
+        cmocka_unit_test(restored_by_old_rules),
+        cmocka_unit_test(fenced_and_no_way_back),
+        cmocka_unit_test(refused_for_long),
+        cmocka_unit_test(errors_of_old_restores),
+        cmocka_unit_test(rows_of_moved_windows),
+        cmocka_unit_test(reborn_account_keeps_its_row),
+        cmocka_unit_test(checkpoint_waits_for_room),
+        cmocka_unit_test(assigned_to_nobody),
+        cmocka_unit_test(restored_when_there_is_a_producer),
+        cmocka_unit_test(restoring_is_told),
+        cmocka_unit_test(age_without_a_checkpoint),
         cmocka_unit_test(age_across_a_restart),
     };
     return cmocka_run_group_tests_name("lane_group", tests, set_up, tear_down);
